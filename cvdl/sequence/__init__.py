@@ -1,0 +1,1 @@
+"""Chapters 01–03: recurrent networks, backpropagation through time, LSTM."""
