@@ -1,0 +1,66 @@
+"""What every notebook asks of the machine: profile, budget, device, seed, and where data is."""
+
+import os
+import random
+from pathlib import Path
+
+from cvdl.errors import CourseError
+
+PROFILES = ("quick", "laptop", "gpu")
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def profile():
+    """The size to run at: CVDL_PROFILE if set, else "gpu" where CUDA is there, else "laptop"."""
+    name = os.environ.get("CVDL_PROFILE")
+    if not name:
+        return "gpu" if device().type == "cuda" else "laptop"
+    if name not in PROFILES:
+        raise CourseError(
+            f"CVDL_PROFILE is {name!r}, which is no profile. Set it to one of {', '.join(PROFILES)}, "
+            "or unset it to let the course choose, then restart the kernel."
+        )
+    return name
+
+
+def budget(*, quick, laptop, gpu):
+    """Pick the value for the present profile: `steps = budget(quick=50, laptop=2000, gpu=2000)`."""
+    return {"quick": quick, "laptop": laptop, "gpu": gpu}[profile()]
+
+
+def device():
+    """The `torch.device` to compute on: CUDA if there is one, else the CPU."""
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def seed(n=0):
+    """Seed Python, NumPy and torch, so that the same cell gives the same numbers twice.
+
+    Returns a CPU `torch.Generator` with the same seed, for code that takes one.
+    """
+    import numpy
+    import torch
+
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is not repeatable without
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    random.seed(n)
+    numpy.random.seed(n)
+    torch.manual_seed(n)
+    return torch.Generator().manual_seed(n)
+
+
+def data_path(*parts):
+    """Path of a shipped data file: CVDL_DATA if set, else the folder `data/` beside the library.
+
+    Raises CourseError where the file is missing.
+    """
+    folder = Path(os.environ.get("CVDL_DATA") or ROOT / "data")
+    path = folder.joinpath(*parts)
+    if not path.exists():
+        raise CourseError(
+            f"The course's data file {'/'.join(parts)} is not in {folder}. It comes with the repository: "
+            "run `git checkout -- data` there, or set CVDL_DATA to the folder `data` of a complete copy."
+        )
+    return path
