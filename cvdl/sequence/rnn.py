@@ -13,7 +13,7 @@ from torch import nn
 
 
 def step(x, h, V, W, b_h):
-    """One step of an Elman RNN.  x: (..., D), h: (..., H) -> (..., H)"""
+    """One step of an Elman RNN on a batch; rows are samples.  x: (B, D), h: (B, H) -> (B, H)"""
     return torch.tanh(F.linear(x, V, b_h) + F.linear(h, W))
 
 
@@ -28,9 +28,9 @@ def unroll(xs, h0, V, W, b_h):
     return torch.stack(hs) if hs else inputs
 
 
-def count_parameters(inputs, hidden, outputs):
-    """Learned numbers in V, W, b_h, U and b_y; the length of the sequence does not appear."""
-    return hidden * (inputs + hidden + 1) + outputs * (hidden + 1)
+def count_parameters(D, H, K, T):
+    """Learned numbers in V, W, b_h, U and b_y for T time steps: T makes no difference."""
+    return H * (D + H + 1) + K * (H + 1)
 
 
 def sequence_loss(logits, targets, mask):
@@ -52,12 +52,12 @@ def last_state(hs, lengths):
 def sample(logits, temperature, u):
     """Draw a class from softmax(logits / temperature) by inverting its cumulative distribution.
 
-    logits: (K,), temperature > 0, u in [0, 1) uniform -> int.  The smallest k with
-    p_0 + … + p_k > u.
+    logits: (B, K), temperature > 0, u: (B,) uniform in [0, 1) -> (B,) long: in each row the smallest k
+    with p_0 + … + p_k > u.
     """
     cumulative = torch.softmax(logits.double() / temperature, dim=-1).cumsum(-1)
-    k = torch.searchsorted(cumulative, torch.tensor([u], dtype=torch.float64), right=True)
-    return min(int(k), len(logits) - 1)  # rounding may leave the last sum a hair below 1
+    k = torch.searchsorted(cumulative, u.double().unsqueeze(-1), right=True).squeeze(-1)
+    return k.clamp(max=logits.shape[-1] - 1)  # rounding may leave the last sum a hair below 1
 
 
 def teacher_inputs(targets, start):

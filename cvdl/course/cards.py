@@ -1,0 +1,58 @@
+"""How the course speaks in a notebook: a card, as text and as HTML for light and dark themes."""
+
+from dataclasses import dataclass, field
+from html import escape
+
+# A symbol and a word carry the meaning; colour only helps. The greys and hues hold 3:1 on white and black.
+LOOKS = {
+    "right": ("✓", "#2e9e5b"),
+    "partly": ("◐", "#b8860b"),
+    "wrong": ("✗", "#d2691e"),
+    "open": ("○", "#808080"),
+}
+
+
+@dataclass
+class Card:
+    """A headline, rows of a table (strings), and lines of text; `state` is a key of LOOKS."""
+
+    state: str
+    headline: str
+    lines: list[str] = field(default_factory=list)
+    rows: list[tuple[str, ...]] = field(default_factory=list)
+
+    def __repr__(self):
+        widths = [max(map(len, column)) for column in zip(*self.rows, strict=True)]
+        table = ["  " + "  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in self.rows]
+        return "\n".join([f"{LOOKS[self.state][0]} {self.headline}", *table, *(f"  {line}" for line in self.lines)])
+
+    def _repr_html_(self):
+        symbol, colour = LOOKS[self.state]
+        cell = "text-align:left;padding:.1em 1em .1em 0;background:transparent;color:inherit;vertical-align:top"
+        rows = "".join("<tr>" + "".join(f'<td style="{cell}">{escape(c)}</td>' for c in r) + "</tr>" for r in self.rows)
+        table = f'<table style="border:0;margin:.4em 0">{rows}</table>' if rows else ""
+        lines = "".join(f'<div style="margin-top:.3em">{escape(line)}</div>' for line in self.lines)
+        return (
+            f'<div style="border-left:5px solid {colour};padding:.3em .9em;margin:.3em 0;color:inherit">'
+            f"<strong>{symbol} {escape(self.headline)}</strong>{table}{lines}</div>"
+        )
+
+
+def say(state, headline, *lines):
+    """Show a card at once: as rich output in a notebook, printed elsewhere."""
+    card = Card(state, headline, list(lines))
+    if in_notebook():
+        from IPython.display import display
+
+        display(card)
+    else:
+        print(card)
+
+
+def in_notebook():
+    """Is an IPython kernel running this?"""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return False
+    return getattr(get_ipython(), "kernel", None) is not None

@@ -1,0 +1,779 @@
+"""Exercises of notebook 01."""
+
+import math
+
+import torch
+from torch import nn
+
+from cvdl.course.judge import Case, Exercise, Mistake, difference
+from cvdl.sequence import rnn
+
+
+def _normal(generator, *shape):
+    return torch.randn(*shape, generator=generator)
+
+
+def _weights(generator, D, H):
+    return 0.6 * _normal(generator, H, D), 0.6 * _normal(generator, H, H), 0.5 * _normal(generator, H)
+
+
+def _shape_only(got, want):
+    wrong = difference(got, want)
+    return wrong if wrong and ("expected" in wrong or "returned" in wrong) else None
+
+
+# --- rnn.step -----------------------------------------------------------------------------------------
+
+
+def _step_args(B, D, H, scale=1.0):
+    return lambda g: (scale * _normal(g, B, D), torch.tanh(_normal(g, B, H)), *_weights(g, D, H))
+
+
+def _step_oracle(x, h, V, W, b_h):
+    cell = nn.RNNCell(x.shape[1], h.shape[1])
+    cell.load_state_dict({"weight_ih": V, "weight_hh": W, "bias_ih": b_h, "bias_hh": torch.zeros_like(b_h)})
+    return cell(x, h)
+
+
+_by_hand = torch.tensor
+
+step = Exercise(
+    id="rnn.step",
+    title="one step",
+    library=rnn.step,
+    oracle=_step_oracle,
+    axes=("sample", "unit"),
+    cases=(
+        Case(
+            "shape: one row per sample",
+            2,
+            "The new state has the shape of the old one, (B, H). Rows are samples, so V x_t becomes x @ V.T.",
+            make=_step_args(4, 3, 5),
+            test=_shape_only,
+        ),
+        Case(
+            "by hand: one input, one unit",
+            3,
+            "With V = 2, W = -1, b_h = 0.5, x = 1 and h = 1 the sum is 2 - 1 + 0.5 = 1.5. What comes after the sum?",
+            make=lambda g: tuple(map(_by_hand, ([[1.0]], [[1.0]], [[2.0]], [[-1.0]], [0.5]))),
+            want=lambda *_: torch.tensor([[math.tanh(1.5)]]),
+        ),
+        Case(
+            "random, against torch.nn.RNNCell",
+            5,
+            "Three terms go into the sum: V x_t, W h_{t-1} and b_h. Then tanh of all of it.",
+            make=_step_args(4, 3, 5),
+        ),
+        Case(
+            "as many inputs as units and samples",
+            3,
+            "Here every matrix is square, so a swapped or transposed one gives no error, only a wrong number.",
+            make=_step_args(3, 3, 3),
+        ),
+        Case(
+            "large inputs",
+            2,
+            "However large the input, a state of tanh lies between -1 and 1.",
+            make=_step_args(2, 3, 4, scale=100.0),
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "tanh forgotten",
+            "The sum is right, but f_h is missing: the state is tanh of it.",
+            like=lambda x, h, V, W, b_h: x @ V.T + h @ W.T + b_h,
+        ),
+        Mistake(
+            "sigmoid for tanh",
+            "f_h is tanh here. Sigmoid gives states between 0 and 1; you will meet it in the gates of an LSTM.",
+            like=lambda x, h, V, W, b_h: torch.sigmoid(x @ V.T + h @ W.T + b_h),
+        ),
+        Mistake(
+            "bias forgotten",
+            "b_h is missing from the sum.",
+            like=lambda x, h, V, W, b_h: torch.tanh(x @ V.T + h @ W.T),
+        ),
+        Mistake(
+            "bias outside tanh",
+            "b_h belongs inside the tanh, with the other two terms.",
+            like=lambda x, h, V, W, b_h: torch.tanh(x @ V.T + h @ W.T) + b_h,
+        ),
+        Mistake(
+            "no memory",
+            "The old state is not used: W h_{t-1} is missing, and with it the memory.",
+            like=lambda x, h, V, W, b_h: torch.tanh(x @ V.T + b_h),
+        ),
+        Mistake(
+            "columns for rows",
+            "V @ x takes the columns of x for samples. Here rows are samples: x @ V.T.",
+            like=lambda x, h, V, W, b_h: torch.tanh(V @ x + W @ h + b_h),
+        ),
+        Mistake(
+            "V not transposed",
+            "V has shape (H, D) and meets rows of x: x @ V.T, not x @ V.",
+            like=lambda x, h, V, W, b_h: torch.tanh(x @ V + h @ W.T + b_h),
+        ),
+        Mistake(
+            "W not transposed",
+            "W meets rows of h: h @ W.T, not h @ W. Both have the right shape, so no error tells you.",
+            like=lambda x, h, V, W, b_h: torch.tanh(x @ V.T + h @ W + b_h),
+        ),
+        Mistake(
+            "neither transposed",
+            "V and W meet rows: x @ V.T + h @ W.T. Without .T each matrix is read the wrong way round.",
+            like=lambda x, h, V, W, b_h: torch.tanh(x @ V + h @ W + b_h),
+        ),
+        Mistake(
+            "V and W swapped",
+            "V belongs to the input x, W to the state h.",
+            like=lambda x, h, V, W, b_h: torch.tanh(x @ W.T + h @ V.T + b_h),
+        ),
+    ),
+    hints=(
+        "Write the sum inside tanh first, term by term, and look at the shape of each.",
+        "A row of x times V: x is (B, D), V is (H, D). Which of the two needs .T to give (B, H)?",
+        "Two matrix products with transposed weights, plus b_h, inside torch.tanh.",
+    ),
+)
+
+# --- rnn.unroll ---------------------------------------------------------------------------------------
+
+
+def _unroll_args(T, B, D, H):
+    return lambda g: (_normal(g, T, B, D), torch.tanh(_normal(g, B, H)), *_weights(g, D, H))
+
+
+def _unroll_oracle(xs, h0, V, W, b_h):
+    layer = nn.RNN(xs.shape[2], h0.shape[1])
+    layer.load_state_dict(
+        {"weight_ih_l0": V, "weight_hh_l0": W, "bias_ih_l0": b_h, "bias_hh_l0": torch.zeros_like(b_h)}
+    )
+    return layer(xs, h0[None])[0]
+
+
+def _loop(xs, h0, V, W, b_h, steps=None, keep=True):
+    h, hs = h0, []
+    for t in range(len(xs)) if steps is None else steps:
+        new = rnn.step(xs[t], h, V, W, b_h)
+        h = new if keep else h
+        hs.append(new)
+    return hs
+
+
+unroll = Exercise(
+    id="rnn.unroll",
+    title="unrolling",
+    library=rnn.unroll,
+    oracle=_unroll_oracle,
+    axes=("t", "sample", "unit"),
+    cases=(
+        Case(
+            "shape: all states, time first",
+            2,
+            "Return the states of all steps, stacked along time: (T, B, H).",
+            make=_unroll_args(6, 3, 4, 5),
+            test=_shape_only,
+        ),
+        Case(
+            "a single step",
+            2,
+            "With T = 1 the answer is one step from h0, as (1, B, H).",
+            make=_unroll_args(1, 2, 3, 4),
+        ),
+        Case(
+            "two steps by hand",
+            3,
+            "The second step starts from the state that the first one gave.",
+            make=lambda g: tuple(map(_by_hand, ([[[1.0]], [[0.0]]], [[0.0]], [[1.0]], [[2.0]], [0.0]))),
+            want=lambda *_: torch.tensor([[[math.tanh(1.0)]], [[math.tanh(2 * math.tanh(1.0))]]]),
+        ),
+        Case(
+            "random, against torch.nn.RNN",
+            6,
+            "Step t reads xs[t] and the state that step t-1 left behind.",
+            make=_unroll_args(6, 3, 4, 5),
+        ),
+        Case(
+            "as many steps as samples, inputs and units",
+            2,
+            "All sizes are equal here, so a swapped axis gives no error, only wrong numbers.",
+            make=_unroll_args(4, 4, 4, 4),
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "state not carried on",
+            "Every step starts from h0 again. Put the new state into h before the next step.",
+            like=lambda *a: torch.stack(_loop(*a, keep=False)),
+        ),
+        Mistake(
+            "last state only",
+            "You return the last state alone. All of them are wanted: append each to a list and stack it.",
+            like=lambda *a: _loop(*a)[-1],
+        ),
+        Mistake(
+            "h0 among the states",
+            "The row for h0 is too much: the first state in the answer is h_1, after the first input.",
+            like=lambda xs, h0, *w: torch.stack([h0, *_loop(xs, h0, *w)]),
+        ),
+        Mistake(
+            "h0 for the last state",
+            "The answer is one step late: it begins with h0 and lacks the last state. Append after the step, not before.",
+            like=lambda xs, h0, *w: torch.stack([h0, *_loop(xs, h0, *w)[:-1]]),
+        ),
+        Mistake(
+            "zeros for h0",
+            "The first step starts from the h0 that was handed in, not from zeros.",
+            like=lambda xs, h0, *w: torch.stack(_loop(xs, torch.zeros_like(h0), *w)),
+        ),
+        Mistake(
+            "batch first",
+            "The answer has the batch first. Stack along dimension 0, so that time comes first.",
+            like=lambda *a: torch.stack(_loop(*a), 1),
+        ),
+        Mistake(
+            "loop over samples",
+            "The loop runs over the second axis. Time is the first one: xs[t] is the batch at step t.",
+            like=lambda xs, h0, *w: torch.stack(_loop(xs.transpose(0, 1), h0, *w)),
+        ),
+        Mistake(
+            "backwards in time",
+            "The loop starts at the last input. Read the sequence from its beginning.",
+            like=lambda xs, h0, *w: torch.stack(_loop(xs.flip(0), h0, *w)),
+        ),
+    ),
+    hints=(
+        "Keep one variable h. It starts as h0 and is replaced at every step.",
+        "Loop over xs: its first axis is time, so each x has shape (B, D). Collect the states in a list.",
+        "In the loop: h = rnn_step(x, h, V, W, b_h), then append. After it: torch.stack.",
+    ),
+)
+
+# --- rnn.parameters -----------------------------------------------------------------------------------
+
+
+def _count_oracle(D, H, K, T):
+    layer, out = nn.RNN(D, H), nn.Linear(H, K)
+    return sum(p.numel() for p in [*layer.parameters(), *out.parameters()]) - H  # nn.RNN has two biases
+
+
+def _sizes(*sizes):
+    return lambda g: sizes
+
+
+parameters = Exercise(
+    id="rnn.parameters",
+    title="counting parameters",
+    library=rnn.count_parameters,
+    oracle=_count_oracle,
+    cases=(
+        Case(
+            "one input, one unit, two outputs",
+            2,
+            "V, W and b_h have one number each here; U and b_y have two.",
+            make=_sizes(1, 1, 2, 1),
+        ),
+        Case(
+            "ten letters",
+            4,
+            "Five shapes: V (H, D), W (H, H), b_h (H,), U (K, H), b_y (K,). Add up their sizes.",
+            make=_sizes(27, 128, 17, 10),
+        ),
+        Case(
+            "a thousand letters",
+            4,
+            "Which of V, W, b_h, U, b_y grows when the sequence does?",
+            make=_sizes(27, 128, 17, 1000),
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "once per step",
+            "You counted the weights once per step. Every step uses the same V, W, b_h, U and b_y.",
+            when=lambda got, want: isinstance(got, int) and got > want and got % want == 0,
+        ),
+        Mistake(
+            "biases forgotten",
+            "The matrices are counted, the biases b_h (H numbers) and b_y (K numbers) are not.",
+            like=lambda D, H, K, T: H * D + H * H + K * H,
+        ),
+        Mistake(
+            "W forgotten",
+            "W is missing: H rows and H columns, from every unit to every unit.",
+            like=lambda D, H, K, T: H * D + H + K * H + K,
+        ),
+        Mistake(
+            "read-out forgotten",
+            "V, W and b_h are counted. The read-out has parameters too: U and b_y.",
+            like=lambda D, H, K, T: H * (D + H + 1),
+        ),
+        Mistake(
+            "two hidden biases",
+            "torch.nn.RNN keeps two bias vectors for the hidden units; our formula has one, b_h.",
+            like=lambda D, H, K, T: H * (D + H + 2) + K * (H + 1),
+        ),
+        Mistake(
+            "one bias per weight",
+            "A bias belongs to a unit, not to a weight: b_h has H numbers, b_y has K.",
+            like=lambda D, H, K, T: 2 * (H * D + H * H + K * H),
+        ),
+    ),
+    hints=(
+        "Write down the shapes of V, W, b_h, U and b_y.",
+        "A matrix of shape (a, b) holds a * b numbers.",
+        "Add five terms. Ask yourself whether T is in any of them.",
+    ),
+)
+
+# --- rnn.loss -----------------------------------------------------------------------------------------
+
+
+def _loss_args(T, B, K, padded=False, scale=1.0):
+    def make(g):
+        lengths = torch.randint(1, T, (B,), generator=g) if padded else torch.full((B,), T)
+        mask = torch.arange(T)[:, None] < lengths
+        return scale * _normal(g, T, B, K), torch.randint(0, K, (T, B), generator=g) * mask, mask
+
+    return make
+
+
+def _loss_oracle(logits, targets, mask):
+    total = 0.0
+    for t, b in mask.nonzero().tolist():
+        row = logits[t, b].double()
+        total += float(torch.logsumexp(row, 0) - row[targets[t, b]])
+    return torch.tensor(total / logits.shape[1])
+
+
+def _each(logits, targets, axis=-1):
+    return -logits.log_softmax(axis).gather(-1, targets[..., None])[..., 0]  # (T, B)
+
+
+loss = Exercise(
+    id="rnn.loss",
+    title="the loss of a sequence",
+    library=rnn.sequence_loss,
+    oracle=_loss_oracle,
+    cases=(
+        Case(
+            "by hand: three steps, nothing known",
+            3,
+            "With two classes and equal logits each step costs ln 2, so three steps cost 3 ln 2.",
+            make=lambda g: (
+                torch.zeros(3, 1, 2),
+                torch.zeros(3, 1, dtype=torch.long),
+                torch.ones(3, 1, dtype=torch.bool),
+            ),
+            want=lambda *_: 3 * math.log(2),
+        ),
+        Case(
+            "random, no padding",
+            5,
+            "Per step and sample: minus the log of the probability of the right class. Sum over time, mean over the batch.",
+            make=_loss_args(5, 4, 3),
+        ),
+        Case(
+            "random, with padding",
+            4,
+            "Steps where mask is False must add nothing.",
+            make=_loss_args(6, 4, 3, padded=True),
+        ),
+        Case(
+            "large logits",
+            3,
+            "exp(1000) overflows. Use log_softmax or cross_entropy, which subtract the greatest logit first.",
+            make=_loss_args(3, 2, 4, scale=1000.0),
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "mean over time",
+            "You averaged over time. L is the *sum* over t, so a long sequence counts more than a short one.",
+            like=lambda l, y, m: (_each(l, y) * m).sum() / m.sum(),
+        ),
+        Mistake(
+            "mean over all steps, padding too",
+            "You averaged over time, padding included. L is the sum over the steps that count; only the batch is averaged.",
+            like=lambda l, y, m: (_each(l, y) * m).mean(),
+        ),
+        Mistake(
+            "mean over all steps, padding paid for",
+            "You averaged over time and let padding count. Sum over the steps in the mask, then divide by the batch size.",
+            like=lambda l, y, m: _each(l, y).mean(),
+        ),
+        Mistake(
+            "sum over the batch",
+            "The sum runs over the batch as well. Divide by the number of sequences, B.",
+            like=lambda l, y, m: (_each(l, y) * m).sum(),
+        ),
+        Mistake(
+            "mask ignored",
+            "Padding is paid for as well. Set the loss to 0 where mask is False, before the sum.",
+            like=lambda l, y, m: _each(l, y).sum() / l.shape[1],
+        ),
+        Mistake(
+            "wrong sign",
+            "The sign is wrong: the loss is *minus* the log of the probability.",
+            like=lambda l, y, m: -(_each(l, y) * m).sum() / l.shape[1],
+        ),
+        Mistake(
+            "softmax over the batch",
+            "softmax runs over the samples of the batch. It belongs over the classes, the last axis.",
+            like=lambda l, y, m: (_each(l, y, 1) * m).sum() / l.shape[1],
+        ),
+        Mistake(
+            "softmax over time",
+            "softmax runs over time. It belongs over the classes, the last axis.",
+            like=lambda l, y, m: (_each(l, y, 0) * m).sum() / l.shape[1],
+        ),
+        Mistake(
+            "logarithm to base 2",
+            "The loss is in bits. Everyone, PyTorch included, takes the natural logarithm.",
+            like=lambda l, y, m: (_each(l, y) * m).sum() / l.shape[1] / math.log(2),
+        ),
+        Mistake(
+            "logarithm forgotten",
+            "The probability of the right class is there, its logarithm is not.",
+            like=lambda l, y, m: -((-_each(l, y)).exp() * m).sum() / l.shape[1],
+        ),
+    ),
+    hints=(
+        "First get one number per step and sample, a tensor (T, B). Only then sum.",
+        "torch.nn.functional.cross_entropy(..., reduction='none') wants the classes in the second dimension: flatten (T, B).",
+        "Set what is outside the mask to 0, sum everything, divide by B.",
+    ),
+)
+
+# --- rnn.match ----------------------------------------------------------------------------------------
+
+SHAPES = ("one-to-one", "one-to-many", "many-to-one", "many-to-many in step", "many-to-many encoder-decoder")
+_MATCH = {
+    "frame-wise video classification": "many-to-many in step",
+    "image captioning": "one-to-many",
+    "image classification": "one-to-one",
+    "sentiment analysis": "many-to-one",
+    "machine translation": "many-to-many encoder-decoder",
+}
+_MATCH_HINTS = {
+    "frame-wise video classification": "Every frame gets its own label, at once. How many inputs, how many outputs, and when?",
+    "image captioning": "One picture goes in. What comes out, and how many of it?",
+    "image classification": "Count: how many pictures go in, how many labels come out?",
+    "sentiment analysis": "Many words go in. How many verdicts come out, and after which word?",
+    "machine translation": "A sentence may need more or fewer words in the other language, and its first word may depend on the last one read.",
+}
+
+
+def match_shapes():
+    """Each problem of the lecture with its input/output shape."""
+    return dict(_MATCH)
+
+
+def _match_case(problem):
+    def test(got, want):
+        if not isinstance(got, dict) or problem not in got:
+            return f"the key {problem!r} is missing"
+        answer = got[problem]
+        if answer is None:
+            return "not answered yet"
+        if answer not in SHAPES:
+            return f"{answer!r} is not one of the five shapes"
+        return None if answer == want[problem] else "another shape fits better"
+
+    return Case(problem, 2, _MATCH_HINTS[problem], test=test)
+
+
+def _chose(problem, shape):
+    return lambda got, want: isinstance(got, dict) and got.get(problem) == shape
+
+
+match = Exercise(
+    id="rnn.match",
+    title="match problems to models",
+    kind="answer",
+    library=match_shapes,
+    oracle=match_shapes,
+    cases=tuple(map(_match_case, _MATCH)),
+    mistakes=(
+        Mistake(
+            "translation in step",
+            "A translation in step would have to say its first word before it has read the second one, and end with the same number of words.",
+            when=_chose("machine translation", "many-to-many in step"),
+        ),
+        Mistake(
+            "frames through encoder-decoder",
+            "An encoder-decoder reads the whole video before it says anything. Frame-wise labels come frame by frame.",
+            when=_chose("frame-wise video classification", "many-to-many encoder-decoder"),
+        ),
+        Mistake(
+            "caption as one output",
+            "A caption is a sentence: several words come out.",
+            when=_chose("image captioning", "one-to-one"),
+        ),
+        Mistake(
+            "image as a sequence",
+            "One picture is one input here, however many pixels it has.",
+            when=_chose("image classification", "many-to-one"),
+        ),
+        Mistake(
+            "sentiment per word",
+            "Sentiment analysis gives one verdict on a whole text, not one per word.",
+            when=_chose("sentiment analysis", "many-to-many in step"),
+        ),
+    ),
+    hints=(
+        "Ask two things of each problem: is the input a sequence? is the output one?",
+        "If both are sequences: can the first output be given before the whole input was read?",
+        "Each of the five shapes is used exactly once.",
+    ),
+)
+
+# --- rnn.last -----------------------------------------------------------------------------------------
+
+
+def _last_args(T, B, H, full=False):
+    def make(g):
+        lengths = (
+            torch.full((B,), T) if full else torch.cat([torch.tensor([1]), torch.randint(2, T, (B - 1,), generator=g)])
+        )
+        return _normal(g, T, B, H), lengths
+
+    return make
+
+
+last = Exercise(
+    id="rnn.last",
+    title="the read-out for many-to-one",
+    library=rnn.last_state,
+    oracle=lambda hs, lengths: torch.stack([hs[n - 1, b] for b, n in enumerate(lengths.tolist())]),
+    axes=("sample", "unit"),
+    cases=(
+        Case("shape", 2, "One state per sequence: (B, H).", make=_last_args(6, 4, 5), test=_shape_only),
+        Case(
+            "all of one length",
+            2,
+            "Without padding the last state is hs[-1].",
+            make=_last_args(4, 3, 5, full=True),
+        ),
+        Case(
+            "different lengths",
+            4,
+            "A sequence of length n ends at hs[n - 1]. What comes after it is padding.",
+            make=_last_args(7, 5, 4),
+        ),
+        Case(
+            "as many samples as units",
+            2,
+            "The sizes are equal here, so a swapped axis gives no error, only wrong numbers.",
+            make=_last_args(5, 5, 5),
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "padding included",
+            "hs[-1] is the state after the padding of all shorter sequences. Take each at its own last step.",
+            like=lambda hs, n: hs[-1],
+        ),
+        Mistake(
+            "one step too late",
+            "Counting starts at 0: the last step of a sequence of length n has index n - 1.",
+            like=lambda hs, n: hs[n.clamp(max=len(hs) - 1), torch.arange(len(n))],
+        ),
+        Mistake(
+            "mean over time",
+            "That is the mean over time. Only the last state has seen the whole sequence and is asked for here.",
+            like=lambda hs, n: hs.mean(0),
+        ),
+        Mistake(
+            "first state",
+            "hs[0] has seen one input only.",
+            like=lambda hs, n: hs[0],
+        ),
+        Mistake(
+            "batch first",
+            "hs[:, -1] takes the last sample at all times. Time is the first axis.",
+            like=lambda hs, n: hs[:, -1],
+        ),
+        Mistake(
+            "every sample at every length",
+            "hs[lengths - 1] takes all samples at each of those times. You need one index per sample as well: torch.arange(B).",
+            like=lambda hs, n: hs[n - 1],
+        ),
+    ),
+    hints=(
+        "For one sequence b it is hs[lengths[b] - 1, b].",
+        "Indexing with two tensors picks pairs: hs[times, samples].",
+        "times is lengths - 1, samples is torch.arange(B).",
+    ),
+)
+
+# --- rnn.sample ---------------------------------------------------------------------------------------
+
+
+def _sample_args(temperature, B=64, K=6):
+    return lambda g: (2 * _normal(g, B, K), temperature, torch.rand(B, generator=g))
+
+
+def _sample_oracle(logits, temperature, u):
+    drawn = []
+    for row, limit in zip(logits.double().tolist(), u.tolist(), strict=True):
+        weights = [math.exp((v - max(row)) / temperature) for v in row]
+        total, k = weights[0], 0
+        while total <= limit * sum(weights) and k < len(row) - 1:
+            k += 1
+            total += weights[k]
+        drawn.append(k)
+    return torch.tensor(drawn)
+
+
+def _draw(p, u):
+    return (u[:, None] >= p.cumsum(-1)).sum(-1).clamp(max=p.shape[-1] - 1)
+
+
+sample = Exercise(
+    id="rnn.sample",
+    title="sampling with a temperature",
+    library=rnn.sample,
+    oracle=_sample_oracle,
+    axes=("sample",),
+    cases=(
+        Case(
+            "by hand: four equal classes",
+            3,
+            "The sums of the probabilities are .25 .5 .75 1. The first sum above u names the class: u = .6 gives class 2.",
+            make=lambda g: (torch.zeros(4, 4), 1.0, torch.tensor([0.1, 0.3, 0.6, 0.9])),
+            want=lambda *_: torch.tensor([0, 1, 2, 3]),
+        ),
+        Case("temperature 1", 4, "Softmax, running sum, then the first sum above u.", make=_sample_args(1.0)),
+        Case(
+            "cold: temperature 0.3",
+            3,
+            "The logits are divided by the temperature before softmax: cold makes the likeliest class likelier.",
+            make=_sample_args(0.3),
+        ),
+        Case(
+            "hot: temperature 3",
+            3,
+            "Hot evens the classes out: divide the logits, not the probabilities.",
+            make=_sample_args(3.0),
+        ),
+        Case(
+            "nearly frozen: temperature 0.01",
+            2,
+            "Very cold is argmax. Divide the logits first and let softmax take care of large numbers.",
+            make=_sample_args(0.01),
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "always the likeliest",
+            "That is argmax: the same name each time. u has to decide.",
+            like=lambda l, T, u: l.argmax(-1),
+        ),
+        Mistake(
+            "temperature ignored",
+            "The temperature changes nothing in your answer. Divide the logits by it.",
+            like=lambda l, T, u: _draw(l.softmax(-1), u),
+        ),
+        Mistake(
+            "multiplied by the temperature",
+            "You multiply by the temperature, so that hot and cold are swapped. Divide.",
+            like=lambda l, T, u: _draw((l * T).softmax(-1), u),
+        ),
+        Mistake(
+            "one class too far",
+            "The class is the first whose running sum exceeds u; yours is the one after it.",
+            like=lambda l, T, u: (_draw((l / T).softmax(-1), u) + 1).clamp(max=l.shape[-1] - 1),
+        ),
+        Mistake(
+            "one class short",
+            "The class is the first whose running sum exceeds u; yours is the one before it.",
+            like=lambda l, T, u: (_draw((l / T).softmax(-1), u) - 1).clamp(min=0),
+        ),
+        Mistake(
+            "classes in descending order",
+            "You sorted the classes by probability first. Keep them in their own order, or undo the sorting.",
+            like=lambda l, T, u: _draw((l / T).softmax(-1).sort(-1, descending=True).values, u),
+        ),
+        Mistake(
+            "softmax over the batch",
+            "softmax runs over the batch. It belongs over the classes, the last axis.",
+            like=lambda l, T, u: _draw((l / T).softmax(0), u),
+        ),
+    ),
+    hints=(
+        "Lay the probabilities end to end on a ruler from 0 to 1. Where does u fall?",
+        "torch.softmax, then cumsum over the last axis, gives the marks on the ruler.",
+        "Count in each row how many marks are less than or equal to u.",
+    ),
+)
+
+# --- rnn.teacher --------------------------------------------------------------------------------------
+
+
+def _teacher_args(T, B):
+    return lambda g: (torch.randint(1, 9, (T, B), generator=g), 0)
+
+
+teacher = Exercise(
+    id="rnn.teacher",
+    title="teacher forcing",
+    library=rnn.teacher_inputs,
+    oracle=lambda y, start: torch.tensor([[start] * y.shape[1], *y.tolist()[:-1]]),
+    axes=("t", "sample"),
+    cases=(
+        Case("shape", 2, "As many steps come in as go out: (T, B).", make=_teacher_args(5, 3), test=_shape_only),
+        Case(
+            "by hand",
+            3,
+            "For the targets 7 8 9 and start 0 the decoder reads 0 7 8.",
+            make=lambda g: (torch.tensor([[7], [8], [9]]), 0),
+            want=lambda *_: torch.tensor([[0], [7], [8]]),
+        ),
+        Case("random", 3, "Each step reads the right answer of the step before.", make=_teacher_args(6, 4)),
+        Case(
+            "as many steps as samples",
+            2,
+            "Time is the first axis: the start symbol fills the first row.",
+            make=_teacher_args(4, 4),
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "not shifted",
+            "The decoder reads the very symbol it is to predict. It would learn to copy, and nothing else.",
+            like=lambda y, s: y,
+        ),
+        Mistake(
+            "shifted the wrong way",
+            "The decoder reads the *next* answer. It may only know what came before.",
+            like=lambda y, s: torch.cat([y[1:], torch.full_like(y[:1], s)]),
+        ),
+        Mistake(
+            "start in front, last one kept",
+            "There is one step too many: the last target is predicted but never read.",
+            like=lambda y, s: torch.cat([torch.full_like(y[:1], s), y]),
+        ),
+        Mistake(
+            "shifted along the batch",
+            "You shifted along the batch, so that a word is given to its neighbour. Time is the first axis.",
+            like=lambda y, s: torch.cat([torch.full_like(y[:, :1], s), y[:, :-1]], 1),
+        ),
+        Mistake(
+            "rolled round",
+            "torch.roll brings the last answer to the front. There the start symbol has to stand.",
+            like=lambda y, s: y.roll(1, 0),
+        ),
+        Mistake(
+            "first answer overwritten",
+            "You replaced the first answer by the start symbol. It has to move down one step, and so have all others.",
+            like=lambda y, s: torch.cat([torch.full_like(y[:1], s), y[1:]]),
+        ),
+    ),
+    hints=(
+        "Write the targets of one sequence in a row, and below it what the decoder has seen just before each.",
+        "The last target is never read; something else has to be read first.",
+        "torch.cat of a row full of start and targets[:-1].",
+    ),
+)
+
+EXERCISES = [step, unroll, parameters, match, loss, last, sample, teacher]

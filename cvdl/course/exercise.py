@@ -1,0 +1,213 @@
+"""What a student calls: `exercise`, `check`, `hint`, `use_library`, `progress`.
+
+An exercise never blocks: unanswered, it hands over to the library's implementation and says so.
+"""
+
+import ast
+import functools
+import inspect
+import os
+import textwrap
+import traceback
+
+from cvdl.course import checks, judge
+from cvdl.course.cards import Card, say
+from cvdl.course.limit import TimeIsUp, time_limit
+from cvdl.errors import CourseError
+
+SECONDS = 10  # after which one call of a student's function is stopped
+
+_attempts = {}  # id -> Attempt, as the exercise cells were run
+_scores = {}  # id -> the last Score
+_hints = {}  # id -> how many hints were shown
+_checking = None  # id of the exercise under judgement: all others are the library's meanwhile
+
+
+class Attempt:
+    """The function in the student's namespace: calls theirs, or the library's."""
+
+    def __init__(self, spec, function):
+        functools.update_wrapper(self, function)
+        self.spec, self.function = spec, function
+        self.attempted = not unanswered(function)
+        self.use_library = not self.attempted
+
+    def __call__(self, *args, **kwargs):
+        if self.use_library or _checking not in (None, self.spec.id):
+            return self.spec.library(*args, **kwargs)
+        return self.function(*args, **kwargs)
+
+
+def exercise(id, points=None):
+    """Mark a function as the answer to exercise `id`.
+
+    While its body is only a docstring and `...`, calls go to cvdl's own implementation.  Raises
+    CourseError for an unknown id, or if `points` is not what the exercise counts.
+    """
+    spec = checks.find(id)
+    if points not in (None, spec.points):
+        raise CourseError(
+            f"{id} counts {spec.points} points, not {points}: write @exercise({id!r}, points={spec.points})."
+        )
+
+    def decorate(function):
+        attempt = _attempts[id] = Attempt(spec, function)
+        _scores.pop(id, None)
+        if not attempt.attempted:
+            say("open", f"{id}: not attempted yet — the cells below go on with cvdl's own implementation.")
+        return attempt
+
+    return decorate
+
+
+def unanswered(function):
+    """Is the body only a docstring and `...`, or a dict whose values are all `...`?"""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return False  # no source to read: somebody wrote it elsewhere
+    definition = next((n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)), None)
+    return definition is not None and is_stub(definition.body)
+
+
+def is_stub(body):
+    def hole(node):
+        return isinstance(node, ast.Constant) and node.value is ...
+
+    def empty(statement):
+        if isinstance(statement, ast.Return) and isinstance(statement.value, ast.Dict):
+            return all(hole(v) for v in statement.value.values)
+        return isinstance(statement, ast.Expr) and (
+            hole(statement.value)
+            or (isinstance(statement.value, ast.Constant) and isinstance(statement.value.value, str))
+        )
+
+    return all(map(empty, body))
+
+
+def check(id):
+    """Judge the present answer to exercise `id` on all its cases, and say what is wrong with it.
+
+    Returns an object that shows itself; under nbgrader's autograder, the number of points.
+    """
+    spec = checks.find(id)
+    attempt = _attempts.get(id)
+    if attempt is None:
+        result = Card(
+            "open",
+            f"{id}: no answer to check yet",
+            [f'Run the exercise cell first, the one that starts with @exercise("{id}"), then this one again.'],
+        )
+    elif not attempt.attempted:
+        result = Card(
+            "open",
+            f"{id}: not attempted yet — 0 of {spec.points} points",
+            ["Replace the ... with your answer, run that cell, then this one again."],
+        )
+    else:
+        score = _scores[id] = judge.score(id, caller(id, attempt.function))
+        result = report(score, spec, own_code=not attempt.use_library)
+    if os.environ.get("NBGRADER_EXECUTION") in ("autograde", "validate"):
+        return _scores[id].earned if id in _scores else 0
+    return result
+
+
+def report(score, spec, own_code=True):
+    """The Card that shows a Score: its cases, then one hint."""
+    if score.state == "right":
+        return Card("right", f"{spec.id}: right — {score.earned} of {score.points} points", rows=_rows(score))
+    lines = [f"Hint: {score.hint}", f'More help: hint("{spec.id}").']
+    if own_code:
+        lines.append(f'The cells below use your version; use_library("{spec.id}") goes on with cvdl\'s.')
+    state = "partly" if score.earned else "wrong"
+    return Card(state, f"{spec.id}: {score.state} — {score.earned} of {score.points} points", lines, _rows(score))
+
+
+def _rows(score):
+    rows = []
+    for case in score.cases:
+        mark = "✓" if case.earned == case.points else "✗"
+        rows.append((f"{mark} {case.name}", f"{case.earned}/{case.points}", case.message))
+    return rows
+
+
+def caller(id, function):
+    """A student's function as the judge may call it: timed, and its mistakes told in their terms."""
+
+    def call(*args):
+        global _checking
+        before, _checking = _checking, id
+        try:
+            with time_limit(SECONDS):
+                return function(*args)
+        except TimeIsUp:
+            raise judge.CallStopped(
+                f"stopped after {SECONDS} seconds",
+                "Is there a loop that never ends, or a slow one over single numbers?",
+            ) from None
+        except judge.CallFailed:
+            raise
+        except Exception as error:
+            advice = (
+                "Print the shapes just before that line and compare them with the docstring."
+                if "shape" in str(error)
+                else ""
+            )
+            raise judge.CallFailed(_explain(error, function), advice) from None
+        finally:
+            _checking = before
+
+    return call
+
+
+def _explain(error, function):
+    """«RuntimeError: … — line 4 of your cell: h = V @ x»"""
+    text = f"{type(error).__name__}: {textwrap.shorten(str(error), 200, placeholder=' …')}"
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == function.__code__.co_filename]
+    return f"{text} — line {frames[-1].lineno} of your cell: {frames[-1].line}" if frames else text
+
+
+def hint(id):
+    """Show the next hint for exercise `id`: first one on the mistake last made, if it is known, then three."""
+    spec = checks.find(id)
+    steps = list(spec.hints)
+    if id in _scores and _scores[id].mistake:
+        steps.insert(0, _scores[id].mistake.hint)
+    shown = _hints[id] = _hints.get(id, 0) % len(steps) + 1
+    more = "" if shown < len(steps) else " That was the last one; the next call begins again."
+    return Card("open", f"{id}: hint {shown} of {len(steps)}", [steps[shown - 1] + more])
+
+
+def use_library(id):
+    """From here on, calls of exercise `id` go to cvdl's implementation; run its cell again to undo it."""
+    spec = checks.find(id)
+    if id not in _attempts:
+        raise CourseError(f'Run the exercise cell first, the one that starts with @exercise("{id}").')
+    _attempts[id].use_library = True
+    say(
+        "open",
+        f"{id}: the cells below go on with cvdl's own implementation. Points are still given for yours ({spec.points}).",
+    )
+
+
+def progress():
+    """A table of all exercises of the notebook(s) now at work, with state and points."""
+    begun = {id.partition(".")[0] for id in _attempts}
+    if not begun:
+        return Card("open", "No exercise was run yet", ["Run an exercise cell, then progress() again."])
+    rows, earned, total = [], 0, 0
+    for name in sorted(begun, key=list(checks.chapters()).index):
+        for spec in checks.chapter(name).values():
+            points = _scores[spec.id].earned if spec.id in _scores else 0
+            rows.append((spec.id, f"{points}/{spec.points}", _state(spec.id)))
+            earned, total = earned + points, total + spec.points
+    return Card("right" if earned == total else "open", f"{earned} of {total} points", rows=rows)
+
+
+def _state(id):
+    if id in _scores:
+        return _scores[id].state
+    attempt = _attempts.get(id)
+    if attempt is None:
+        return "cell not run yet"
+    return "answered, not checked" if attempt.attempted else "not attempted"

@@ -1,0 +1,126 @@
+"""What notebooks use beside exercises: the first cell, figures with alternative text, sliders."""
+
+import base64
+import io
+import itertools
+import os
+import platform
+from html import escape
+
+from cvdl.course.cards import in_notebook
+from cvdl.settings import device, profile
+
+
+def start():
+    """The bootstrap cell: say with what the notebook runs, and set the look of figures."""
+    import matplotlib
+    import torch
+
+    import cvdl
+
+    matplotlib.rcParams.update(
+        {
+            "figure.dpi": 110,
+            "figure.constrained_layout.use": True,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+        }
+    )
+    where = torch.cuda.get_device_name() if device().type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    print(
+        f"cvdl {cvdl.__version__} · Python {platform.python_version()} · torch {torch.__version__} · {where} · "
+        f"profile {profile()}"
+    )
+
+
+def show(figure, alt):
+    """Display a matplotlib figure once, with alternative text for those who cannot see it.
+
+    Raises ValueError if `alt` is empty.
+    """
+    _display(figure, alt)
+
+
+def explore(draw, alt, **sliders):
+    """Sliders above a figure: `explore(draw, "Step {t}", t=(0, 9, 3))`.
+
+    draw(**values) -> figure, a pure function; alt: its alternative text, with the values' names in
+    braces; each slider: (lowest, highest, at first) of ints or floats, or a list of choices, the first
+    one at first.  The figure is an ordinary output that the sliders replace, so that a still picture
+    stays in the saved notebook.
+    """
+    values = {name: s[0] if isinstance(s, list) else s[2] for name, s in sliders.items()}
+    if os.environ.get("CVDL_TRY_SLIDERS"):
+        _try_ends(draw, alt, sliders)
+    try:
+        import ipywidgets
+        from IPython.display import display
+    except ImportError:
+        print("To move the sliders, install ipywidgets: pip install ipywidgets")
+        return _display(draw(**values), alt.format(**values))
+    if not in_notebook():
+        return _display(draw(**values), alt.format(**values))
+
+    def widget(name, s):
+        style = {"description_width": "initial"}
+        if isinstance(s, list):
+            return ipywidgets.Dropdown(options=s, value=s[0], description=name, style=style)
+        low, high, first = s
+        if all(isinstance(v, int) for v in s):
+            return ipywidgets.IntSlider(first, low, high, description=name, style=style)
+        return ipywidgets.FloatSlider(first, min=low, max=high, step=(high - low) / 50, description=name, style=style)
+
+    widgets = {name: widget(name, s) for name, s in sliders.items()}
+    display(ipywidgets.HBox(list(widgets.values()), layout={"flex_flow": "row wrap"}))
+    handle = _display(draw(**values), alt.format(**values), display_id=True)
+
+    def redraw(_):
+        values = {name: w.value for name, w in widgets.items()}
+        handle.update(_picture(draw(**values), alt.format(**values)))
+
+    for w in widgets.values():
+        w.observe(redraw, "value")
+
+
+def _try_ends(draw, alt, sliders):
+    """Draw at every corner of the sliders: an error there is an error of the notebook."""
+    ends = {name: s if isinstance(s, list) else s[:2] for name, s in sliders.items()}
+    for corner in itertools.product(*ends.values()):
+        values = dict(zip(ends, corner, strict=True))
+        _picture(draw(**values), alt.format(**values))
+
+
+def _display(figure, alt, **kwargs):
+    picture = _picture(figure, alt)
+    if not in_notebook():
+        return print(f"[figure: {alt}]")
+    from IPython.display import display
+
+    return display(picture, **kwargs)
+
+
+def _picture(figure, alt):
+    if not alt.strip():
+        raise ValueError("A figure needs alternative text: say in a sentence what it shows.")
+    import matplotlib.pyplot as plt
+
+    png = io.BytesIO()
+    figure.savefig(png, format="png", bbox_inches="tight", facecolor="white", metadata={"Software": None})
+    plt.close(figure)
+    return Picture(png.getvalue(), alt)
+
+
+class Picture:
+    """A PNG whose alternative text reaches every reader.
+
+    JupyterLab takes it from HTML only, nbconvert from the metadata, a terminal from the text.
+    """
+
+    def __init__(self, png, alt):
+        self.png, self.alt = png, alt
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        source = base64.b64encode(self.png).decode()
+        html = f'<img alt="{escape(self.alt)}" src="data:image/png;base64,{source}" style="max-width:100%">'
+        data = {"text/html": html, "image/png": self.png, "text/plain": f"[figure: {self.alt}]"}
+        return data, {"image/png": {"alt": self.alt}}

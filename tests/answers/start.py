@@ -1,0 +1,38 @@
+"""Right and wrong answers to the exercises of notebook 00, as students write them."""
+
+
+def _vectorised(image):
+    return image / 255
+
+
+def _loops(image):
+    return [[int(p) / 255 for p in row] for row in image]
+
+
+def _whole_numbers(image):
+    return (image // 255).float()
+
+
+def _levels(image):
+    out = image.double()
+    out /= 256
+    return out
+
+
+def _own_maximum(image):
+    return image / int(image.max())
+
+
+def _unchanged(image):
+    return image
+
+
+RIGHT = {"start.to_unit": [_vectorised, _loops]}
+WRONG = {
+    "start.to_unit": {
+        "whole-number division": _whole_numbers,
+        "divided by 256": _levels,
+        "divided by the picture's own maximum": _own_maximum,
+        "not scaled": _unchanged,
+    }
+}

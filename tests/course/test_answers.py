@@ -1,0 +1,87 @@
+"""Tests of the tests: every exercise accepts what is right and names what is wrong."""
+
+import time
+from importlib import import_module
+
+import pytest
+
+from cvdl.course import checks, judge
+from cvdl.course.exercise import caller
+
+EXERCISES = [e for name in checks.chapters() for e in checks.chapter(name).values()]
+SEEDS = (0, 1, 2)
+
+
+def answers(kind, exercise):
+    module = import_module(f"tests.answers.{exercise.id.partition('.')[0]}")
+    return getattr(module, kind).get(exercise.id, {})
+
+
+by_id = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.id)
+
+
+@by_id
+def test_enough_answers(exercise):
+    assert len(answers("RIGHT", exercise)) >= 2
+    assert len(answers("WRONG", exercise)) >= 3
+
+
+@by_id
+def test_right_answers_pass(exercise):
+    for function in [exercise.library, exercise.oracle, *answers("RIGHT", exercise)]:
+        for seed in SEEDS:
+            score = judge.score(exercise.id, caller(exercise.id, function), seed)
+            assert score.state == "right", (function, [c for c in score.cases if c.message])
+
+
+def named(exercise, function, mistake, seed):
+    score = judge.score(exercise.id, caller(exercise.id, function), seed)
+    assert score.earned < score.points, f"{mistake.name}: not noticed with seed {seed}"
+    assert score.mistake is mistake, f"{mistake.name}: taken for {score.mistake} with seed {seed}"
+    assert score.hint == mistake.hint
+
+
+@by_id
+def test_wrong_answers_fail_with_their_own_hint(exercise):
+    known = {m.name: m for m in exercise.mistakes}
+    for name, function in answers("WRONG", exercise).items():
+        for seed in SEEDS:
+            named(exercise, function, known[name], seed)
+
+
+@by_id
+def test_known_mistakes_are_recognised(exercise):
+    """Each mistake in the check file, made by its own definition."""
+    for mistake in exercise.mistakes:
+        assert mistake.like or mistake.name in answers("WRONG", exercise), f"{mistake.name} is never tried"
+        for seed in SEEDS:
+            if mistake.like:
+                named(exercise, mistake.like, mistake, seed)
+
+
+@by_id
+def test_names_are_unique_and_there_are_three_hints(exercise):
+    names = [m.name for m in exercise.mistakes]
+    assert len(names) == len(set(names))
+    assert len(exercise.hints) == 3 and len(exercise.cases) >= 2
+    assert all(c.hint and c.points > 0 for c in exercise.cases)
+
+
+@by_id
+def test_checking_takes_under_two_seconds(exercise):
+    start = time.perf_counter()
+    judge.score(exercise.id, exercise.library)
+    assert time.perf_counter() - start < 2
+
+
+@pytest.mark.parametrize("name", checks.chapters())
+def test_a_notebook_has_100_points(name):
+    assert sum(e.points for e in checks.chapter(name).values()) == 100
+
+
+@by_id
+def test_messages_do_not_show_the_answer(exercise):
+    """A number that was expected must not appear in what a wrong answer is told."""
+    for function in answers("WRONG", exercise).values():
+        for case in judge.score(exercise.id, caller(exercise.id, function)).cases:
+            assert "want" not in case.message and "should be" not in case.message
