@@ -127,7 +127,7 @@ def execute(master):
         except CellExecutionError as error:
             raise _failed(master, nb, error) from None
     used = json.loads(hidden[1].outputs[0].text)
-    nb.cells = nb.cells[1:-1]
+    nb.cells = json.loads(json.dumps(nb.cells[1:-1]).replace(str(ROOT), "~/cvdl"), object_hook=nbformat.from_dict)
     for c, cell in zip(master.cells, nb.cells, strict=True):
         if cell.cell_type == "code":
             cell.execution_count = None if cell.execution_count is None else cell.execution_count - 1

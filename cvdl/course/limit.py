@@ -27,8 +27,8 @@ def time_limit(seconds):
                     _raise_in(thread, TimeIsUp)
 
     watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
     try:
+        watcher.start()
         yield
     finally:
         try:

@@ -95,19 +95,20 @@ def _read_code(master, c):
         c.stub = _stub(master, c)
     if not c.exercise:
         return
+    definition = next(n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.decorator_list)
+    line = definition.decorator_list[0].lineno
     try:
         spec = find(c.exercise)
     except CourseError as error:
-        raise broken(master, c, 1, str(error)) from None
+        raise broken(master, c, line, str(error)) from None
     if BEGIN not in c.source:
-        raise broken(master, c, 1, f"the exercise {c.exercise} has no {BEGIN}")
-    definition = next(n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.decorator_list)
+        raise broken(master, c, line, f"the exercise {c.exercise} has no {BEGIN}")
     names = [a.arg for a in definition.args.args]
     expected = list(spec.library.__code__.co_varnames[: spec.library.__code__.co_argcount])
     if names != expected:
         raise broken(master, c, definition.lineno, f"parameters {names}, but the library's are {expected}")
     if not any(definition_is_stub(n) for n in ast.walk(ast.parse(c.stub))):
-        raise broken(master, c, 1, "without its answer the function is not a stub: leave nothing but the docstring")
+        raise broken(master, c, line, "without its answer the function is not a stub: leave nothing but the docstring")
 
 
 def definition_is_stub(node):

@@ -1,0 +1,218 @@
+"""What a student meets: states, messages, fallback. The functions here stand for notebook cells."""
+
+import contextlib
+import time
+
+import pytest
+import torch
+
+from cvdl.course import exercise as course
+from cvdl.course.exercise import check, exercise, hint, progress, use_library
+from cvdl.course.limit import TimeIsUp, time_limit
+from cvdl.errors import CourseError
+from cvdl.sequence import rnn
+
+ARGS = (torch.randn(2, 3), torch.randn(2, 4), torch.randn(4, 3), torch.randn(4, 4), torch.randn(4))
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch):
+    for name in ("_attempts", "_scores", "_hints"):
+        monkeypatch.setattr(course, name, {})
+    monkeypatch.delenv("NBGRADER_EXECUTION", raising=False)
+
+
+def unanswered():
+    @exercise("rnn.step", points=15)
+    def rnn_step(x, h, V, W, b_h):
+        """One step."""
+        ...
+
+    return rnn_step
+
+
+def wrong():
+    @exercise("rnn.step", points=15)
+    def rnn_step(x, h, V, W, b_h):
+        return x @ V.T + h @ W.T + b_h
+
+    return rnn_step
+
+
+def right():
+    @exercise("rnn.step")
+    def rnn_step(x, h, V, W, b_h):
+        """One step."""
+        return torch.tanh(x @ V.T + h @ W.T + b_h)
+
+    return rnn_step
+
+
+def test_unanswered_goes_on_with_the_library(capsys):
+    step = unanswered()
+    assert (
+        "rnn.step: not attempted yet — the cells below go on with cvdl's own implementation." in capsys.readouterr().out
+    )
+    assert torch.allclose(step(*ARGS), rnn.step(*ARGS))
+    assert "not attempted yet — 0 of 15 points" in repr(check("rnn.step"))
+
+
+def test_wrong_is_used_below_until_use_library():
+    step = wrong()
+    text = repr(check("rnn.step"))
+    assert "rnn.step: " in text and "f_h is missing" in text and 'use_library("rnn.step")' in text
+    assert torch.allclose(step(*ARGS), ARGS[0] @ ARGS[2].T + ARGS[1] @ ARGS[3].T + ARGS[4])
+    use_library("rnn.step")
+    assert torch.allclose(step(*ARGS), rnn.step(*ARGS))
+    assert "f_h is missing" in repr(check("rnn.step")), "points are still for the student's own"
+    assert torch.allclose(wrong()(*ARGS), ARGS[0] @ ARGS[2].T + ARGS[1] @ ARGS[3].T + ARGS[4]), (
+        "running the cell undoes it"
+    )
+
+
+def test_right():
+    right()
+    assert repr(check("rnn.step")).startswith("✓ rnn.step: right — 15 of 15 points")
+
+
+def test_other_exercises_are_the_librarys_while_one_is_checked():
+    step = wrong()
+
+    @exercise("rnn.unroll")
+    def rnn_unroll(xs, h0, V, W, b_h):
+        states, h = [], h0
+        for x in xs:
+            h = step(x, h, V, W, b_h)
+            states.append(h)
+        return states
+
+    assert "15 of 15" in repr(check("rnn.unroll"))
+    assert "15 of 15" not in repr(check("rnn.step"))
+
+
+@pytest.mark.parametrize("kind", ["autograde", "validate"])
+def test_under_nbgrader_check_is_a_plain_number(monkeypatch, kind):
+    monkeypatch.setenv("NBGRADER_EXECUTION", kind)
+    assert check("rnn.step") == 0
+    unanswered()
+    assert check("rnn.step") == 0
+    right()
+    assert check("rnn.step") == 15 and type(check("rnn.step")) is int
+
+
+def test_points_of_an_earlier_answer_do_not_stay(monkeypatch):
+    monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
+    right()
+    assert check("rnn.step") == 15
+    unanswered()
+    assert check("rnn.step") == 0
+
+
+def test_an_error_is_told_with_the_students_line():
+    @exercise("rnn.step")
+    def rnn_step(x, h, V, W, b_h):
+        y = x @ V
+        return torch.tanh(y)
+
+    text = repr(check("rnn.step"))
+    assert "RuntimeError" in text and "of your cell: y = x @ V" in text and "Traceback" not in text
+
+
+def test_an_endless_loop_is_stopped(monkeypatch):
+    monkeypatch.setattr(course, "SECONDS", 0.3)
+
+    @exercise("rnn.step")
+    def rnn_step(x, h, V, W, b_h):
+        while True:
+            try:
+                h = h + 0
+            except Exception:
+                pass
+
+    started = time.perf_counter()
+    text = repr(check("rnn.step"))
+    assert time.perf_counter() - started < 3
+    assert "stopped after 0.3 seconds" in text and "loop that never ends" in text
+    assert sum(range(10**6)) > 0, "the interpreter lives on"
+
+
+def test_a_time_limit_leaves_nothing_behind():
+    for _ in range(50):
+        with contextlib.suppress(TimeIsUp), time_limit(0.001):
+            time.sleep(0.0008)
+    time.sleep(0.05)
+    with pytest.raises(TimeIsUp), time_limit(0.05):
+        while True:
+            pass
+
+
+def test_checking_before_the_exercise_cell_says_what_to_do():
+    assert 'Run the exercise cell first, the one that starts with @exercise("rnn.step")' in repr(check("rnn.step"))
+    with pytest.raises(CourseError, match="Run the exercise cell first"):
+        use_library("rnn.step")
+
+
+@pytest.mark.parametrize("call", [check, hint, use_library, exercise])
+def test_unknown_id(call):
+    with pytest.raises(CourseError, match="Did you mean"):
+        call("rnn.setp")
+
+
+def test_wrong_points():
+    with pytest.raises(CourseError, match="counts 15 points, not 4"):
+        exercise("rnn.step", points=4)
+
+
+def test_hints_come_one_by_one_and_begin_again():
+    unanswered()
+    texts = [repr(hint("rnn.step")) for _ in range(4)]
+    assert [t.split(":")[1].split("\n")[0] for t in texts] == [f" hint {i} of 3" for i in (1, 2, 3, 1)]
+    wrong()
+    check("rnn.step")
+    course._hints.clear()
+    assert "f_h is missing" in repr(hint("rnn.step")) and "of 4" in repr(hint("rnn.step"))
+
+
+def test_progress():
+    assert "No exercise was run yet" in repr(progress())
+    right()
+    check("rnn.step")
+
+    @exercise("rnn.last")
+    def last_state(hs, lengths):
+        return hs[-1]
+
+    text = repr(progress())
+    assert "15 of 100 points" in text
+    assert "rnn.last        0/10   answered, not checked" in text and "cell not run yet" in text
+
+
+def test_answers_of_kind_answer_are_unanswered_while_all_values_are_dots():
+    @exercise("rnn.match")
+    def match_shapes():
+        """Choose."""
+        return {"image classification": ..., "image captioning": ...}
+
+    assert not match_shapes.attempted
+
+    @exercise("rnn.match")
+    def match_shapes():
+        return {"image classification": "one-to-one", "image captioning": ...}
+
+    assert match_shapes.attempted
+    assert "partly right — 2 of 10" in repr(check("rnn.match"))
+
+
+def test_html_is_escaped_and_readable_on_any_background():
+    @exercise("rnn.step")
+    def rnn_step(x, h, V, W, b_h):
+        raise ValueError("<script>alert(1)</script>")
+
+    html = check("rnn.step")._repr_html_()
+    assert "<script>" not in html and "&lt;script&gt;" in html
+    assert "background:#" not in html and "color:inherit" in html
+
+
+def test_docstring_and_name_of_the_students_function_stay():
+    step = right()
+    assert step.__name__ == "rnn_step" and step.__doc__ == "One step."

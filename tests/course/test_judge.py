@@ -1,0 +1,145 @@
+"""The judge's own rules, on a small exercise made for the purpose."""
+
+import numpy as np
+import pytest
+import torch
+
+from cvdl.course import checks, judge
+from cvdl.course.judge import Case, Exercise, Mistake, difference, plain
+from cvdl.errors import CourseError
+
+
+def gradients(x):
+    return 2 * x, 3 * x, torch.stack([x, x])
+
+
+TOY = Exercise(
+    id="toy.gradients",
+    title="a derivation",
+    library=gradients,
+    oracle=gradients,
+    parts=("dU", "dW", "dh"),
+    axes=("t",),
+    cases=(
+        Case("by hand", 1, "hint by hand", make=lambda g: (torch.ones(2),)),
+        Case("random", 2, "hint random", make=lambda g: (torch.randn(4, generator=g),)),
+    ),
+    mistakes=(Mistake("all zero", "You returned zeros.", like=lambda x: tuple(0 * v for v in gradients(x))),),
+    hints=("one", "two", "three"),
+)
+
+
+@pytest.fixture(autouse=True)
+def toy(monkeypatch):
+    monkeypatch.setattr(checks, "find", lambda id: TOY)
+
+
+def test_right():
+    score = judge.score("toy.gradients", gradients)
+    assert (score.earned, score.points, score.state, score.hint) == (3, 3, "right", "")
+
+
+def test_first_differing_intermediate_is_named_with_its_factor():
+    score = judge.score("toy.gradients", lambda x: (2 * x, 6 * x, torch.stack([x, -x])))
+    assert score.cases[1].message == "dU ok · dW: off by a factor 2 at t=0"
+    score = judge.score("toy.gradients", lambda x: (2 * x, 3 * x, torch.stack([x, -x])))
+    assert score.cases[1].message == "dU ok · dW ok · dh: has the wrong sign at t=1"
+
+
+def test_partly_right_counts_its_cases_and_hints_at_the_failed_one():
+    score = judge.score("toy.gradients", lambda x: gradients(x.round()))
+    assert (score.earned, score.state, score.hint) == (1, "partly right", "hint random")
+
+
+def test_a_recognised_mistake_comes_before_the_cases_hint():
+    score = judge.score("toy.gradients", lambda x: (0 * x, 0 * x, torch.zeros(2, len(x))))
+    assert score.mistake.name == "all zero" and score.hint == "You returned zeros."
+
+
+def test_the_mistake_that_explains_most_cases_is_named(monkeypatch):
+    one = Mistake("explains one", "one", like=lambda x: gradients(x) if len(x) == 4 else gradients(-x))
+    both = Mistake("explains both", "both", like=lambda x: gradients(-x))
+    monkeypatch.setattr(checks, "find", lambda id: Exercise(**{**vars(TOY), "mistakes": (one, both)}))
+    assert judge.score("toy.gradients", lambda x: gradients(-x)).mistake is both
+
+
+def test_same_seed_same_arguments():
+    seen = []
+    for seed in (1, 1, 2):
+        judge.score("toy.gradients", lambda x: seen.append(x) or gradients(x), seed)
+    assert torch.equal(seen[1], seen[3]) and not torch.equal(seen[1], seen[5])
+
+
+def test_the_answer_may_change_its_arguments_without_harm():
+    def careless(x):
+        answer = gradients(x.clone())
+        x.zero_()
+        return answer
+
+    assert judge.score("toy.gradients", careless).state == "right"
+
+
+def test_after_a_stop_no_case_is_tried():
+    calls = []
+
+    def stopped(x):
+        calls.append(x)
+        raise judge.CallStopped("stopped after 1 second", "a loop")
+
+    score = judge.score("toy.gradients", stopped)
+    assert len(calls) == 1 and score.earned == 0 and score.hint == "a loop"
+    assert "not tried" in score.cases[1].message
+
+
+@pytest.mark.parametrize(
+    "got, want, says",
+    [
+        (torch.zeros(3, 2), torch.zeros(2, 3), "shape (3, 2) where (2, 3) was expected"),
+        (None, torch.zeros(2), "nothing was returned"),
+        (torch.tensor([1.0, float("nan")]), torch.tensor([1.0, 2.0]), "nan"),
+        (torch.tensor([1.0, float("inf")]), torch.tensor([1.0, 2.0]), "infinite"),
+        (torch.tensor([2.0, 4.0]), torch.tensor([1.0, 2.0]), "factor 2"),
+        (torch.tensor([1.0, 5.0]), torch.tensor([1.0, 2.0]), "1 of 2 values differ"),
+        ("many", "one", "got 'many'"),
+        (True, 3, "a number was expected"),
+        ("3", 3, "a number was expected"),
+        (4, 3, "off by a factor 1.333"),
+        ({"a": 1}, {"a": 1, "b": 2}, "the key 'b' is missing"),
+        (torch.zeros(2), (torch.zeros(1), torch.zeros(1)), "2 values were expected"),
+        ((torch.zeros(1),), (torch.zeros(1), torch.zeros(1)), "2 values were expected, 1 came"),
+    ],
+)
+def test_differences_are_told(got, want, says):
+    assert says in difference(got, want)
+
+
+@pytest.mark.parametrize(
+    "got, want",
+    [
+        ([[1.0, 2.0]], torch.tensor([[1.0, 2.0]])),
+        (np.array([1.0, 2.0]), torch.tensor([1.0, 2.0])),
+        (torch.tensor([1.0, 2.0], dtype=torch.float64), torch.tensor([1.0, 2.0])),
+        (torch.tensor(3.0), 3),
+        (torch.tensor([3]), 3.0),
+        (np.int64(3), 3),
+        ([torch.zeros(2), torch.zeros(2)], torch.zeros(2, 2)),
+        (torch.tensor([1, 2]), torch.tensor([1.0, 2.0])),
+        (torch.zeros(2, requires_grad=True), torch.zeros(2)),
+        (torch.tensor([float("nan")]), torch.tensor([float("nan")])),
+        ({"a": torch.tensor(1)}, {"a": 1}),
+    ],
+)
+def test_other_types_of_the_same_answer_pass(got, want):
+    assert difference(plain(got), want) is None
+
+
+@pytest.mark.parametrize("odd", [object(), lambda: 1, np.array([object()]), {1, 2}, torch.nn.Linear(1, 1)])
+def test_only_plain_data_is_an_answer(odd):
+    score = judge.score("toy.gradients", lambda x: odd)
+    assert score.earned == 0 and "returned" in score.cases[0].message
+
+
+def test_unknown_id_names_the_nearest(monkeypatch):
+    monkeypatch.undo()
+    with pytest.raises(CourseError, match=r"Did you mean rnn\.step"):
+        judge.score("rnn.stepp", gradients)

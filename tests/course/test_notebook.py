@@ -1,0 +1,62 @@
+"""Figures and sliders outside a kernel; the browser test drives them inside one."""
+
+import base64
+import sys
+
+import matplotlib
+import pytest
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+from cvdl.course import notebook
+
+
+def draw(t, name="a"):
+    figure, axes = plt.subplots(figsize=(1, 1))
+    axes.plot([t])
+    return figure
+
+
+def test_alternative_text_reaches_html_metadata_and_text():
+    data, metadata = notebook._picture(draw(1), 'Five < six & "so"')._repr_mimebundle_()
+    assert '<img alt="Five &lt; six &amp; &quot;so&quot;"' in data["text/html"]
+    assert base64.b64encode(data["image/png"]).decode() in data["text/html"]
+    assert metadata["image/png"]["alt"] == 'Five < six & "so"' and data["text/plain"] == '[figure: Five < six & "so"]'
+
+
+def test_no_figure_without_alternative_text():
+    with pytest.raises(ValueError, match="alternative text"):
+        notebook.show(draw(1), " ")
+
+
+def test_figures_are_closed(capsys):
+    plt.close("all")
+    notebook.show(draw(1), "A line.")
+    assert plt.get_fignums() == [] and capsys.readouterr().out == "[figure: A line.]\n"
+
+
+def test_sliders_start_at_their_first_value(capsys):
+    notebook.explore(draw, "Step {t} of {name}.", t=(0, 9, 3), name=["b", "c"])
+    assert capsys.readouterr().out == "[figure: Step 3 of b.]\n"
+
+
+def test_both_ends_of_every_slider_are_tried(monkeypatch):
+    seen = []
+
+    def spy(t, tau, name):
+        seen.append((t, tau, name))
+        return draw(t)
+
+    monkeypatch.setenv("CVDL_TRY_SLIDERS", "1")
+    notebook.explore(spy, "{t} {tau} {name}", t=(0, 9, 3), tau=(0.1, 2.0, 1.0), name=["a", "b"])
+    assert {(t, tau, n) for t in (0, 9) for tau in (0.1, 2.0) for n in "ab"} <= set(seen)
+    with pytest.raises(ZeroDivisionError):
+        notebook.explore(lambda t: draw(1 / (9 - t)), "x", t=(0, 9, 3))
+
+
+def test_without_ipywidgets_a_still_picture_is_left(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    notebook.explore(draw, "Step {t}.", t=(0, 9, 3))
+    out = capsys.readouterr().out
+    assert "pip install ipywidgets" in out and "[figure: Step 3.]" in out

@@ -1,0 +1,106 @@
+"""What every notebook asks of the machine, and what importing the course costs."""
+
+import random
+import subprocess
+import sys
+
+import numpy
+import pytest
+import torch
+
+import cvdl
+from cvdl import settings
+from cvdl.errors import CourseError
+
+
+def run(code):
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize("name", settings.PROFILES)
+def test_profile_is_what_the_variable_says(monkeypatch, name):
+    monkeypatch.setenv("CVDL_PROFILE", name)
+    assert cvdl.profile() == name
+    assert cvdl.budget(quick="quick", laptop="laptop", gpu="gpu") == name
+
+
+@pytest.mark.parametrize("kind, name", [("cpu", "laptop"), ("cuda", "gpu")])
+def test_profile_without_variable(monkeypatch, kind, name):
+    monkeypatch.setenv("CVDL_PROFILE", "")
+    monkeypatch.setattr(settings, "device", lambda: torch.device(kind))
+    assert cvdl.profile() == name
+
+
+@pytest.mark.parametrize("name", ["Quick", "cpu", " "])
+def test_unknown_profile(monkeypatch, name):
+    monkeypatch.setenv("CVDL_PROFILE", name)
+    with pytest.raises(CourseError, match="quick, laptop, gpu"):
+        cvdl.budget(quick=1, laptop=2, gpu=3)
+
+
+def test_device_can_compute():
+    assert torch.ones(2, device=cvdl.device()).sum() == 2
+
+
+def numbers(generator):
+    return [random.random(), numpy.random.rand(), torch.rand(()).item(), torch.rand((), generator=generator).item()]
+
+
+def test_seed_twice_gives_the_same_numbers():
+    once = numbers(cvdl.seed(3))
+    assert numbers(cvdl.seed(3)) == once
+    assert not set(numbers(cvdl.seed(4))) & set(once)
+
+
+def test_data_path(monkeypatch, tmp_path):
+    assert cvdl.data_path("README.md").is_file()
+    (tmp_path / "a").touch()
+    monkeypatch.setenv("CVDL_DATA", str(tmp_path))
+    assert cvdl.data_path("a") == tmp_path / "a"
+
+
+def test_data_path_missing():
+    with pytest.raises(CourseError, match=r"text/none\.tsv is not in .*git checkout -- data"):
+        cvdl.data_path("text", "none.tsv")
+
+
+def test_course_error_in_ipython_is_one_paragraph():
+    """As a kernel shows it: the paragraph, and no traceback."""
+    out = run(
+        "from IPython.core.interactiveshell import InteractiveShell\n"
+        "import cvdl.errors\n"
+        "InteractiveShell.instance(colors='NoColor').run_cell("
+        "'from cvdl.errors import CourseError\\n\\ndef f():\\n    raise CourseError(\"Do this.\")\\n\\nf()')"
+    )
+    assert out.strip() == "CourseError: Do this."
+
+
+def test_import_is_cheap():
+    def seconds(statement):
+        return float(run(f"import time; t = time.perf_counter(); {statement}; print(time.perf_counter() - t)"))
+
+    def best(statement):
+        return min(seconds(statement) for _ in range(3))
+
+    assert best("import torch, cvdl") < best("import torch") + 0.3
+    assert best("import cvdl") < 0.3
+
+
+def test_import_is_lazy():
+    heavy = run("import sys, cvdl, cvdl.cli; print(*{'torch', 'matplotlib', 'numpy', 'IPython'} & set(sys.modules))")
+    assert not heavy.strip()
+
+
+def test_import_without_jupyter():
+    out = run(
+        "import sys\n"
+        "sys.modules |= dict.fromkeys(['IPython', 'ipywidgets', 'ipykernel', 'jupyterlab', 'nbformat'])\n"
+        "from cvdl import *\n"
+        "import cvdl; cvdl.start()"
+    )
+    assert out.startswith(f"cvdl {cvdl.__version__}")
+
+
+def test_unknown_name():
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        cvdl.nothing  # noqa: B018
