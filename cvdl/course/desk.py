@@ -106,6 +106,7 @@ def lab(work, port=8888, browser=True):
     print(f"JupyterLab is at http://localhost:{chosen}/lab/tree/{first.name}?token={token}")
     print("To stop it, press Ctrl-C here and confirm.", flush=True)
     options = [str(first), f"--port={chosen}", "--ServerApp.port_retries=0", "--log-level=WARN"]
+    options += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
     options += [] if browser else ["--no-browser"]
     options += ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
 

@@ -27,7 +27,7 @@ STEM = "01_rnn_from_scratch"
 ANSWER = '''@exercise("rnn.step", points=15)
 def rnn_step(x, h, V, W, b_h):
     """One step."""
-    return {}
+    {}
 '''
 
 
@@ -72,8 +72,9 @@ def page(address):
         idle(page)
         page.locator("li.lm-MenuBar-item", has_text=re.compile("^Run$")).click()
         page.locator("li.lm-Menu-item", has_text=re.compile("^Run All Cells$")).click()
-        page.locator("#jp-main-statusbar", has_text=re.compile("Busy")).wait_for()
-        idle(page, 240_000)
+        # The kernel is idle for a moment between cells, so wait for what the last one prints.
+        last = page.locator(".jp-CodeCell", has_text="progress()").last
+        last.locator(".jp-OutputArea-output", has_text="of 100 points").wait_for(state="attached", timeout=240_000)
         yield page
         browser.close()
 
@@ -94,24 +95,32 @@ def cell(page, text):
     return found
 
 
+def run(page, text, source=None):
+    """Run the cell that contains `text`, with a new source if one is given -> the text of its output."""
+    box = cell(page, text)
+    prompt = box.locator(".jp-InputPrompt").inner_text()
+    box.locator(".cm-content").click()
+    if source:
+        page.keyboard.press("Control+A")
+        page.keyboard.insert_text(source)
+    page.keyboard.press("Control+Enter")
+    page.wait_for_function(
+        "([box, before]) => ![before, '[*]:'].includes(box.querySelector('.jp-InputPrompt').innerText)",
+        arg=[box.element_handle(), prompt],
+    )
+    return box.locator(".jp-OutputArea").inner_text()
+
+
 def answer(page, body):
     """Write `body` into exercise rnn.step, run it and its check -> the check's text."""
-    for text, source in (('@exercise("rnn.step"', ANSWER.format(body)), ('check("rnn.step")', None)):
-        box = cell(page, text)
-        box.locator(".cm-content").click()
-        if source:
-            page.keyboard.press("Control+A")
-            page.keyboard.insert_text(source)
-        page.keyboard.press("Control+Enter")
-        page.wait_for_timeout(500)
-        idle(page)
-    return cell(page, 'check("rnn.step")').locator(".jp-OutputArea").inner_text()
+    run(page, '@exercise("rnn.step"', ANSWER.format(body))
+    return run(page, 'check("rnn.step")')
 
 
 def test_run_all_leaves_no_error(page, work):
     picture(page, "run-all")
     page.keyboard.press("Control+S")
-    page.wait_for_timeout(3000)
+    page.locator(".jp-mod-dirty").first.wait_for(state="detached")
     cells = [c for c in json.loads((work / f"{STEM}.ipynb").read_text())["cells"] if c["cell_type"] == "code"]
     assert len(cells) > 30 and all(c["execution_count"] for c in cells)
     assert [o for c in cells for o in c["outputs"] if o["output_type"] == "error"] == []
@@ -155,7 +164,7 @@ def test_messages_are_readable_in_the_dark_theme(page):
     page.locator("li.lm-MenuBar-item", has_text=re.compile("^Settings$")).click()
     page.locator("li.lm-Menu-item", has_text=re.compile("^Theme$")).hover()
     page.locator("li.lm-Menu-item", has_text=re.compile("^JupyterLab Dark$")).click()
-    page.locator('body[data-jp-theme-name="JupyterLab Dark"]').wait_for()
+    page.locator('body[data-jp-theme-name="JupyterLab Dark"]').wait_for(state="attached")
     headline = cell(page, 'check("rnn.step")').locator(".jp-OutputArea strong").first
     colours = headline.evaluate("""e => {
         const light = c => { const v = c.match(/[\\d.]+/g).map(Number); return (v[0] + v[1] + v[2]) / 765 };
