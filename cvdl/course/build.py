@@ -167,7 +167,10 @@ def stale(master):
     """Why the executed notebook has to be made again, or None."""
     if not master.solution.exists():
         return "was never executed"
-    known = nbformat.read(master.solution, 4).metadata.get("cvdl", {}).get("sources")
+    solution = nbformat.read(master.solution, 4)
+    if [(c.id, c.source) for c in solution.cells] != [(c.id, c.source) for c in master.cells]:
+        return f"does not have the cells of {master.path.name}"
+    known = solution.metadata.get("cvdl", {}).get("sources")
     if not known:
         return "carries no list of its sources"
     now = hashes([ROOT / p for p in known])
@@ -183,9 +186,7 @@ def check_built(masters, folder):
             problems.append(f"{master.solution} {why}: run `make build`")
             continue
         solution = nbformat.read(master.solution, 4)
-        if [(c.id, c.source) for c in solution.cells] != [(c.id, c.source) for c in master.cells]:
-            problems.append(f"{master.solution} does not have the cells of {master.path.name}: run `make build`")
-        elif not master.student.exists():
+        if not master.student.exists():
             problems.append(f"{master.student} is missing: run `make build`")
         elif master.student.read_text(encoding="utf-8") != nbformat.writes(student_notebook(master, solution)) + "\n":
             problems.append(f"{master.student} is not what its master gives: run `make build`")
