@@ -23,12 +23,13 @@ lab: $(READY)  ## open the notebooks in JupyterLab [PORT=8888] [BROWSER=no]
 	@$(RUN) -m cvdl.cli lab $(if $(PORT),--port $(PORT)) $(if $(filter no,$(BROWSER)),--no-browser)
 
 # Cheapest first. One thread per notebook, two at a time; none sees real data, so that all runs are alike.
+test: export OMP_NUM_THREADS = 1
 test: $(READY)  ## check style, library, built notebooks, and run every notebook: what CI does
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(if $(MASTERS),$(RUN) -m cvdl.course.build --check)
-	$(RUN) -m pytest -rs tests
-	$(if $(NOTEBOOKS),CVDL_PROFILE=quick OMP_NUM_THREADS=1 CVDL_REAL= CVDL_TRY_SLIDERS=1 \
+	$(RUN) -m pytest -rs -n2 --dist loadfile tests
+	$(if $(NOTEBOOKS),CVDL_PROFILE=quick CVDL_REAL= CVDL_TRY_SLIDERS=1 \
 	  $(RUN) -m pytest -p tests.notebooks.plugin --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
 	  -n2 --dist loadfile $(sort $(dir $(NOTEBOOKS))))
 

@@ -93,12 +93,14 @@ def _expected(c, outputs):
 
 # --- executing ----------------------------------------------------------------------------------------
 
+WATCHED = ("cvdl", "data", "solutions")  # a change in there makes a notebook stale
+
 # Run in the kernel before and after the notebook: which of our files does it depend on?
 _RECORD = "import sys as _sys; _opened = set()\n_sys.addaudithook(lambda e, a: e == 'open' and _opened.add(str(a[0])))"
 _REPORT = (
     "import json as _json\n"
-    "print(_json.dumps(sorted(_opened | {m.__file__ for n, m in _sys.modules.items() "
-    "if n.split('.')[0] == 'cvdl' and getattr(m, '__file__', None)})))"
+    "_opened |= {m.__file__ for n, m in _sys.modules.items() if n.split('.')[0] == 'cvdl' and getattr(m, '__file__', None)}\n"
+    f"print(_json.dumps(sorted(p for p in _opened if p.startswith({tuple(str(ROOT / f) for f in WATCHED)!r}))))"
 )
 
 
@@ -154,11 +156,11 @@ def _failed(master, nb, error):
 
 
 def hashes(paths):
-    """{path within the repository: sha256}, of those files that lie in cvdl/, data/ or solutions/."""
+    """{path within the repository: sha256}, of those files that are WATCHED."""
     out = {}
     for path in sorted({Path(p).resolve() for p in paths}):
         relative = path.relative_to(ROOT) if path.is_relative_to(ROOT) else None
-        if relative and relative.parts[0] in ("cvdl", "data", "solutions") and path.suffix != ".pyc" and path.is_file():
+        if relative and relative.parts[0] in WATCHED and path.suffix != ".pyc" and path.is_file():
             out[relative.as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
     return out
 
