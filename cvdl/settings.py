@@ -38,10 +38,18 @@ def device():
 def seed(n=0):
     """Seed Python, NumPy and torch, so that the same cell gives the same numbers twice.
 
-    Returns a CPU `torch.Generator` with the same seed, for code that takes one.
+    Returns a CPU `torch.Generator` with the same seed, for code that takes one.  CVDL_SEED, a whole
+    number, is added to n: with it one runs a notebook again by other dice.
     """
     import numpy
     import torch
+
+    try:
+        n += int(os.environ.get("CVDL_SEED") or 0)
+    except ValueError:
+        raise CourseError(
+            f"CVDL_SEED is {os.environ['CVDL_SEED']!r}; it has to be a whole number. Correct or unset it."
+        ) from None
 
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is not repeatable without
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False

@@ -18,14 +18,15 @@
 # how networks deal with *sequences*, and how they see *motion* between two pictures.
 
 # %%
-from cvdl import check, exercise, hint, progress, show
+from cvdl import check, exercise, hint, progress, show, use_library
 from cvdl.course import way
 
 show(
     way.picture(),
-    "The way through the course in two rows. Sequences: 1 RNN from scratch, 2 backpropagation through time, 3 LSTM, "
-    "4 first-person gestures. Optical flow: 5 FlowNet and correlation, 6 FlowNet 2.0, 7 SPyNet, 8 LikeNet. "
-    "Chapters without a notebook yet are drawn in grey.",
+    "The way through the course in two rows. Sequences: 1 RNN from scratch, 2 "
+    "backpropagation through time, 3 LSTM, 4 first-person gestures. Optical flow: 5 FlowNet "
+    "and correlation, 6 FlowNet 2.0, 7 SPyNet, 8 LikeNet. Chapters without a notebook yet "
+    "are drawn in grey.",
 )
 
 # %% [markdown]
@@ -61,7 +62,10 @@ doctor()
 # %%
 @exercise("start.to_unit", points=100)
 def to_unit(image):
-    """A picture of whole numbers 0…255 as numbers in [0, 1].  image: (H, W) uint8 -> (H, W) float"""
+    """A picture of whole numbers 0…255 as numbers in [0, 1].
+
+    image: (H, W) uint8 -> (H, W) float
+    """
     ### BEGIN SOLUTION
     return image / 255
     ### END SOLUTION

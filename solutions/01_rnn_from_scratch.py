@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
-from cvdl import budget, check, exercise, explore, progress, seed, show
+from cvdl import budget, check, exercise, explore, hint, progress, seed, show, use_library
 from cvdl.sequence import draw, tasks
 
 # %% [markdown]
@@ -31,7 +31,8 @@ from cvdl.sequence import draw, tasks
 
 # %%
 people = tasks.names()
-print(len(people.train), "names to learn from,", len(people.test), "to be tested on,", len(people.symbols), "languages")
+print(f"{len(people.train)} names to learn from, {len(people.test)} to be tested on")
+print(f"{len(people.symbols)} languages, for example:")
 for name, language in people.train[::700]:
     print(f"{name:>14}  {language}")
 
@@ -51,9 +52,10 @@ for name, language in people.train[::700]:
 # %%
 show(
     draw.folded_and_unrolled(),
-    "Left: input x_t goes through V into the state h_t, which feeds back on itself through W and goes through U to the "
-    "output y_t. Right: the same laid out in time, four columns from x_1 to y_4; W leads from each state to the next, "
-    "beginning at h_0. All columns share V, W and U.",
+    "Left: input x_t goes through V into the state h_t, which feeds back on itself through W "
+    "and goes through U to the output y_t. Right: the same laid out in time, four columns "
+    "from x_1 to y_4; W leads from each state to the next, beginning at h_0. All columns "
+    "share V, W and U.",
 )
 
 # %% [markdown]
@@ -97,7 +99,10 @@ print("row:   ", x[None] @ V.T)
 # %%
 @exercise("rnn.step", points=15)
 def rnn_step(x, h, V, W, b_h):
-    """One step of an Elman RNN.  x: (B, D), h: (B, H), V: (H, D), W: (H, H), b_h: (H,) -> (B, H)"""
+    """One step of an Elman RNN.
+
+    x: (B, D), h: (B, H), V: (H, D), W: (H, H), b_h: (H,) -> (B, H)
+    """
     ### BEGIN SOLUTION
     return torch.tanh(x @ V.T + h @ W.T + b_h)
     ### END SOLUTION
@@ -150,11 +155,12 @@ def rnn_unroll(xs, h0, V, W, b_h):
 check("rnn.unroll")
 
 # %% tags=["expect"]
-generator = seed(1)
+seed(1)
 D, H = 26, 8
 V, W, b_h = torch.randn(H, D), 0.5 * torch.randn(H, H), torch.zeros(H)
 word = "garcia"
-letters = tasks.one_hot(torch.tensor(tasks.Alphabet().encode(word)[:-1]), D)[:, None]  # (T, 1, D)
+places = torch.tensor([ord(letter) - ord("a") for letter in word])
+letters = F.one_hot(places, D).float()[:, None]  # (T, 1, D)
 states = rnn_unroll(letters, torch.zeros(1, H), V, W, b_h)
 print("letters", tuple(letters.shape), "-> states", tuple(states.shape))
 print("last state:", [f"{v:.2f}" for v in states[-1, 0]])
@@ -168,8 +174,8 @@ with_h0 = torch.cat([torch.zeros(1, H), states[:, 0]])
 
 explore(
     lambda t: draw.unrolled(list(word), with_h0, t),
-    f"The network unrolled over the letters of “{word}”, drawn up to step {{t}}, and bars for the eight units of the "
-    "state before (dotted) and after (filled) that step.",
+    f"The network unrolled over the letters of “{word}”, drawn up to step {{t}}, and bars for "
+    "the eight units of the state before (dotted) and after (filled) that step.",
     t=(0, len(word), 2),
 )
 
@@ -188,11 +194,10 @@ explore(
 class RNN(nn.Module):
     def __init__(self, inputs, hidden, outputs):
         super().__init__()
-        limit = hidden**-0.5
-        self.V, self.W, self.b_h, self.U, self.b_y = (
-            nn.Parameter(torch.empty(shape).uniform_(-limit, limit))
-            for shape in [(hidden, inputs), (hidden, hidden), (hidden,), (outputs, hidden), (outputs,)]
-        )
+        D, H, K, limit = inputs, hidden, outputs, hidden**-0.5
+        shapes = [(H, D), (H, H), (H,), (K, H), (K,)]
+        weights = [nn.Parameter(torch.empty(shape).uniform_(-limit, limit)) for shape in shapes]
+        self.V, self.W, self.b_h, self.U, self.b_y = weights
 
     def forward(self, xs, h0=None):
         h0 = xs.new_zeros(xs.shape[1], len(self.b_h)) if h0 is None else h0
@@ -239,7 +244,7 @@ assert apart < 1e-6
 # %%
 @exercise("rnn.parameters", points=10)
 def count_parameters(D, H, K, T):
-    """Learned numbers of an RNN with D inputs, H units, K outputs that is run for T steps -> int"""
+    """Learned numbers of an RNN with D inputs, H units, K outputs, run for T steps -> int"""
     ### BEGIN SOLUTION
     hidden = H * D + H * H + H
     readout = K * H + K
@@ -266,9 +271,10 @@ for T in (10, 1000):
 # %%
 show(
     draw.five_shapes(),
-    "Five small unrolled networks. One-to-one: one step with input and output. One-to-many: input at the first of three "
-    "steps, outputs at all. Many-to-one: inputs at all three steps, output at the last. Many-to-many in step: input and "
-    "output at each step. Many-to-many encoder-decoder: inputs at the first two steps, outputs at the last three.",
+    "Five small unrolled networks. One-to-one: one step with input and output. One-to-many: "
+    "input at the first of three steps, outputs at all. Many-to-one: inputs at all three "
+    "steps, output at the last. Many-to-many in step: input and output at each step. "
+    "Many-to-many encoder-decoder: inputs at the first two steps, outputs at the last three.",
 )
 
 # %% [markdown]
@@ -328,8 +334,9 @@ check("rnn.match")
 # %%
 @exercise("rnn.loss", points=15)
 def sequence_loss(logits, targets, mask):
-    """L = sum_t L_t, mean over the batch.  logits: (T, B, K), targets: (T, B) long, mask: (T, B) bool -> scalar
+    """L = sum_t L_t, mean over the batch.
 
+    logits: (T, B, K), targets: (T, B) long, mask: (T, B) bool -> scalar
     Where mask is False the target is 0 and means nothing.
     """
     ### BEGIN SOLUTION
@@ -359,12 +366,12 @@ print(f"{sequence_loss(undecided, torch.zeros(10, 1, dtype=torch.long), mask):.4
 
 
 # %%
-def fit(parameters, loss_of, count, steps, batch, lr, name):
+def fit(name, parameters, loss_of, count, steps, batch=64, lr=3e-3):
     """Minimise loss_of(indices of a batch) over `steps` batches drawn from `count` samples."""
     parameters = list(parameters)
     optimiser = torch.optim.Adam(parameters, lr=lr)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / steps)
-    choose = tasks.batches(count, batch, steps, torch.Generator().manual_seed(0))
+    choose = tasks.batches(count, batch, steps, torch.default_generator)
     bar = tqdm(choose, total=steps, desc=name, file=sys.stdout, ncols=90, mininterval=1)
     for index in bar:
         loss = loss_of(index)
@@ -398,7 +405,7 @@ def digit_loss(index):
     return sequence_loss(digit_net(x)[0], y, torch.ones_like(y, dtype=torch.bool))
 
 
-fit(digit_net.parameters(), digit_loss, len(images), budget(quick=600, laptop=600, gpu=600), 64, 3e-3, "digits")
+fit("digits", digit_net.parameters(), digit_loss, len(images), steps=600)
 with torch.no_grad():
     digit_answer = digit_net(test_images.reshape(1, -1, 64))[0][0].argmax(-1)
 digit_accuracy = (digit_answer == test_labels).float().mean().item()
@@ -446,6 +453,7 @@ last_state(counting, torch.tensor([5, 1, 3]))
 
 # %%
 alphabet = tasks.Alphabet()
+languages = len(people.symbols)
 language_of = {language: i for i, language in enumerate(people.symbols)}
 
 
@@ -473,26 +481,23 @@ def reader_loss(index):
     return F.cross_entropy(language_logits(reader, ids[: lengths.max()], lengths), language)
 
 
-fit(
-    reader.parameters(),
-    reader_loss,
-    len(people.train),
-    budget(quick=1500, laptop=2000, gpu=2000),
-    64,
-    3e-3,
-    "languages",
-)
+steps = budget(quick=1500, laptop=2000, gpu=2000)
+fit("languages", reader.parameters(), reader_loss, len(people.train), steps)
 
 
 def accuracy(rows):
     ids, lengths, language = encode(rows)
     with torch.no_grad():
-        return (language_logits(reader, ids, lengths).argmax(-1) == language).float().mean().item()
+        answers = language_logits(reader, ids, lengths).argmax(-1)
+    return (answers == language).float().mean().item()
 
 
 reader_accuracy = accuracy(people.test)
 majority = torch.bincount(test[2]).max().item() / len(people.test)
-print(f"right on {reader_accuracy:.1%} of {len(people.test)} new names; always the commonest language: {majority:.1%}")
+print(
+    f"right on {reader_accuracy:.1%} of {len(people.test)} new names; always the commonest "
+    f"language: {majority:.1%}"
+)
 assert reader_accuracy > 0.5 > 4 * majority
 
 # %% [markdown]
@@ -501,15 +506,18 @@ assert reader_accuracy > 0.5 > 4 * majority
 # %%
 with torch.no_grad():
     answers = language_logits(reader, *test[:2]).argmax(-1)
-pairs = len(people.symbols) * test[2] + answers
-confusion = torch.bincount(pairs, minlength=len(people.symbols) ** 2).reshape(len(people.symbols), -1)
-mixed = confusion.clone().fill_diagonal_(0)
-mistakes = [divmod(i, len(people.symbols)) for i in mixed.flatten().topk(6).indices.tolist()]
-mistakes = [f"{people.symbols[truth]} taken for {people.symbols[answer]}" for truth, answer in mistakes]
+pairs = languages * test[2] + answers
+confusion = torch.bincount(pairs, minlength=languages**2).reshape(languages, languages)
+mixed = confusion.clone().fill_diagonal_(0).flatten()
+mistakes = []
+for pair in mixed.topk(6).indices.tolist():
+    truth, answer = divmod(pair, languages)
+    mistakes.append(f"{people.symbols[truth]} taken for {people.symbols[answer]}")
 print("commonest mistakes:", " · ".join(mistakes))
 show(
     draw.confusion(confusion, people.symbols),
-    f"Confusion matrix of {len(people.symbols)} languages. The diagonal is strongest. Commonest mistake: {mistakes[0]}.",
+    f"Confusion matrix of {languages} languages. The diagonal is strongest. "
+    f"Commonest mistake: {mistakes[0]}.",
 )
 
 # %% [markdown]
@@ -524,7 +532,10 @@ show(
 
 # %%
 shuffle = torch.Generator().manual_seed(0)
-anagrams = [("".join(n[i] for i in torch.randperm(len(n), generator=shuffle)), l) for n, l in people.test]
+anagrams = []
+for name, language in people.test:
+    order = torch.randperm(len(name), generator=shuffle)
+    anagrams.append(("".join(name[i] for i in order), language))
 anagram_accuracy = accuracy(anagrams)
 print(f"names {reader_accuracy:.1%}, anagrams {anagram_accuracy:.1%}")
 assert anagram_accuracy < reader_accuracy - 0.2
@@ -547,14 +558,15 @@ def letter_pairs(name):
     return [a * size + b for a, b in pairwise(ids)]
 
 
-counts = torch.full((len(people.symbols), size**2), 0.3)
+counts = torch.full((languages, size**2), 0.3)
 for name, language in people.train:
     for pair in letter_pairs(name):
         counts[language_of[language], pair] += 1
 fit_of_pair = torch.log(counts / counts.sum(1, keepdim=True))
 guesses = [fit_of_pair[:, letter_pairs(name)].sum(1).argmax().item() for name, _ in people.test]
-pair_accuracy = sum(g == language_of[l] for g, (_, l) in zip(guesses, people.test, strict=True)) / len(people.test)
+pair_accuracy = (torch.tensor(guesses) == test[2]).float().mean().item()
 print(f"counting pairs {pair_accuracy:.1%}, recurrent network {reader_accuracy:.1%}")
+assert pair_accuracy > reader_accuracy
 
 # %% [markdown]
 # Counting wins here. The network has to find out from 5,606 names what the counter is told: that neighbours matter. Simple
@@ -586,9 +598,17 @@ explore(
     t=(1, 10, 4),
 )
 
+# %%
+name = "kowalczyk"
+ids = torch.tensor(alphabet.encode(name))[:, None]
+with torch.no_grad():
+    opinions = reader(tasks.one_hot(ids, len(alphabet)))[0][:, 0].argmax(-1)
+for t, i in enumerate(opinions, 1):
+    print(f"{name[:t] + ('.' if t > len(name) else ''):<11} {people.symbols[i]}")
+
 # %% [markdown]
-# The network was trained on its answer at the end of a name only. Still its opinion grows letter by letter, for the
-# state has to carry it all the way.
+# The network was trained on its answer at the *end* of a name only. What it says on the way is a by-product, and often
+# wrong; but the state carries something of every letter to the end.
 
 # %% [markdown]
 # ## One-to-many: inventing names
@@ -615,7 +635,10 @@ explore(
 # %%
 @exercise("rnn.sample", points=15)
 def sample(logits, temperature, u):
-    """Draw one class per row.  logits: (B, K), temperature: number > 0, u: (B,) in [0, 1) -> (B,) long"""
+    """Draw one class per row.
+
+    logits: (B, K), temperature: number > 0, u: (B,) in [0, 1) -> (B,) long
+    """
     ### BEGIN SOLUTION
     marks = torch.softmax(logits / temperature, dim=1).cumsum(dim=1)
     return (marks <= u[:, None]).sum(dim=1).clamp(max=logits.shape[1] - 1)
@@ -676,12 +699,10 @@ print("inputs: ", " ".join(shown[i] for i in letters))
 # The input of the network is a letter *or* a language: 27 + 16 numbers. The language comes at the first step
 # only.
 
+
 # %%
-languages = len(people.symbols)
-
-
 def writer_inputs(letters, language=None):
-    """One-hot letters (T, B, 27 + languages); if `language` (B,) is given, it replaces the first letter."""
+    """(T, B) -> one-hot (T, B, 27 + languages); `language` (B,) replaces the first letter."""
     x = tasks.one_hot(letters, len(alphabet) + languages)
     if language is not None:
         x[0] = F.one_hot(language + len(alphabet), len(alphabet) + languages)
@@ -700,7 +721,8 @@ def writer_loss(index):
     return sequence_loss(logits, ids.clamp(min=0), mask)
 
 
-fit(writer.parameters(), writer_loss, len(people.train), budget(quick=1500, laptop=4000, gpu=4000), 64, 3e-3, "names")
+steps = budget(quick=1500, laptop=4000, gpu=4000)
+fit("names", writer.parameters(), writer_loss, len(people.train), steps)
 
 
 # %%
@@ -712,7 +734,9 @@ def invent(language, temperature, generator, longest=16):
         x = writer_inputs(letters, language if t == 0 else None)
         logits, states = writer(x, h)
         h = states[-1]
-        letters = sample(logits[0], temperature, torch.rand(len(language), generator=generator))[None]
+        letters = sample(
+            logits[0], temperature, torch.rand(len(language), generator=generator)
+        )[None]
         said.append(letters)
     return ["".join(alphabet.decode(ids)) for ids in torch.cat(said).T]
 
@@ -730,8 +754,13 @@ asked = torch.arange(languages).repeat(60)
 invented = invent(asked, 0.5, draws)
 known = {name for name, _ in people.train}
 new = sum(name not in known for name in invented) / len(invented)
-recognised = accuracy([(name, people.symbols[i]) for name, i in zip(invented, asked.tolist(), strict=True)])
-print(f"new: {new:.0%} · taken for the language asked for: {recognised:.0%} (by chance {1 / languages:.0%})")
+recognised = accuracy(
+    [(name, people.symbols[i]) for name, i in zip(invented, asked.tolist(), strict=True)]
+)
+print(
+    f"new: {new:.0%} · taken for the language asked for: {recognised:.0%} (by chance "
+    f"{1 / languages:.0%})"
+)
 assert new > 0.8
 assert recognised > 0.3
 
@@ -747,12 +776,15 @@ def first_letter(language, temperature):
         i = torch.tensor([language_of[language]])
         logits = writer(writer_inputs(torch.full((1, 1), alphabet.end), i))[0][0, 0]
     p = torch.softmax(logits / temperature, -1)
-    return draw.probabilities([*alphabet.symbols, "end"], p, f"{language}, temperature {temperature:.1f}", top=10)
+    return draw.probabilities(
+        [*alphabet.symbols, "end"], p, f"{language}, temperature {temperature:.1f}", top=10
+    )
 
 
 explore(
     first_letter,
-    "Bars: the ten likeliest first letters of a name in {language} at temperature {temperature:.1f}.",
+    "Bars: the ten likeliest first letters of a name in {language} at temperature "
+    "{temperature:.1f}.",
     language=["Finnish", "Irish", "Polish", "Zulu"],
     temperature=(0.1, 3.0, 1.0),
 )
@@ -768,13 +800,16 @@ explore(
 # says which digit it is looking at.
 
 # %%
-strips = torch.Generator().manual_seed(0)
-columns, column_labels, strip_lengths = tasks.digit_strips(test_images, test_labels, 500, (2, 6), strips)
+strips = seed(0)
+columns, column_labels, strip_lengths = tasks.digit_strips(
+    test_images, test_labels, 500, (2, 6), strips
+)
 print("columns", tuple(columns.shape), "labels", tuple(column_labels.shape))
 
-seed(0)
 scanner = RNN(8, 64, 10)
-glance = nn.Sequential(nn.Linear(8, 64), nn.Tanh(), nn.Linear(64, 10))  # sees one column, remembers nothing
+glance = nn.Sequential(
+    nn.Linear(8, 64), nn.Tanh(), nn.Linear(64, 10)
+)  # sees one column, remembers nothing
 
 
 def strip_loss(net):
@@ -786,8 +821,9 @@ def strip_loss(net):
 
 
 steps = budget(quick=1000, laptop=2500, gpu=2500)
-fit(scanner.parameters(), strip_loss(lambda x: scanner(x)[0]), len(images), steps, 64, 8e-3, "with memory")
-fit(glance.parameters(), strip_loss(glance), len(images), steps // 2, 64, 8e-3, "without memory")
+sees = strip_loss(lambda x: scanner(x)[0])
+fit("with memory", scanner.parameters(), sees, len(images), steps, lr=8e-3)
+fit("without", glance.parameters(), strip_loss(glance), len(images), steps // 2, lr=8e-3)
 
 
 # %%
@@ -809,8 +845,9 @@ show(
         ("guessing", 0.1),
         range(1, 9),
     ),
-    f"Share of right answers against the column, 1 to 8. With memory it rises from {with_memory[0]:.0%} to {with_memory[-1]:.0%}; "
-    f"without memory it is {without[0]:.0%} at first, at best {max(without):.0%}, and {without[-1]:.0%} at the end.",
+    f"Share of right answers against the column, 1 to 8. With memory it rises from "
+    f"{with_memory[0]:.0%} to {with_memory[-1]:.0%}; without memory it is {without[0]:.0%} at "
+    f"first, at best {max(without):.0%}, and {without[-1]:.0%} at the end.",
 )
 assert with_memory[-1] > 0.8 and with_memory[-1] > without[-1] + 0.4
 
@@ -824,9 +861,16 @@ with torch.no_grad():
     one_strip = scanner(columns[:32, :1])[0].argmax(-1)[:, 0]
 length = int(strip_lengths[0].clamp(max=32))
 show(
-    draw.strip(columns[:length, 0], column_labels[:length, 0].tolist(), one_strip[:length].tolist(), pictures.symbols),
-    f"A strip of {length // 8} handwritten digits. Under each of its {length} columns the true digit and the network's answer; "
-    f"{(one_strip[:length] == column_labels[:length, 0]).float().mean():.0%} of them agree. Wrong answers are boxed.",
+    draw.strip(
+        columns[:length, 0],
+        column_labels[:length, 0].tolist(),
+        one_strip[:length].tolist(),
+        pictures.symbols,
+    ),
+    f"A strip of {length // 8} handwritten digits. Under each of its {length} columns the "
+    f"true digit and the network's answer; "
+    f"{(one_strip[:length] == column_labels[:length, 0]).float().mean():.0%} of them agree. "
+    f"Wrong answers are boxed.",
 )
 
 # %% [markdown]
@@ -842,7 +886,14 @@ show(
 # %%
 speech = tasks.spellings()
 phonemes = tasks.Alphabet(speech.symbols)
-print(len(speech.train), "words to learn from,", len(speech.test), "to be tested on,", len(speech.symbols), "phonemes")
+print(
+    len(speech.train),
+    "words to learn from,",
+    len(speech.test),
+    "to be tested on,",
+    len(speech.symbols),
+    "phonemes",
+)
 for word, said in speech.train[::3000]:
     print(f"{word:>9}  {' '.join(said)}")
 
@@ -853,7 +904,9 @@ for word, said in speech.train[::3000]:
 
 # %%
 def encode_words(rows, backwards):
-    letters, letter_count = tasks.pad([alphabet.encode(w[::-1] if backwards else w) for w, _ in rows])
+    letters, letter_count = tasks.pad(
+        [alphabet.encode(w[::-1] if backwards else w) for w, _ in rows]
+    )
     sounds, sound_count = tasks.pad([phonemes.encode(said) for _, said in rows])
     return letters, letter_count, sounds, sound_count
 
@@ -869,11 +922,14 @@ class Speller(nn.Module):
 
     def forward(self, letters, letter_count, sounds):
         said_before = teacher_inputs(sounds, phonemes.end)
-        return self.decoder(tasks.one_hot(said_before, len(phonemes)), self.encode(letters, letter_count))[0]
+        return self.decoder(
+            tasks.one_hot(said_before, len(phonemes)), self.encode(letters, letter_count)
+        )[0]
 
     @torch.no_grad()
     def say(self, letters, letter_count, longest=10):
-        h, sound, said = self.encode(letters, letter_count), torch.full((1, letters.shape[1]), phonemes.end), []
+        h = self.encode(letters, letter_count)
+        sound, said = torch.full((1, letters.shape[1]), phonemes.end), []
         for _ in range(longest):
             logits, states = self.decoder(tasks.one_hot(sound, len(phonemes)), h)
             h, sound = states[-1], logits.argmax(-1)
@@ -893,8 +949,10 @@ def train_speller(backwards):
         logits = net(letters, letter_count, sounds)
         return sequence_loss(logits, sounds.clamp(min=0), sounds != tasks.PAD)
 
-    steps, lr = budget(quick=1000, laptop=2000, gpu=2000), budget(quick=3e-3, laptop=2e-3, gpu=2e-3)
-    fit(net.parameters(), loss_of, len(speech.train), steps, 128, lr, "backwards" if backwards else "forwards")
+    steps = budget(quick=1000, laptop=2000, gpu=2000)
+    lr = budget(quick=3e-3, laptop=2e-3, gpu=2e-3)
+    name = "backwards" if backwards else "forwards"
+    fit(name, net.parameters(), loss_of, len(speech.train), steps, batch=128, lr=lr)
     letters, letter_count, *_ = encode_words(speech.test, backwards)
     return net.say(letters, letter_count)
 

@@ -104,3 +104,12 @@ def test_import_without_jupyter():
 def test_unknown_name():
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         cvdl.nothing  # noqa: B018
+
+
+def test_another_seed_from_outside(monkeypatch):
+    seeded = torch.rand(3, generator=settings.seed(5))
+    monkeypatch.setenv("CVDL_SEED", "2")
+    assert torch.equal(seeded, torch.rand(3, generator=settings.seed(3)))
+    monkeypatch.setenv("CVDL_SEED", "two")
+    with pytest.raises(CourseError, match="whole number"):
+        settings.seed(0)

@@ -45,7 +45,7 @@ def folded_and_unrolled(steps=4):
     _arrow(left, (0.5, 1.22), (0.5, 1.77), "U", offset=(-0.16, 0))
     loop = {"arrowstyle": "->", "lw": 1.2, "connectionstyle": "arc,angleA=0,angleB=0,armA=30,armB=30,rad=12"}
     left.annotate("", xy=(0.84, 0.9), xytext=(0.84, 1.12), arrowprops=loop)
-    left.text(1.55, 1.0, "$W$", fontsize=11, ha="center", va="center")
+    left.text(1.3, 1.0, "$W$", fontsize=11, ha="center", va="center")
     _canvas(left, 1.8, 2.4)
     left.set_title("folded: a loop", fontsize=10)
     _columns(right, [f"$x_{t}$" for t in range(1, steps + 1)], [rf"$\hat{{y}}_{t}$" for t in range(1, steps + 1)])
