@@ -78,5 +78,38 @@ def lab(
     lab(work, port, browser)
 
 
+bench = typer.Typer(help="Measure how fast the course's layers are on this machine.", no_args_is_help=True)
+app.add_typer(bench, name="bench")
+
+
+@bench.command("correlation")
+def bench_correlation(
+    sizes: Annotated[
+        str, typer.Option(help="HEIGHTxWIDTH of the feature maps, separated by commas.")
+    ] = "24x32,48x64,96x128,192x256",
+    repeats: Annotated[int, typer.Option(min=1, help="Runs, of which the median counts.")] = 7,
+    batch: Annotated[int, typer.Option(min=1, help="Samples per run.")] = 1,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of the processor; torch's choice, if not given.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; cuda where there is one, if not given.")] = None,
+    json: Annotated[Path | None, typer.Option(help="File to write the numbers to.")] = None,
+):
+    """Compare ways to compute the correlation layer, as FlowNetC has it: 256 channels, 441 displacements.
+
+    Time is forward, and forward with backward. Memory is what both need beyond the two maps: on a processor by how
+    much a fresh process grows, on CUDA by torch's own count.
+    """
+    from cvdl.bench import bench_correlation, choose, parse_sizes, save, table
+
+    device = choose(device)
+    if json and not json.parent.is_dir():
+        raise CourseError(f"There is no folder {json.parent} to write {json.name} to. Make it, or name another.")
+    results = bench_correlation(parse_sizes(sizes), repeats, batch, threads, device)
+    typer.echo(table(results))
+    if json:
+        save(results, json, device)
+
+
 if __name__ == "__main__":
     app()

@@ -159,8 +159,18 @@ def extract(folder):
 def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m cvdl.course.assets", description=__doc__.splitlines()[0])
     parser.add_argument("--to", type=Path, default=ROOT / "data", help="folder to write to (default: data/)")
+    parser.add_argument(
+        "--debs", type=Path, default=ROOT / "build/debs", help="folder with the packages of chairs and photographs"
+    )
+    options = parser.parse_args(arguments)
     try:
-        paths = extract(parser.parse_args(arguments).to)
+        paths = extract(options.to)
+        if options.debs.is_dir():
+            from cvdl.flow.data import assets as pictures
+
+            paths += pictures.make(options.debs, options.to)
+        else:
+            print(f"chairs/ and photos/ stay as they are: there is no {options.debs} (see data/README.md)")
     except CourseError as error:
         parser.exit(1, f"{error}\n")
     for path in paths:

@@ -1,0 +1,222 @@
+"""How fast the course's layers are on this machine: `cvdl bench`.
+
+Absolute times vary several-fold with whatever else the machine does.  So the variants take turns, and what counts
+is their ratio within one run.
+"""
+
+import json
+import math
+import platform
+import re
+import statistics
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from tqdm import tqdm
+
+from cvdl.errors import CourseError
+from cvdl.flow.correlation import TILE, by_tiles, correlation, correlation_loop
+
+CHANNELS, DISPLACEMENT, STRIDE = 256, 20, 2  # FlowNetC's
+PATIENCE = 60  # seconds after which a variant is not repeated any more
+ROOM = 3e9  # bytes; what needs more is left out, so that a laptop survives
+
+
+def unfold(f1, f2, max_displacement=DISPLACEMENT, stride=STRIDE):
+    """F.unfold writes out all windows of f2, then one product: the usual short form."""
+    n, (B, C, H, W) = 2 * max_displacement // stride + 1, f1.shape
+    windows = F.unfold(f2, n, dilation=stride, padding=max_displacement).view(B, C, n * n, H, W)
+    return torch.einsum("bchw,bcdhw->bdhw", f1, windows) / C
+
+
+def rows(f1, f2):
+    """Row-banded: every row of a class is a tile."""
+    return by_tiles(f1, f2, DISPLACEMENT, STRIDE, (1, 10**6))
+
+
+def classes(f1, f2):
+    """Parity split, one product each: every class is a single tile."""
+    return by_tiles(f1, f2, DISPLACEMENT, STRIDE, (10**6, 10**6))
+
+
+def half(f1, f2):
+    with torch.autocast(f1.device.type, torch.float16):
+        return correlation(f1, f2)
+
+
+def localcorr(f1, f2):
+    from localcorr import get_localcorr_sampler
+
+    n = 2 * DISPLACEMENT // STRIDE + 1
+    return get_localcorr_sampler(patch_size=n, dilation_patch=STRIDE)(f1, f2).flatten(1, 2) / f1.shape[1]
+
+
+def compiled(f1, f2):
+    return torch.compile(correlation_loop)(f1, f2)
+
+
+HERE = "library, tiles of {}×{}".format(*TILE)
+CORRELATIONS = {
+    "loop of shifts": correlation_loop,
+    "F.unfold": unfold,
+    "row-banded": rows,
+    "parity split": classes,
+    HERE: correlation,
+}
+ON_CUDA = {f"{HERE}, float16": half, "torch.compile of the loop": compiled, "localcorr": localcorr}
+
+
+def needs(name, B, H, W):
+    """Bytes of the largest tensor of a variant, so as not to try what cannot go well."""
+    h, w, r = math.ceil(H / STRIDE), math.ceil(W / STRIDE), DISPLACEMENT // STRIDE
+    near = (h + 2 * r) * (w + 2 * r)
+    return {
+        "F.unfold": 4 * B * CHANNELS * (2 * r + 1) ** 2 * H * W * 2,  # it, and its gradient
+        "parity split": 4 * B * STRIDE**2 * h * w * near,
+    }.get(name, 0)
+
+
+def bench_correlation(sizes, repeats=7, batch=1, threads=None, device="cpu"):
+    """Time and memory of each variant at each size (H, W): a list of dicts, one per row of the table.
+
+    Times are medians in ms; memory is what forward and backward together need beyond the two maps, in MB.
+    Variants that cannot run here have `skipped`, a reason, instead.
+    """
+    threads = threads or torch.get_num_threads()
+    torch.set_num_threads(threads)
+    variants = CORRELATIONS | (ON_CUDA if device == "cuda" else {})
+    results = []
+    with tqdm(total=len(sizes) * len(variants) * (repeats + 1), file=sys.stderr, leave=False) as bar:
+        for H, W in sizes:
+            table = {}
+            for name in variants:  # memory first, while this process is small
+                bar.set_description(f"{H}×{W}, memory of {name}")
+                table[name] = {"variant": name, "batch": batch, "height": H, "width": W}
+                if needs(name, batch, H, W) > ROOM:
+                    table[name]["skipped"] = f"needs {needs(name, batch, H, W) / 1e9:.1f} GB"
+                else:
+                    try:
+                        table[name]["extra_mb"] = _memory(name, batch, H, W, threads, device)
+                    except Exception as error:  # not installed, no compiler, out of memory: says so in its row
+                        table[name]["skipped"] = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+                bar.update()
+            f1, f2, grad = _maps(batch, H, W, device)
+            times = {name: [] for name in table if "skipped" not in table[name]}
+            for turn in range(repeats):
+                for name, taken in times.items():
+                    bar.set_description(f"{H}×{W}, run {turn + 1} of {name}")
+                    if turn == 0:
+                        _run(variants[name], f1, f2, grad, device)  # the first run is slower
+                    if sum(map(sum, taken)) < PATIENCE:
+                        taken.append(_run(variants[name], f1, f2, grad, device))
+                    bar.update()
+            for name, taken in times.items():
+                forward, both = (1e3 * statistics.median(t) for t in zip(*((f, f + b) for f, b in taken), strict=True))
+                table[name] |= {"runs": len(taken), "forward_ms": forward, "both_ms": both}
+            loop = table["loop of shifts"]
+            for name in times:
+                table[name]["forward_ratio"] = loop["forward_ms"] / table[name]["forward_ms"]
+                table[name]["both_ratio"] = loop["both_ms"] / table[name]["both_ms"]
+            results += table.values()
+    return results
+
+
+def _maps(batch, H, W, device):
+    dice = torch.Generator().manual_seed(0)
+    f1, f2 = torch.randn(2, batch, CHANNELS, H, W, generator=dice).to(device).unbind()
+    grad = torch.randn(batch, (2 * DISPLACEMENT // STRIDE + 1) ** 2, H, W, generator=dice).to(device)
+    return f1.requires_grad_(), f2.requires_grad_(), grad
+
+
+def _run(layer, f1, f2, grad, device):
+    """Seconds for forward and for backward."""
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+    wait()
+    start = time.perf_counter()
+    out = layer(f1, f2)
+    wait()
+    middle = time.perf_counter()
+    torch.autograd.grad(out, (f1, f2), grad.to(out.dtype))
+    wait()
+    return middle - start, time.perf_counter() - middle
+
+
+def _memory(name, *arguments):
+    """MB for one forward and backward; on a CPU as growth of a fresh process, None where the system does not tell."""
+    if arguments[-1] == "cuda":
+        return _growth(name, *arguments)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_growth, name, *arguments).result()
+
+
+def _growth(name, batch, H, W, threads, device):
+    torch.set_num_threads(threads)
+    layer = (CORRELATIONS | ON_CUDA)[name]
+    _run(layer, *_maps(1, 2, 2, device), device)  # loads what is loaded on first use
+    maps = _maps(batch, H, W, device)
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    before = _peak(device)
+    _run(layer, *maps, device)
+    after = _peak(device)
+    return None if before is None else (after - before) / 1e6
+
+
+def _peak(device):
+    """Most bytes that this process has held so far."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated()
+    status = Path("/proc/self/status")  # Linux only
+    return 1024 * int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1]) if status.exists() else None
+
+
+def table(results):
+    """The results as aligned text, and below how the library's time grows with the size."""
+    lines = [
+        f"{'map':>9}  {'variant':<34}{'forward':>12}{'with backward':>16}{'times the loop':>18}{'extra memory':>15}"
+    ]
+    for row in results:
+        start = f"{row['height']:>4}×{row['width']:<4}  {row['variant']:<34}"
+        if "skipped" in row:
+            lines.append(f"{start}  left out: {row['skipped']}")
+            continue
+        memory = "–" if row["extra_mb"] is None else f"{row['extra_mb']:.0f} MB"
+        ratio = f"{row['forward_ratio']:.1f} | {row['both_ratio']:.1f}"
+        lines.append(f"{start}{row['forward_ms']:>9.1f} ms{row['both_ms']:>13.1f} ms{ratio:>18}{memory:>15}")
+    lines += ["", "Growth: ns per point of the map, forward with backward, from size to size"]
+    for name in dict.fromkeys(row["variant"] for row in results):
+        each = [row for row in results if row["variant"] == name and "both_ms" in row]
+        per_point = (1e6 * row["both_ms"] / (row["batch"] * row["height"] * row["width"]) for row in each)
+        lines.append(f"{'':>11}{name:<34}" + "".join(f"{t:>12,.0f}" for t in per_point))
+    return "\n".join(lines)
+
+
+def choose(device):
+    """ "cpu" or "cuda": what was asked for, or what there is.  Raises CourseError."""
+    if device not in (None, "cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
+        raise CourseError(f"There is no device {device!r} here. Choose cpu, or cuda on a machine with such a card.")
+    return device or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def parse_sizes(text):
+    """'24x32,48x64' -> [(24, 32), (48, 64)].  Raises CourseError."""
+    if not re.fullmatch(r"[1-9]\d*[x×][1-9]\d*(,[1-9]\d*[x×][1-9]\d*)*", text):
+        raise CourseError(
+            f"Sizes are HEIGHTxWIDTH, separated by commas; this is {text!r}. Write for instance 24x32,48x64."
+        )
+    return [tuple(map(int, re.split("[x×]", size))) for size in text.split(",")]
+
+
+def machine(device):
+    """Where results come from, for their file."""
+    name = torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine()
+    return {"device": device, "name": name, "threads": torch.get_num_threads(), "torch": torch.__version__}
+
+
+def save(results, path, device):
+    path.write_text(json.dumps({"machine": machine(device), "results": results}, indent=1) + "\n")

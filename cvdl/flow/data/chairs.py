@@ -1,0 +1,227 @@
+"""Our FlyingChairs: chairs that fly over photographs, as many pairs as one wants, and their exact flow.
+
+    chairs = Chairs(size=(128, 192), split="train", seed=0, device="cuda")
+    pairs = chairs.batch(0, 8)  # pairs 0 … 7; pair i is always the same
+    pairs.image1.shape, pairs.flow.shape  # (8, 3, 128, 192), (8, 2, 128, 192)
+
+After Dosovitskiy et al., *FlowNet*, ICCV 2015, section 4: a photograph as background, rendered chairs before
+it, and a random affine motion for each; a chair moves with the background and besides by itself.  Translations
+are powers of a Gaussian: most are small, a few are large.  The numbers below are ours, of that kind.
+Photographs and chairs are other ones than theirs, and free (data/README.md); the test split shares none with
+the training split.
+
+Dice are thrown on the CPU, for each pair by its own generator; pictures are made on `device`.  A scene is a
+stack of *layers*.  Each knows an affine map from frame 1 to its texture and one from frame 1 to frame 2, and a
+frame is drawn from back to front by looking up, for each pixel, where it lies in the texture.
+"""
+
+import math
+import time
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from cvdl.errors import CourseError
+from cvdl.flow.data.affine import about, compose, invert, similarity
+from cvdl.flow.data.textures import LEVELS, chair_bank, photo_bank
+
+FULL = (384, 512)  # FlyingChairs' height and width; lengths are given for it and shrink with the frame
+CHAIRS = (8, 16)  # fewest and most in a scene
+SIZE = dict(mean=220.0, spread=140.0, least=60.0, most=420.0)  # of a chair's picture, in pixels
+DICE = 20  # for each layer
+
+
+class Pairs(NamedTuple):
+    """A batch of B pairs.  Flows are in pixels: x to the right, y down."""
+
+    image1: torch.Tensor  # (B, 3, H, W) in [0, 1]
+    image2: torch.Tensor  # (B, 3, H, W)
+    flow: torch.Tensor  # (B, 2, H, W), from frame 1 to frame 2
+    valid: torch.Tensor  # (B, 1, H, W) bool: the flow is known; here everywhere
+    occlusion: torch.Tensor  # (B, 1, H, W) bool: the point of frame 1 is covered or outside in frame 2
+    backward: torch.Tensor  # (B, 2, H, W), from frame 2 to frame 1
+
+
+class Scene(NamedTuple):
+    """Layers of B pairs, back to front, the photograph first: L = 1 + most chairs."""
+
+    present: torch.Tensor  # (B, L) bool: there are not equally many chairs in each
+    texture: torch.Tensor  # (B, L) long
+    level: torch.Tensor  # (B, L) long: the texture's size, such that about one texel falls on a pixel
+    tint: torch.Tensor  # (B, L, 3), factors on red, green, blue
+    pose: torch.Tensor  # (B, L, 2, 3) float64: affine map from frame 1 to the full-size texture
+    motion: torch.Tensor  # (B, L, 2, 3) float64: affine map from frame 1 to frame 2
+
+
+class Chairs:
+    """Pairs of frames of `size` (height, width).
+
+    split: "train" or "test".  seed: another seed gives other pairs.  chairs: fewest and most in a scene.
+    motion: factor on all motions, for easier or harder pairs; with 0 nothing moves.
+    """
+
+    def __init__(self, size=FULL, split="train", seed=0, device="cpu", chairs=CHAIRS, motion=1.0):
+        if split not in ("train", "test"):
+            raise CourseError(f'split is {split!r}; it has to be "train" or "test".')
+        if len(size) != 2 or min(size) < 16:
+            raise CourseError(f"size is {tuple(size)}; it has to be (height, width), each 16 pixels or more.")
+        self.size, self.split, self.seed, self.chairs, self.motion = tuple(size), split, seed, chairs, motion
+        self.device = torch.device(device)
+        self.photos, self.sprites = (bank(split).to(self.device) for bank in (photo_bank, chair_bank))
+
+    def batch(self, start, count):
+        """Pairs number start … start + count - 1."""
+        return self.pairs(range(start, start + count))
+
+    def pairs(self, indices):
+        """Pairs of these numbers, in this order."""
+        return render(self.photos, self.sprites, self.scene(indices), self.size)
+
+    def scene(self, indices):
+        """What is to be seen in pairs of these numbers, by the dice alone."""
+        key = 2 * self.seed + (self.split == "test")
+        layers = 1 + self.chairs[1]
+        dice = [np.random.Generator(np.random.Philox(key=[key, int(i)])).random((layers, DICE)) for i in indices]
+        return arrange(torch.from_numpy(np.stack(dice)), self.size, self.photos, self.sprites, self.chairs, self.motion)
+
+
+# Dice -> scene.
+
+
+def arrange(dice, size, photos, sprites, chairs, motion):
+    """dice: (B, L, DICE) float64, uniform in [0, 1) -> Scene.  In double precision, to be the same in any batch."""
+    scale = math.sqrt(math.prod(size) / math.prod(FULL))
+    (texture, number, x, y, extent, roll, flip, shine, red, green, blue), moves = dice.unbind(-1)[:11], dice[..., 11:]
+    height, width = size
+    back = torch.arange(dice.shape[1]) == 0
+
+    # Texels per pixel.  The frame shows between a quarter and the whole of the photograph.
+    whole = min(photos.size[0] / height, photos.size[1] / width)
+    extent_chair = (SIZE["mean"] + SIZE["spread"] * normal(extent)).clamp(SIZE["least"], SIZE["most"]) * scale
+    density = torch.where(back, whole * 2 ** (extent - 1), sprites.size[0] / extent_chair)
+    # A chair's centre is anywhere in the frame; the photograph's is where the frame does not leave it.
+    frame = torch.tensor([width, height], dtype=dice.dtype)
+    texture_size = torch.where(back[:, None], torch.tensor(photos.size[::-1]), torch.tensor(sprites.size[::-1]))
+    place = torch.stack([x, y], -1)
+    centre = torch.where(back[:, None], frame / 2, place * frame) - 0.5
+    slack = texture_size - frame * density[..., None]
+    anchor = texture_size / 2 + torch.where(back[:, None], (place - 0.5) * slack, 0) - 0.5
+    turn = torch.deg2rad(torch.where(back, 10, 20) * (2 * roll - 1))
+    linear = similarity(turn, density)
+    linear[..., 0, :] *= torch.where(flip < 0.5, -1, 1)[..., None]
+    pose = about(linear, centre, anchor)
+
+    own = move(moves, centre, scale, motion)
+    chair_motion = compose(own[:, :1], own)  # with the background, and by itself
+    most = chairs[1] - chairs[0] + 1
+    present = torch.arange(dice.shape[1]) <= chairs[0] + (number[:, :1] * most).floor()
+    tint = torch.exp((2 * shine - 1) * 0.4)[..., None] * torch.exp((2 * torch.stack([red, green, blue], -1) - 1) * 0.25)
+    return Scene(
+        present=present,
+        texture=(texture * torch.where(back, photos.count, sprites.count)).long(),
+        level=torch.ceil(density.log2() - 0.3).clamp(0, LEVELS - 1).long(),
+        tint=torch.where(back[:, None], 1, tint).float(),
+        pose=pose,
+        motion=torch.where(back[:, None, None], own, chair_motion),
+    )
+
+
+def move(dice, centre, scale, strength):
+    """An affine motion about `centre`: (…, 9) dice, (…, 2) -> (…, 2, 3)."""
+    x, y, turns, turn, zooms, zoom, squeezes, squeeze, along = dice.unbind(-1)
+    shift = torch.stack([heavy(x, 1.0, 4, 40), heavy(y, 1.0, 4, 40)], -1) * scale * strength
+    turn = torch.where(turns < 0.3, torch.deg2rad(heavy(turn, 1.0, 2, 10) * strength), 0)
+    zoom = torch.where(zooms < 0.3, torch.exp((0.03 * normal(zoom)).clamp(-0.07, 0.07) * strength), 1)
+    squeeze = torch.where(squeezes < 0.3, torch.exp((0.01 * normal(squeeze)).clamp(-0.03, 0.03) * strength), 1)
+    # Longer by `squeeze` along one direction, shorter by it across.
+    mean, half = (squeeze + 1 / squeeze) / 2, (squeeze - 1 / squeeze) / 2
+    c, s = half * torch.cos(2 * math.pi * along), half * torch.sin(2 * math.pi * along)
+    stretch = torch.stack([torch.stack([mean + c, s], -1), torch.stack([s, mean - c], -1)], -2)
+    return about(similarity(turn, zoom) @ stretch, centre, centre + shift)
+
+
+def normal(uniform):
+    return torch.special.ndtri(uniform.clamp(1e-9, 1 - 1e-9))
+
+
+def heavy(uniform, spread, power, limit):
+    """A Gaussian to a power, with its sign, cut off at the limit: mostly small, sometimes large."""
+    gauss = spread * normal(uniform)
+    return (gauss.sign() * gauss.abs() ** power).clamp(-limit, limit)
+
+
+# Scene -> pictures.
+
+
+def render(photos, sprites, scene, size):
+    """Draw both frames of all pairs, layer by layer -> Pairs on the device of the textures."""
+    device, (height, width) = photos.texels.device, size
+    B, L = scene.texture.shape
+    back_home = invert(scene.motion)
+    poses = torch.cat([scene.pose, compose(scene.pose, back_home)]).float().to(device)  # (2B, L, 2, 3)
+    texture, level, tint = (torch.cat([part, part]).to(device) for part in scene[1:4])
+    present = torch.cat([scene.present, scene.present]).to(device)
+    x, y = (torch.arange(n, device=device, dtype=torch.float32) for n in (width, height))
+
+    canvas = torch.zeros(2 * B * height * width, 3, device=device)
+    owner = torch.zeros(2 * B * height * width, dtype=torch.long, device=device)
+    for layer in range(L):
+        p = poses[:, layer, :, :, None, None]  # (2B, 2, 3, 1, 1)
+        u, v = (p[:, i, 0] * x + (p[:, i, 1] * y[:, None] + p[:, i, 2]) for i in (0, 1))  # (2B, H, W) in texels
+        bank = sprites if layer else photos
+        inside = present[:, layer, None, None].expand_as(u)
+        if layer:
+            h, w = bank.size
+            inside = inside & (u >= 0) & (u <= w - 1) & (v >= 0) & (v <= h - 1)
+        pixel = inside.flatten().nonzero()[:, 0]
+        picture = pixel // (height * width)  # 0 … 2B - 1
+        rgba = bank.sample(texture[picture, layer], level[picture, layer], u.flatten()[pixel], v.flatten()[pixel])
+        alpha = rgba[:, 3:]
+        colour = torch.minimum(rgba[:, :3] * tint[picture, layer], alpha)
+        canvas[pixel] = colour + (1 - alpha) * canvas[pixel]
+        owner[pixel[alpha[:, 0] > 0.5]] = layer
+
+    image1, image2 = canvas.view(2, B, height, width, 3).permute(0, 1, 4, 2, 3)
+    owner1, owner2 = owner.view(2, B, height, width)
+    flow, backward = (flow_of(m.to(device), o) for m, o in ((scene.motion, owner1), (back_home, owner2)))
+    occlusion = hidden(flow, owner1, owner2)
+    return Pairs(image1.contiguous(), image2.contiguous(), flow, torch.ones_like(occlusion), occlusion, backward)
+
+
+def flow_of(motion, owner):
+    """Each pixel moves with its layer.  motion: (B, L, 2, 3), owner: (B, H, W) -> (B, 2, H, W) float32"""
+    B, height, width = owner.shape
+    rest = torch.eye(2, 3, dtype=motion.dtype, device=motion.device)
+    change = (motion - rest).float()[torch.arange(B, device=owner.device)[:, None, None], owner]  # (B, H, W, 2, 3)
+    x = torch.arange(width, device=owner.device, dtype=torch.float32)
+    y = torch.arange(height, device=owner.device, dtype=torch.float32)[:, None, None]
+    return (change[..., 0] * x[:, None] + change[..., 1] * y + change[..., 2]).permute(0, 3, 1, 2).contiguous()
+
+
+def hidden(flow, owner1, owner2):
+    """Where frame 2 shows another layer, or nothing, at the place to which a pixel goes.  bool (B, 1, H, W)"""
+    _, height, width = owner1.shape
+    x = torch.arange(width, device=flow.device) + flow[:, 0]
+    y = torch.arange(height, device=flow.device)[:, None] + flow[:, 1]
+    outside = (x < 0) | (x > width - 1) | (y < 0) | (y > height - 1)
+    column, row = x.round().long().clamp(0, width - 1), y.round().long().clamp(0, height - 1)
+    seen = owner2.flatten(1).gather(1, (row * width + column).flatten(1)).view_as(owner1)
+    return (outside | (seen != owner1))[:, None]
+
+
+def bench(sizes=((64, 64), (128, 128), (256, 256), FULL), device="cpu", seconds=3.0):
+    """How fast pairs are made -> rows (name, size, pairs per second)."""
+    result = []
+    for size in sizes:
+        chairs, count = (
+            Chairs(size, device=device),
+            max(1, 8 * 64 * 64 * (1 if device == "cpu" else 64) // math.prod(size)),
+        )
+        chairs.batch(0, count).flow.sum().item()
+        start, made = time.perf_counter(), 0
+        while time.perf_counter() - start < seconds:
+            chairs.batch(made, count).flow.sum().item()
+            made += count
+        result.append(("chairs", size, made / (time.perf_counter() - start)))
+    return result

@@ -1,0 +1,70 @@
+"""`cvdl bench`: the table is complete, and every variant computes the same."""
+
+import json
+
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+from cvdl import bench, cli
+from cvdl.errors import CourseError
+from cvdl.flow.correlation import correlation_loop
+
+
+@pytest.mark.parametrize("name", bench.CORRELATIONS)
+def test_variants_agree(name):
+    torch.manual_seed(0)
+    f1, f2 = torch.randn(2, 1, 8, 9, 14).unbind()
+    assert (bench.CORRELATIONS[name](f1, f2) - correlation_loop(f1, f2)).abs().max() < 1e-6
+
+
+def test_table_and_file(tmp_path):
+    path = tmp_path / "bench.json"
+    arguments = ["bench", "correlation", "--sizes", "3x4", "--repeats", "1", "--device", "cpu", "--json", str(path)]
+    result = CliRunner().invoke(cli.app, [*arguments, "--threads", str(torch.get_num_threads())])
+    assert result.exit_code == 0, result.output
+    assert all(result.stdout.count(name) >= 2 for name in bench.CORRELATIONS)  # in the table and under growth
+    assert "run 1 of" in result.stderr
+    saved = json.loads(path.read_text())
+    assert saved["machine"]["threads"] == torch.get_num_threads()
+    assert [row["variant"] for row in saved["results"]] == list(bench.CORRELATIONS)
+    for row in saved["results"]:
+        assert row["both_ms"] > row["forward_ms"] > 0 and row["both_ratio"] > 0
+        assert row["extra_mb"] is None or row["extra_mb"] >= 0
+
+
+def test_what_does_not_fit_or_fails_is_left_out(monkeypatch):
+    def fail(f1, f2):
+        raise ImportError("No module named 'localcorr'")
+
+    monkeypatch.setattr(
+        bench, "CORRELATIONS", {name: bench.CORRELATIONS[name] for name in ("loop of shifts", "F.unfold")}
+    )
+    monkeypatch.setattr(bench, "ROOM", 1e6)
+    monkeypatch.setitem(bench.CORRELATIONS, "broken", fail)
+    monkeypatch.setattr(bench, "_memory", bench._growth)  # in this process, where the replacement is known
+    results = bench.bench_correlation([(4, 4)], repeats=1)
+    assert [row.get("skipped") for row in results] == [None, "needs 0.0 GB", "ImportError: No module named 'localcorr'"]
+    assert "left out: ImportError" in bench.table(results)
+
+
+def test_sizes():
+    assert bench.parse_sizes("24x32,1x1,8×9") == [(24, 32), (1, 1), (8, 9)]
+    for wrong in ("", "24", "24x", "0x4", "24x32,", "-1x3", "24 x 32"):
+        with pytest.raises(CourseError, match="24x32,48x64"):
+            bench.parse_sizes(wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--sizes", "3"], ["--device", "abacus"], ["--json", "no/such/folder/x.json"], ["--repeats", "0"]]
+)
+def test_misuse(wrong):
+    result = CliRunner().invoke(cli.app, ["bench", "correlation", *wrong])
+    assert result.exit_code in (1, 2) and "Traceback" not in result.output and result.stdout == ""
+
+
+def test_commands_explain_themselves():
+    for name, command in typer.main.get_command(cli.app).commands["bench"].commands.items():
+        assert command.help, name
+        assert all(option.help for option in command.params), name
