@@ -31,7 +31,12 @@ def test_profile_without_variable(monkeypatch, kind, name):
     assert cvdl.profile() == name
 
 
-@pytest.mark.parametrize("name", ["Quick", "cpu", " "])
+def test_profile_in_any_case(monkeypatch):
+    monkeypatch.setenv("CVDL_PROFILE", "Quick")
+    assert cvdl.profile() == "quick"
+
+
+@pytest.mark.parametrize("name", ["fast", "cpu", " "])
 def test_unknown_profile(monkeypatch, name):
     monkeypatch.setenv("CVDL_PROFILE", name)
     with pytest.raises(CourseError, match="quick, laptop, gpu"):
