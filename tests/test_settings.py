@@ -81,14 +81,9 @@ def test_course_error_in_ipython_is_one_paragraph():
 
 
 def test_import_is_cheap():
-    def seconds(statement):
-        return float(run(f"import time; t = time.perf_counter(); {statement}; print(time.perf_counter() - t)"))
-
-    def best(statement):
-        return min(seconds(statement) for _ in range(3))
-
-    assert best("import torch, cvdl") < best("import torch") + 0.3
-    assert best("import cvdl") < 0.3
+    """cvdl adds under 0.3 s to `import torch`; the better of two, for the machine may be busy."""
+    code = "import torch, time; t = time.perf_counter(); import cvdl; print(time.perf_counter() - t)"
+    assert min(float(run(code)) for _ in range(2)) < 0.3
 
 
 def test_import_is_lazy():
