@@ -545,8 +545,8 @@ show(
 #
 # <details><summary>An answer</summary>
 #
-# Most pairs are neighbours, on the map or in the family of languages: Spanish and Italian, Polish and Slovak, Slovak and
-# Croatian. English shares a thousand years of names with French and Dutch.
+# Most are neighbours, in the family of languages or on the map. Spanish and Italian are sisters, and so are Polish
+# and Slovak. English, Dutch, German and French have lived next door to each other for a thousand years.
 # </details>
 
 # %% [markdown]
@@ -788,19 +788,22 @@ for language in ("Finnish", "Irish", "Italian", "Polish", "Zulu"):
 # %%
 asked = torch.arange(languages).repeat(60)
 known = {name for name, _ in people.train}
-recognised = {}
+new, recognised = {}, {}
 for temperature in (0.3, 0.5, 1.0):
     invented = invent(asked, temperature, draws)
-    new = sum(name not in known for name in invented) / len(invented)
+    new[temperature] = sum(name not in known for name in invented) / len(invented)
     labelled = [
         (name, people.symbols[i]) for name, i in zip(invented, asked.tolist(), strict=True)
     ]
     recognised[temperature] = accuracy(labelled)
-    print(f"temperature {temperature}: {new:.0%} new, {recognised[temperature]:.0%} recognised")
-    outcome("more than 80 % of them are new", new > 0.8)
+    print(
+        f"temperature {temperature}: {new[temperature]:.0%} new, "
+        f"{recognised[temperature]:.0%} recognised"
+    )
 print(
     f"by chance {1 / languages:.0%} would be recognised; of the real names it was {reader_accuracy:.0%}"
 )
+outcome("at any temperature more than 80 % are new", min(new.values()) > 0.8)
 outcome("at 0.5 more than 30 % are recognised", recognised[0.5] > 0.3)
 outcome("colder names are recognised more often", recognised[0.3] > recognised[1.0])
 
