@@ -499,7 +499,7 @@ def reader_loss(index):
     return F.cross_entropy(language_logits(reader, ids[: lengths.max()], lengths), language)
 
 
-steps = budget(quick=1500, laptop=2000, gpu=2000)
+steps = budget(quick=1200, laptop=2000, gpu=2000)
 fit("languages", reader.parameters(), reader_loss, len(people.train), steps)
 
 
@@ -757,7 +757,7 @@ def writer_loss(index):
     return sequence_loss(logits, ids.clamp(min=0), mask)
 
 
-steps = budget(quick=1500, laptop=4000, gpu=4000)
+steps = budget(quick=1200, laptop=4000, gpu=4000)
 fit("names", writer.parameters(), writer_loss, len(people.train), steps)
 
 
@@ -868,7 +868,7 @@ def strip_loss(net):
     return loss_of
 
 
-steps = budget(quick=1000, laptop=2500, gpu=2500)
+steps = budget(quick=800, laptop=2500, gpu=2500)
 sees = strip_loss(lambda x: scanner(x)[0])
 fit("with memory", scanner.parameters(), sees, len(images), steps, lr=8e-3)
 fit("without", glance.parameters(), strip_loss(glance), len(images), steps, lr=8e-3)
@@ -998,7 +998,7 @@ def train_speller(backwards):
         logits = net(letters, letter_count, sounds)
         return sequence_loss(logits, sounds.clamp(min=0), sounds != tasks.PAD)
 
-    steps = budget(quick=1000, laptop=2000, gpu=2000)
+    steps = budget(quick=700, laptop=2000, gpu=2000)
     lr = budget(quick=3e-3, laptop=2e-3, gpu=2e-3)
     name = "backwards" if backwards else "forwards"
     fit(name, net.parameters(), loss_of, len(speech.train), steps, batch=128, lr=lr)
