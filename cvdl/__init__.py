@@ -8,7 +8,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "cvdl.settings": ("budget", "device", "seed", "profile", "data_path"),
     "cvdl.course.exercise": ("exercise", "check", "hint", "use_library", "progress"),
-    "cvdl.course.notebook": ("start", "explore", "show"),
+    "cvdl.course.notebook": ("start", "explore", "outcome", "show"),
 }
 __all__ = [name for names in _HOMES.values() for name in names]
 

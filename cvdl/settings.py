@@ -12,13 +12,13 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def profile():
     """The size to run at: CVDL_PROFILE if set, else "gpu" where CUDA is there, else "laptop"."""
-    name = os.environ.get("CVDL_PROFILE")
+    name = os.environ.get("CVDL_PROFILE", "").lower()
     if not name:
         return "gpu" if device().type == "cuda" else "laptop"
     if name not in PROFILES:
         raise CourseError(
-            f"CVDL_PROFILE is {name!r}, which is no profile. Set it to one of {', '.join(PROFILES)}, "
-            "or unset it to let the course choose, then restart the kernel."
+            f"CVDL_PROFILE is {name!r}, which is no profile; there are {', '.join(PROFILES)}. Start the course with "
+            "another, `CVDL_PROFILE=quick make lab`, or in this notebook run `%env CVDL_PROFILE=quick` first."
         )
     return name
 

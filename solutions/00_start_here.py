@@ -3,19 +3,22 @@
 #
 # **15 minutes.** Afterwards you know what the course is about, that your machine is ready for it, and how
 # exercises work. You need some Python, and a first idea of what a neural network is.
+#
+# This is a notebook: run the cells one after the other, from the top, with Shift+Enter.
 
 # %% tags=["bootstrap"]
 
 # %% [markdown]
 # If you saw a line with versions above, the course is installed. If you saw `ModuleNotFoundError`, this
 # notebook runs in the wrong Python: close it, and in the folder of the course type `make lab`
-# (on Windows: the two steps in `README.md`).
+# (on Windows: see `README.md`).
 
 # %% [markdown]
 # ## The way through the course
 #
 # A video is a **sequence** of pictures. This course takes its two halves one after the other:
-# how networks deal with *sequences*, and how they see *motion* between two pictures.
+# how networks deal with *sequences*, and how they see *motion* between two pictures. It accompanies a lecture on
+# computer vision (SJK02, Universitat Jaume I); where the notebooks speak of «the lecture», they mean that one.
 
 # %%
 from cvdl import check, exercise, hint, progress, show, use_library
@@ -30,8 +33,8 @@ show(
 )
 
 # %% [markdown]
-# Each box is a notebook. Each one builds on those to its left; the second row can be read without
-# notebook 4. A grey box is still being written.
+# Each box is a notebook, and builds on those to its left. For the second row you need notebook 1 of the first. A
+# grey box is still being written.
 
 # %% [markdown]
 # ## Is the machine ready?
@@ -56,7 +59,7 @@ doctor()
 # > A picture is stored as whole numbers from 0 (black) to 255 (white). Networks like numbers from 0 to 1.
 # > Write the conversion.
 # >
-# > *The check says* «every grey became 0»? Look up the difference between `/` and `//` in Python.
+# > *The check says* «every grey becomes 0»? Look up the difference between `/` and `//` in Python.
 
 
 # %%
@@ -83,22 +86,23 @@ to_unit(torch.tensor([[0, 51, 255]], dtype=torch.uint8))
 # As long as the dots stand there, nothing breaks: the check says *not attempted*, and every later cell goes
 # on with the course's own version. So you may skip an exercise, run the whole notebook first, or come back
 # later.
+#
+# As soon as you write an answer, the cells below use *yours*, right or wrong.
 
 # %% [markdown]
 # ### A wrong answer
 #
-# A wrong answer is no error either. Here is one, judged as yours would be.
+# A check of a wrong answer does not stop the notebook. Here is one, judged as yours would be.
 
 # %%
-from cvdl.course import checks, judge
-from cvdl.course import exercise as course
+from cvdl.course.exercise import judged
 
 
 def too_many_levels(image):
     return image / 256
 
 
-course.report(judge.score("start.to_unit", too_many_levels), checks.find("start.to_unit"))
+judged("start.to_unit", too_many_levels)
 
 # %% [markdown]
 # Each line is one case with its points. The hint speaks about the mistake that was made.
@@ -106,7 +110,8 @@ course.report(judge.score("start.to_unit", too_many_levels), checks.find("start.
 # Three more tools:
 #
 # - `hint("start.to_unit")` gives a hint; call it again for the next one.
-# - `use_library("start.to_unit")` goes on with the course's version although you wrote your own.
+# - `use_library("start.to_unit")` goes on with the course's version although you wrote your own. This is the way out
+#   when your answer breaks the cells below.
 # - `progress()` shows your points in this notebook.
 
 # %%
@@ -139,7 +144,8 @@ progress()
 #
 # Every notebook runs in three sizes, called *profiles*. `laptop` is the one you have unless there is a CUDA
 # GPU, then it is `gpu`; `quick` is for a first look and for automatic tests. To choose one yourself, set the
-# environment variable `CVDL_PROFILE` before you start.
+# environment variable `CVDL_PROFILE` before you start, `CVDL_PROFILE=quick make lab`, or run `%env CVDL_PROFILE=quick` in the
+# first cell of a notebook.
 
 # %%
 from cvdl import budget
@@ -149,8 +155,8 @@ print("training steps in this profile:", budget(quick=50, laptop=2000, gpu=2000)
 # %% [markdown]
 # ## What to take away
 #
-# - Replace `...`, run, `check`. Nothing blocks you.
+# - Replace `...`, run, `check`. If you are stuck: `hint`, then `use_library`.
 # - Points are given case by case, and a wrong answer comes with its reason.
 # - `cvdl doctor` looks after the machine.
 #
-# Go on with `01_rnn_from_scratch.ipynb`.
+# Go on with [01_rnn_from_scratch.ipynb](01_rnn_from_scratch.ipynb).

@@ -31,7 +31,12 @@ def test_profile_without_variable(monkeypatch, kind, name):
     assert cvdl.profile() == name
 
 
-@pytest.mark.parametrize("name", ["Quick", "cpu", " "])
+def test_profile_in_any_case(monkeypatch):
+    monkeypatch.setenv("CVDL_PROFILE", "Quick")
+    assert cvdl.profile() == "quick"
+
+
+@pytest.mark.parametrize("name", ["fast", "cpu", " "])
 def test_unknown_profile(monkeypatch, name):
     monkeypatch.setenv("CVDL_PROFILE", name)
     with pytest.raises(CourseError, match="quick, laptop, gpu"):
@@ -76,14 +81,9 @@ def test_course_error_in_ipython_is_one_paragraph():
 
 
 def test_import_is_cheap():
-    def seconds(statement):
-        return float(run(f"import time; t = time.perf_counter(); {statement}; print(time.perf_counter() - t)"))
-
-    def best(statement):
-        return min(seconds(statement) for _ in range(3))
-
-    assert best("import torch, cvdl") < best("import torch") + 0.3
-    assert best("import cvdl") < 0.3
+    """cvdl adds under 0.3 s to `import torch`; the better of two, for the machine may be busy."""
+    code = "import torch, time; t = time.perf_counter(); import cvdl; print(time.perf_counter() - t)"
+    assert min(float(run(code)) for _ in range(2)) < 0.3
 
 
 def test_import_is_lazy():

@@ -56,3 +56,12 @@ def in_notebook():
     except ImportError:
         return False
     return getattr(get_ipython(), "kernel", None) is not None
+
+
+def in_namespace(name):
+    """What `name` means in the notebook at present, or None."""
+    if not in_notebook():
+        return None
+    from IPython import get_ipython
+
+    return get_ipython().user_ns.get(name)

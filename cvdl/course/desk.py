@@ -100,7 +100,7 @@ def lab(work, port=8888, browser=True):
     first = min(work.glob("[0-9][0-9]_*.ipynb"))
     chosen = free_port(port)
     if chosen != port:
-        print(f"Port {port} is taken; using {chosen}.")
+        print(f"Port {port} is taken, perhaps by a JupyterLab that is still open; using {chosen}.")
     # Our own token, for the address to be known now; not as an argument, which other users could read.
     token = os.environ.setdefault("JUPYTER_TOKEN", secrets.token_hex(16))
     print(f"JupyterLab is at http://localhost:{chosen}/lab/tree/{first.name}?token={token}")

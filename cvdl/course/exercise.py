@@ -11,7 +11,7 @@ import textwrap
 import traceback
 
 from cvdl.course import checks, judge
-from cvdl.course.cards import Card, say
+from cvdl.course.cards import Card, in_namespace, say
 from cvdl.course.limit import TimeIsUp, time_limit
 from cvdl.errors import CourseError
 
@@ -35,7 +35,16 @@ class Attempt:
     def __call__(self, *args, **kwargs):
         if self.use_library or _checking not in (None, self.spec.id):
             return self.spec.library(*args, **kwargs)
-        return self.function(*args, **kwargs)
+        way_out = f'This is your {self.spec.id}; use_library("{self.spec.id}") goes on with cvdl\'s.'
+        try:
+            result = self.function(*args, **kwargs)
+        except Exception as error:
+            if not _checking:
+                error.add_note(way_out)
+            raise
+        if result is None and not _checking:
+            raise CourseError(f"{self.spec.id} returned nothing: is its last line a `return`? {way_out}")
+        return result
 
 
 def exercise(id, points=None):
@@ -75,8 +84,9 @@ def is_stub(body):
         return isinstance(node, ast.Constant) and node.value is ...
 
     def empty(statement):
-        if isinstance(statement, ast.Return) and isinstance(statement.value, ast.Dict):
-            return all(hole(v) for v in statement.value.values)
+        if isinstance(statement, ast.Return):
+            value = statement.value
+            return hole(value) or (isinstance(value, ast.Dict) and all(hole(v) for v in value.values))
         return isinstance(statement, ast.Expr) and (
             hole(statement.value)
             or (isinstance(statement.value, ast.Constant) and isinstance(statement.value.value, str))
@@ -90,6 +100,7 @@ def check(id):
 
     Returns an object that shows itself; under nbgrader's autograder, the number of points.
     """
+    id = id.spec.id if isinstance(id, Attempt) else id  # check(rnn_step) is as good as check("rnn.step")
     spec = checks.find(id)
     attempt = _attempts.get(id)
     if attempt is None:
@@ -105,15 +116,26 @@ def check(id):
             ["Replace the ... with your answer, run that cell, then this one again."],
         )
     else:
-        score = _scores[id] = judge.score(id, caller(id, attempt.function))
-        result = report(score, spec, own_code=not attempt.use_library)
+        result = judged(id, attempt.function, own_code=not attempt.use_library)
+        if in_namespace(attempt.__name__) not in (None, attempt):
+            result.lines.append(
+                f"Note: {attempt.__name__} was defined again without @exercise({id!r}) above it, and that one is not "
+                f"what was checked.."
+            )
     if os.environ.get("NBGRADER_EXECUTION") in ("autograde", "validate"):
         return _scores[id].earned if id in _scores else 0
     return result
 
 
-def report(score, spec, own_code=True):
-    """The Card that shows a Score: its cases, then one hint."""
+def judged(id, function, own_code=False):
+    """Judge any function as the answer to exercise `id` -> Card with its cases, then one hint.
+
+    own_code: is it this function that later cells call?
+    """
+    spec = checks.find(id)
+    score = judge.score(id, caller(id, function))
+    if id in _attempts and function is _attempts[id].function:
+        _scores[id] = score
     if score.state == "right":
         return Card("right", f"{spec.id}: right — {score.earned} of {score.points} points", rows=_rows(score))
     lines = [f"Hint: {score.hint}", f'More help: hint("{spec.id}").']
@@ -124,22 +146,24 @@ def report(score, spec, own_code=True):
 
 
 def _rows(score):
-    rows = []
+    rows, message = [], ""
     for case in score.cases:
         mark = "✓" if case.earned == case.points else "✗"
-        rows.append((f"{mark} {case.name}", f"{case.earned}/{case.points}", case.message))
+        same = rows and case.message and case.message == message
+        message = case.message
+        rows.append((f"{mark} {case.name}", f"{case.earned}/{case.points}", "the same" if same else message))
     return rows
 
 
 def caller(id, function):
     """A student's function as the judge may call it: timed, and its mistakes told in their terms."""
 
-    def call(*args):
+    def call(*args, weights=None):
         global _checking
         before, _checking = _checking, id
         try:
             with time_limit(SECONDS):
-                return function(*args)
+                return judge.answer(function, args, weights)
         except TimeIsUp:
             raise judge.CallStopped(
                 f"stopped after {SECONDS} seconds",
@@ -148,16 +172,23 @@ def caller(id, function):
         except judge.CallFailed:
             raise
         except Exception as error:
-            advice = (
-                "Print the shapes just before that line and compare them with the docstring."
-                if "shape" in str(error)
-                else ""
-            )
-            raise judge.CallFailed(_explain(error, function), advice) from None
+            raise judge.CallFailed(_explain(error, function), _advice(error)) from None
         finally:
             _checking = before
 
     return call
+
+
+def _advice(error):
+    if isinstance(error, NameError):
+        return (
+            "Python does not know that name. If it is meant as text, put it in quotes; if it is a package, import it."
+        )
+    if "inplace" in str(error):
+        return "Writing into a tensor breaks backpropagation. Collect the parts in a list, then torch.stack."
+    if "shape" in str(error) or "size" in str(error):
+        return "Print the shapes just before that line and compare them with the docstring."
+    return "Mend the line that is named above first; the cases come after."
 
 
 def _explain(error, function):
@@ -186,7 +217,7 @@ def use_library(id):
     _attempts[id].use_library = True
     say(
         "open",
-        f"{id}: the cells below go on with cvdl's own implementation. Points are still given for yours ({spec.points}).",
+        f"{id}: the cells below go on with cvdl's own implementation. Points, up to {spec.points}, are still given for yours.",
     )
 
 

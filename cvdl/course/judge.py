@@ -6,31 +6,15 @@ a grader passes one that runs it elsewhere.  Only plain data crosses: tensors, n
 dicts, None.
 """
 
+import inspect
 import zlib
-from collections import Counter
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 
-RTOL, ATOL = 1e-4, 1e-5
-
-
-class CallFailed(Exception):
-    """The student's function gave no answer; the message says why, for the student.
-
-    hint, if given, replaces the case's own.
-    """
-
-    def __init__(self, message, hint=""):
-        super().__init__(message)
-        self.hint = hint
-
-
-class CallStopped(CallFailed):
-    """It was stopped after its time; the remaining cases are not tried."""
+from cvdl.course.compare import NOTHING, CallFailed, CallStopped, difference, plain
 
 
 @dataclass(frozen=True)
@@ -38,7 +22,8 @@ class Case:
     """One thing to get right.
 
     make(generator) -> tuple of arguments; want(*arguments) -> the right answer, or None to use the
-    exercise's oracle; test(got, want) -> None or what is wrong, or None to compare the two.
+    exercise's oracle; test(got, want) -> None or what is wrong, or None to compare the two.  With
+    gradient=True not the answer is compared but its derivative by each argument.
     """
 
     name: str
@@ -47,6 +32,7 @@ class Case:
     make: Callable = lambda generator: ()
     want: Callable | None = None
     test: Callable | None = None
+    gradient: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,14 +47,26 @@ class Mistake:
     like: Callable | None = None
     when: Callable | None = None
 
-    def explains(self, got, want, args):
-        try:
-            if self.when is not None:
-                return bool(self.when(got, want))
-            wrong = plain(self.like(*deepcopy(args)))
-        except Exception:  # a mistake that cannot be made on these arguments explains nothing
-            return False
-        return difference(wrong, want) is not None and difference(got, wrong) is None
+    def explains(self, trials):
+        """Would this mistake, and it alone, have given these answers: the failed ones and the others?"""
+        failed = [t for t in trials if t.wrong and not t.case.gradient]
+        if self.when is not None:
+            return any(t.answered and self.when(t.got, t.want) for t in failed)
+        hits = 0
+        for trial in trials:
+            if trial.case.gradient:
+                continue
+            try:
+                wrong = plain(self.like(*deepcopy(trial.args)))
+            except Exception:  # made on these arguments, the mistake is an error; then so was the answer
+                if trial.answered:
+                    return False
+                continue
+            same = trial.answered and difference(trial.got, wrong) is None
+            if not same and (trial.wrong or trial.verdict(wrong)):
+                return False
+            hits += bool(same and trial.wrong)
+        return hits > 0
 
 
 @dataclass(frozen=True)
@@ -96,6 +94,30 @@ class Exercise:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """What came of one case; `got` counts only if `answered`."""
+
+    exercise: Exercise
+    case: Case
+    args: tuple
+    want: object
+    got: object = None
+    answered: bool = False
+    wrong: str | None = None
+    hint: str = ""
+
+    def verdict(self, got):
+        """None if `got` is right in this case, else what is wrong."""
+        if self.case.test:
+            return self.case.test(got, self.want)
+        if not self.case.gradient:
+            return difference(got, self.want, self.exercise.axes, self.exercise.parts)
+        names = inspect.signature(self.exercise.library).parameters
+        parts = [f"d{name}" for name, value in zip(names, self.args, strict=True) if _differentiable(value)]
+        return difference(got, self.want, (), parts)
+
+
+@dataclass(frozen=True)
 class CaseResult:
     name: str
     points: int
@@ -106,7 +128,7 @@ class CaseResult:
 
 @dataclass(frozen=True)
 class Score:
-    """The result of all cases; `mistake` is the known one that explains most of the failed ones."""
+    """The result of all cases; `mistake` is the known one that explains them, if there is one."""
 
     id: str
     cases: list[CaseResult]
@@ -138,151 +160,72 @@ def score(id, call, seed=0):
     """Judge `call` on all cases of exercise `id` -> Score.
 
     The seed decides the random cases: the same seed, the same arguments.  `call(*arguments)` returns
-    the answer or raises CallFailed.  Raises CourseError for an unknown id.
+    the answer or raises CallFailed; `call(*arguments, weights=w)` returns what `answer` does.  Raises
+    CourseError for an unknown id.
     """
     from cvdl.course.checks import find
 
     exercise = find(id)
-    results, stopped, explained = [], None, Counter()
+    trials, stopped = [], None
     for number, case in enumerate(exercise.cases):
         generator = torch.Generator().manual_seed(zlib.crc32(f"{id}/{number}/{seed}".encode()))
         try:
             if stopped:
                 raise CallFailed("not tried, since an earlier case had to be stopped", stopped.hint)
-            wrong, mistakes = _judge(exercise, case, call, generator)
-            explained.update(mistakes)
-            results.append(CaseResult(case.name, case.points, 0 if wrong else case.points, wrong, case.hint))
+            trials.append(_try(exercise, case, call, generator))
         except CallFailed as failure:
             stopped = failure if isinstance(failure, CallStopped) else stopped
-            results.append(CaseResult(case.name, case.points, 0, str(failure), failure.hint or case.hint))
-    return Score(id, results, explained.most_common(1)[0][0] if explained else None)
+            trials.append(Trial(exercise, case, (), None, wrong=str(failure), hint=failure.hint))
+    results = [
+        CaseResult(t.case.name, t.case.points, 0 if t.wrong else t.case.points, t.wrong or "", t.hint or t.case.hint)
+        for t in trials
+    ]
+    known = (m for m in exercise.mistakes if not stopped and m.explains(trials))
+    return Score(id, results, next(known, None))
 
 
-def _judge(exercise, case, call, generator):
-    """What is wrong with the answer to one case ("" if nothing), and the mistakes that would explain it."""
+def _try(exercise, case, call, generator):
     args = case.make(generator)
-    want = plain((case.want or exercise.oracle)(*deepcopy(args)))
-    got = plain(call(*deepcopy(args)))
-    wrong = case.test(got, want) if case.test else difference(got, want, exercise.axes, exercise.parts)
-    if wrong is None:
-        return "", []
-    return wrong, [mistake for mistake in exercise.mistakes if mistake.explains(got, want, args)]
+    oracle = case.want or exercise.oracle
+    weights = None
+    if case.gradient:
+        weights = torch.randn(oracle(*deepcopy(args)).shape, generator=generator)
+    want = plain(answer(oracle, args, weights))
+    trial = Trial(exercise, case, args, want)
+    try:
+        got = plain(call(*deepcopy(args), **({"weights": weights} if case.gradient else {})))
+    except CallStopped:
+        raise
+    except CallFailed as failure:
+        return replace(trial, wrong=str(failure), hint=failure.hint)
+    wrong = trial.verdict(got)
+    hint = "End the function with a line `return …`." if wrong == NOTHING else ""
+    return replace(trial, got=got, answered=got is not None, wrong=wrong, hint=hint)
 
 
-def plain(value):
-    """Reduce an answer to plain data; raise CallFailed for anything else."""
-    if isinstance(value, torch.Tensor):
-        return value.detach().as_subclass(torch.Tensor).cpu()
-    if isinstance(value, np.ndarray | np.generic):
-        try:
-            return torch.as_tensor(value)
-        except TypeError:
-            raise CallFailed(f"returned a NumPy array of {value.dtype}, which holds no numbers") from None
-    if value is None or type(value) in (bool, int, float, str):
-        return value
-    if type(value) in (list, tuple):
-        return tuple(plain(v) for v in value)
-    if type(value) is dict:
-        return {str(k): plain(v) for k, v in value.items()}
-    if value is ...:
-        return None
-    raise CallFailed(
-        f"returned {_a(type(value).__name__)}; an answer is made of tensors, numbers, text, lists and dicts"
-    )
+def answer(function, args, weights=None):
+    """Call `function` on copies of `args` -> its answer.
 
-
-def difference(got, want, axes=(), parts=()):
-    """None if `got` answers as well as `want` does, else what is wrong with it, in one line.
-
-    Says where and how, never what was expected.  `axes` names the tensor's axes; `parts` the members
-    of a tuple, in the order in which one computes them: the first that differs is named.
+    With `weights`, a tensor of the answer's shape: the gradient of sum(weights * answer) with respect to each
+    floating-point tensor in `args`, as a tuple.  Raises CallFailed if the function changes an argument or if
+    the answer has no gradient.
     """
-    if isinstance(want, torch.Tensor):
-        return _tensor_difference(got, want, axes)
-    if got is None:
-        return "nothing was returned: is there a `return`?"
-    if isinstance(want, bool | str):
-        got = got.item() if isinstance(got, torch.Tensor) and got.numel() == 1 else got
-        return None if got == want else f"got {got!r}"
-    if isinstance(want, int | float):
-        if isinstance(got, torch.Tensor) and got.numel() == 1:
-            got = got.item()
-        if isinstance(got, bool) or not isinstance(got, int | float):
-            return f"a number was expected, not {_kind(got)}"
-        return _tensor_difference(torch.tensor(got), torch.tensor(want), ())
-    if isinstance(want, dict):
-        if not isinstance(got, dict):
-            return f"a dict was expected, not {_kind(got)}"
-        missing = [k for k in want if k not in got]
-        if missing:
-            return f"the key {missing[0]!r} is missing"
-        return _first([(k, difference(got[k], want[k], axes)) for k in want])
-    if isinstance(want, tuple):
-        if not isinstance(got, tuple):
-            return f"{len(want)} values were expected ({', '.join(parts)}), not {_kind(got)}"
-        if len(got) != len(want):
-            return f"{len(want)} values were expected, {len(got)} came"
-        names = parts or [f"[{i}]" for i in range(len(want))]
-        return _first([(n, difference(g, w, axes)) for n, g, w in zip(names, got, want, strict=True)])
-    return None if got == want else f"got {got!r}"
+    args, before = deepcopy(args), deepcopy(args)
+    wanted = [a.requires_grad_() for a in args if _differentiable(a)] if weights is not None else []
+    result = function(*args)
+    for name, now, then in zip(inspect.signature(function).parameters, args, before, strict=False):
+        if isinstance(then, torch.Tensor) and not torch.equal(now.detach(), then):
+            raise CallFailed(f"changed its argument `{name}`", f"Work on a copy: begin with {name} = {name}.clone().")
+    if weights is None:
+        return result
+    if not isinstance(result, torch.Tensor) or not result.requires_grad:
+        raise CallFailed(
+            "the answer has no gradient, so nothing can learn through it",
+            "Stay with tensors all the way: no .item(), .detach(), .numpy(), .tolist() or torch.no_grad().",
+        )
+    gradients = torch.autograd.grad(result, wanted, weights.to(result.dtype), allow_unused=True)
+    return tuple(torch.zeros_like(a) if g is None else g for a, g in zip(wanted, gradients, strict=True))
 
 
-def _first(named):
-    """«dU ok · dW off by a factor 2»: the members up to the first that differs."""
-    ok = []
-    for name, wrong in named:
-        if wrong:
-            return " · ".join([*ok, f"{name}: {wrong}"])
-        ok.append(f"{name} ok")
-    return None
-
-
-def _tensor_difference(got, want, axes):
-    if isinstance(got, tuple):
-        try:
-            got = torch.stack([torch.as_tensor(g) for g in got])
-        except (TypeError, ValueError, RuntimeError):
-            return f"a tensor of shape {tuple(want.shape)} was expected, not {_kind(got)}"
-    if isinstance(got, int | float):
-        got = torch.tensor(got)
-    if got is None:
-        return "nothing was returned: is there a `return`?"
-    if not isinstance(got, torch.Tensor):
-        return f"a tensor of shape {tuple(want.shape)} was expected, not {_kind(got)}"
-    if got.shape != want.shape:
-        return f"shape {tuple(got.shape)} where {tuple(want.shape)} was expected"
-    got, want = got.double(), want.double()
-    close = torch.isclose(got, want, RTOL, ATOL, equal_nan=True)
-    if close.all():
-        return None
-    where = tuple(int(i) for i in (~close).nonzero()[0])
-    named = " ".join(f"{a}={i}" for a, i in zip(axes, where, strict=False))
-    at = f" at {named}" if named else ""
-    nan = got.isnan() & ~want.isnan()
-    if nan.any():
-        return f"{int(nan.sum())} of {got.numel()} values are nan"
-    if got.isinf().any() and not want.isinf().any():
-        return f"{int(got.isinf().sum())} of {got.numel()} values are infinite"
-    # Within the first time step that differs, is it all off by one factor?
-    g, w = (got[where[0]], want[where[0]]) if axes and got.dim() else (got, want)
-    big = w.abs() > 1e-6
-    if big.any() and torch.allclose(g[~big], w[~big], atol=1e-6):
-        ratio = g[big] / w[big]
-        if torch.allclose(ratio, ratio[:1].expand_as(ratio), rtol=1e-3) and ratio[0].abs() > 1e-6:
-            r = float(ratio[0])
-            return ("has the wrong sign" if abs(r + 1) < 1e-3 else f"off by a factor {r:.4g}") + at
-    wrong = int((~close).sum())
-    size = f"{wrong} of {close.numel()} values differ" if close.numel() > 1 else "the value differs"
-    return f"{size}{', first' + at if at else ''} (yours: {float(got[where]):.4g})"
-
-
-def _kind(value):
-    if isinstance(value, torch.Tensor):
-        return f"a tensor of shape {tuple(value.shape)}"
-    if isinstance(value, tuple):
-        return f"{len(value)} values"
-    return "nothing" if value is None else _a(type(value).__name__)
-
-
-def _a(word):
-    return f"an {word}" if word[0] in "aeiou" else f"a {word}"
+def _differentiable(value):
+    return isinstance(value, torch.Tensor) and value.is_floating_point()

@@ -7,7 +7,8 @@ import os
 import platform
 from html import escape
 
-from cvdl.course.cards import in_notebook
+from cvdl.course.cards import Card, in_notebook, say
+from cvdl.errors import CourseError
 from cvdl.settings import device, profile
 
 
@@ -41,12 +42,22 @@ def show(figure, alt):
     _display(figure, alt)
 
 
+def outcome(claim, holds):
+    """Say that a claim of the text came true in this run; raise CourseError if it did not."""
+    if not holds:
+        raise CourseError(
+            f"This run does not show it: {claim}. Is an exercise above still wrong? progress() tells; "
+            "use_library(its id), and run again from there. If all are right, please report it."
+        )
+    say("right", claim)
+
+
 def explore(draw, alt, **sliders):
     """Sliders above a figure: `explore(draw, "Step {t}", t=(0, 9, 3))`.
 
     draw(**values) -> figure, a pure function; alt: its alternative text, with the values' names in
-    braces; each slider: (lowest, highest, at first) of ints or floats, or a list of choices, the first
-    one at first.  The figure is an ordinary output that the sliders replace, so that a still picture
+    braces; each slider: (lowest, highest, at first) of ints, (lowest, highest, at first, step) of floats,
+    or a list of choices, the first one at first.  The figure is an ordinary output that the sliders replace, so that a still picture
     stays in the saved notebook.
     """
     values = {name: s[0] if isinstance(s, list) else s[2] for name, s in sliders.items()}
@@ -65,10 +76,9 @@ def explore(draw, alt, **sliders):
         style = {"description_width": "initial"}
         if isinstance(s, list):
             return ipywidgets.Dropdown(options=s, value=s[0], description=name, style=style)
-        low, high, first = s
-        if all(isinstance(v, int) for v in s):
-            return ipywidgets.IntSlider(first, low, high, description=name, style=style)
-        return ipywidgets.FloatSlider(first, min=low, max=high, step=(high - low) / 50, description=name, style=style)
+        kind = ipywidgets.IntSlider if all(isinstance(v, int) for v in s) else ipywidgets.FloatSlider
+        step = s[3] if len(s) > 3 else 1
+        return kind(s[2], min=s[0], max=s[1], step=step, description=name, style=style)
 
     widgets = {name: widget(name, s) for name, s in sliders.items()}
     display(ipywidgets.HBox(list(widgets.values()), layout={"flex_flow": "row wrap"}))
@@ -76,7 +86,11 @@ def explore(draw, alt, **sliders):
 
     def redraw(_):
         values = {name: w.value for name, w in widgets.items()}
-        handle.update(_picture(draw(**values), alt.format(**values)))
+        try:
+            handle.update(_picture(draw(**values), alt.format(**values)))
+        except Exception as error:  # Jupyter would hide it in its log
+            what = f"{type(error).__name__}: {error}"
+            handle.update(Card("wrong", "The figure could not be drawn", [what, "Run this cell again."]))
 
     for w in widgets.values():
         w.observe(redraw, "value")

@@ -65,7 +65,7 @@ def _columns(axes, inputs, outputs, now=None):
             _box(axes, i, 2, y, QUIET if later else OUTPUT, bold=i == now)
             _arrow(axes, (i, 1.22), (i, 1.77), "U" if i == 1 else "", offset=(-0.14, 0))
     _box(axes, 0, 1, "$h_0$", "white")
-    _canvas(axes, len(inputs) + 0.6, 2.45)
+    _canvas(axes, len(inputs) + 0.6, 2.45 if any(outputs) else 1.35)
 
 
 def unrolled(inputs, hs, t):
@@ -74,8 +74,8 @@ def unrolled(inputs, hs, t):
     inputs: T strings; hs: (T + 1, H), hs[0] = h_0; t in 0 … T.
     """
     hs = np.asarray(hs)
-    figure, (top, bottom) = plt.subplots(2, 1, figsize=(8.5, 5.2), height_ratios=[1.5, 1])
-    _columns(top, inputs, [f"$\\hat{{y}}_{{{i}}}$" for i in range(1, len(inputs) + 1)], now=t)
+    figure, (top, bottom) = plt.subplots(2, 1, figsize=(8.5, 4.2), height_ratios=[1.1, 1])
+    _columns(top, inputs, [None] * len(inputs), now=t)
     units = np.arange(hs.shape[1])
     if t:
         bottom.bar(units, hs[t - 1], width=0.8, fill=False, edgecolor="black", linestyle=":", label=f"$h_{{{t - 1}}}$")
@@ -178,8 +178,10 @@ def curves(series, xlabel, ylabel, baseline=None, ticks=None):
         axes.plot(range(1, len(values) + 1), values, style, marker=mark if len(values) < 30 else None, label=name)
     if baseline:
         axes.axhline(baseline[1], color="black", lw=0.8, ls=":")
-        axes.text(1, baseline[1], f" {baseline[0]}", fontsize=8, va="bottom")
-    axes.set(xlabel=xlabel, ylabel=ylabel)
+        axes.text(
+            1, baseline[1], baseline[0], fontsize=8, va="bottom", ha="right", transform=axes.get_yaxis_transform()
+        )
+    axes.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, None))
     if ticks:
         axes.set_xticks(ticks)
     axes.legend(frameon=False)

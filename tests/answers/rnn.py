@@ -19,12 +19,12 @@ def _step_loops(x, h, V, W, b_h):
     new = torch.empty(B, H, dtype=torch.float64)
     for b in range(B):
         for i in range(H):
-            a = b_h[i].item()
+            a = b_h[i]
             for d in range(x.shape[1]):
-                a += (V[i, d] * x[b, d]).item()
+                a = a + V[i, d] * x[b, d]
             for j in range(H):
-                a += (W[i, j] * h[b, j]).item()
-            new[b, i] = math.tanh(a)
+                a = a + W[i, j] * h[b, j]
+            new[b, i] = torch.tanh(a)
     return new
 
 
@@ -66,18 +66,19 @@ def _unroll(xs, h0, V, W, b_h):
 
 def _unroll_filled(xs, h0, V, W, b_h):
     T, B, _ = xs.shape
-    hs = torch.zeros(T, B, len(b_h))
+    hs = [h0] + [None] * T
     for t in range(T):
-        before = h0 if t == 0 else hs[t - 1]
-        hs[t] = torch.tanh(xs[t] @ V.T + before @ W.T + b_h)
-    return hs
+        hs[t + 1] = torch.tanh(torch.einsum("bd,hd->bh", xs[t], V) + hs[t] @ W.T + b_h.expand(B, -1))
+    return torch.stack(hs[1:])
 
 
 def _unroll_recursive(xs, h0, *weights):
-    if len(xs) == 0:
-        return []
-    h = _step(xs[0], h0, *weights)
-    return [h, *_unroll_recursive(xs[1:], h, *weights)]
+    h = _step(xs[0], h0, *weights)[None]
+    return h if len(xs) == 1 else torch.cat([h, _unroll_recursive(xs[1:], h[0], *weights)])
+
+
+def _unroll_cat(xs, h0, V, W, b_h):
+    return torch.cat(list(_unroll(xs, h0, V, W, b_h)))
 
 
 def _unroll_no_memory(xs, h0, V, W, b_h):
@@ -94,7 +95,7 @@ def _unroll_with_h0(xs, h0, V, W, b_h):
     hs = [h0]
     for x in xs:
         hs.append(_step(x, hs[-1], V, W, b_h))
-    return hs
+    return torch.stack(hs)
 
 
 def _unroll_zeros(xs, h0, V, W, b_h):
@@ -176,6 +177,11 @@ def _loss_batch_axis(logits, targets, mask):
     return -(p.gather(2, targets[:, :, None])[:, :, 0] * mask).sum() / logits.shape[1]
 
 
+def _loss_softmax_twice(logits, targets, mask):
+    p = torch.softmax(logits, -1)
+    return F.cross_entropy(p[mask], targets[mask], reduction="sum") / mask.shape[1]
+
+
 # --- rnn.match
 
 
@@ -198,7 +204,7 @@ def _last(hs, lengths):
 
 
 def _last_list(hs, lengths):
-    return [hs[int(n) - 1, b] for b, n in enumerate(lengths)]
+    return torch.stack([hs[int(n) - 1, b] for b, n in enumerate(lengths)])
 
 
 def _last_padding(hs, lengths):
@@ -234,7 +240,7 @@ def _sample_loops(logits, temperature, u):
             if total > limit:
                 break
         answers.append(k)
-    return answers
+    return torch.tensor(answers)
 
 
 def _sample_argmax(logits, temperature, u):
@@ -247,6 +253,11 @@ def _sample_inverted(logits, temperature, u):
 
 def _sample_no_temperature(logits, temperature, u):
     return _sample(logits, 1.0, u)
+
+
+def _sample_boundary(logits, temperature, u):
+    marks = torch.softmax(logits / temperature, -1).cumsum(-1)
+    return torch.searchsorted(marks, u[:, None])[:, 0]
 
 
 def _sample_one_too_far(logits, temperature, u):
@@ -262,9 +273,13 @@ def _teacher(targets, start):
     return inputs
 
 
+def _teacher_zero(targets, start):
+    return F.pad(targets, (0, 0, 1, 0))[:-1]
+
+
 def _teacher_lists(targets, start):
     rows = targets.tolist()
-    return [[start] * len(rows[0]), *rows[:-1]]
+    return torch.tensor([[start] * len(rows[0]), *rows[:-1]])
 
 
 def _teacher_same(targets, start):
@@ -306,6 +321,7 @@ WRONG = {
     "rnn.unroll": {
         "state not carried on": _unroll_no_memory,
         "last state only": _unroll_last,
+        "cat for stack": _unroll_cat,
         "h0 among the states": _unroll_with_h0,
         "zeros for h0": _unroll_zeros,
         "h0 for the last state": _unroll_appended_early,
@@ -329,6 +345,7 @@ WRONG = {
         "mean over time": _loss_mean,
         "sum over the batch": _loss_sum,
         "mask ignored": _loss_unmasked,
+        "softmax twice": _loss_softmax_twice,
         "softmax over the batch": _loss_batch_axis,
     },
     "rnn.last": {
@@ -342,8 +359,10 @@ WRONG = {
         "multiplied by the temperature": _sample_inverted,
         "temperature ignored": _sample_no_temperature,
         "one class too far": _sample_one_too_far,
+        "on a mark": _sample_boundary,
     },
     "rnn.teacher": {
+        "zero for start": _teacher_zero,
         "not shifted": _teacher_same,
         "shifted the wrong way": _teacher_ahead,
         "start in front, last one kept": _teacher_longer,

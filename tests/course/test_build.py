@@ -297,3 +297,13 @@ def test_the_way_shows_the_notebooks_that_exist():
 
     masters = {int(p.name[:2]) for p in Path(ROOT / "solutions").glob("[0-9][0-9]_*.py")}
     assert not masters or masters - {0, 9} == way.READY
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "solutions").glob("[0-9][0-9]_*.py")), ids=lambda p: p.stem)
+def test_what_the_cards_tell_one_to_call_is_imported(path):
+    import ast
+
+    code = "\n".join(c.source for c in master.read_master(path).cells if c.kind == "code")
+    imports = [n for n in ast.walk(ast.parse(code)) if isinstance(n, ast.ImportFrom) and n.module == "cvdl"]
+    names = {alias.name for n in imports for alias in n.names}
+    assert {"check", "exercise", "hint", "progress", "use_library"} <= names

@@ -158,7 +158,7 @@ def test_lab_says_which_port_it_takes(jupyter, course, capsys):
     with socket.create_server(("localhost", 0)) as taken:
         port = taken.getsockname()[1]
         desk.lab(course / "work", port)
-    assert f"Port {port} is taken; using " in capsys.readouterr().out
+    assert f"Port {port} is taken" in capsys.readouterr().out
     assert f"--port={port}" not in jupyter[0] and "--no-browser" not in jupyter[0]
 
 

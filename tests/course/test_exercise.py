@@ -84,7 +84,7 @@ def test_other_exercises_are_the_librarys_while_one_is_checked():
         for x in xs:
             h = step(x, h, V, W, b_h)
             states.append(h)
-        return states
+        return torch.stack(states)
 
     assert "15 of 15" in repr(check("rnn.unroll"))
     assert "15 of 15" not in repr(check("rnn.step"))
@@ -116,6 +116,50 @@ def test_an_error_is_told_with_the_students_line():
 
     text = repr(check("rnn.step"))
     assert "RuntimeError" in text and "of your cell: y = x @ V" in text and "Traceback" not in text
+
+
+def test_nothing_returned_is_told_at_once_and_with_the_way_out():
+    @exercise("rnn.step")
+    def rnn_step(x, h, V, W, b_h):
+        torch.tanh(x @ V.T + h @ W.T + b_h)
+
+    text = repr(check("rnn.step"))
+    assert "nothing was returned" in text and "End the function with a line `return …`" in text and "the same" in text
+    with pytest.raises(CourseError, match="use_library"):
+        rnn_step(*ARGS)
+    assert check(rnn_step).headline == check("rnn.step").headline
+
+
+def test_an_error_below_names_the_way_out():
+    @exercise("rnn.step")
+    def rnn_step(x, h, V, W, b_h):
+        return np.tanh(x)  # noqa: F821
+
+    assert "Python does not know that name" in repr(check("rnn.step"))
+    with pytest.raises(NameError) as error:
+        rnn_step(*ARGS)
+    assert 'use_library("rnn.step")' in error.value.__notes__[0]
+
+
+def test_filling_a_tensor_in_place_is_told():
+    @exercise("rnn.unroll")
+    def rnn_unroll(xs, h0, V, W, b_h):
+        hs = torch.zeros(len(xs) + 1, *h0.shape)
+        hs[0] = h0
+        for t, x in enumerate(xs):
+            hs[t + 1] = torch.tanh(x @ V.T + hs[t] @ W.T + b_h)
+        return hs[1:]
+
+    text = repr(check("rnn.unroll"))
+    assert "partly right — 13 of 15" in text and "Collect the parts in a list" in text
+
+
+def test_returned_dots_are_no_attempt():
+    @exercise("rnn.step")
+    def rnn_step(x, h, V, W, b_h):
+        return ...
+
+    assert not rnn_step.attempted
 
 
 def test_an_endless_loop_is_stopped(monkeypatch):

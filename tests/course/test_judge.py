@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from cvdl.course import checks, judge
-from cvdl.course.judge import Case, Exercise, Mistake, difference, plain
+from cvdl.course.compare import CallFailed, difference, plain
+from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.errors import CourseError
 
 
@@ -56,11 +57,48 @@ def test_a_recognised_mistake_comes_before_the_cases_hint():
     assert score.mistake.name == "all zero" and score.hint == "You returned zeros."
 
 
-def test_the_mistake_that_explains_most_cases_is_named(monkeypatch):
+def test_a_mistake_is_named_only_if_it_explains_all_cases(monkeypatch):
     one = Mistake("explains one", "one", like=lambda x: gradients(x) if len(x) == 4 else gradients(-x))
     both = Mistake("explains both", "both", like=lambda x: gradients(-x))
     monkeypatch.setattr(checks, "find", lambda id: Exercise(**{**vars(TOY), "mistakes": (one, both)}))
     assert judge.score("toy.gradients", lambda x: gradients(-x)).mistake is both
+    assert judge.score("toy.gradients", lambda x: gradients(-x if len(x) == 4 else 2 * x)).mistake is None
+
+
+def test_a_mistake_that_is_an_error_in_some_cases_is_still_named(monkeypatch):
+    def wrong(x):
+        if len(x) == 4:
+            raise judge.CallFailed("shapes")
+        return gradients(-x)
+
+    one = Mistake("error with four", "one", like=wrong)
+    monkeypatch.setattr(checks, "find", lambda id: Exercise(**{**vars(TOY), "mistakes": (one,)}))
+    assert judge.score("toy.gradients", wrong).mistake is one
+    assert judge.score("toy.gradients", lambda x: gradients(-x)).mistake is None
+
+
+def double(x, W):
+    return 2 * x @ W
+
+
+def test_gradients_are_compared_by_argument_and_changes_in_place_are_refused(monkeypatch):
+    make = lambda g: (torch.randn(2, 3, generator=g), torch.randn(3, 3, generator=g))  # noqa: E731
+    cases = (Case("gradient", 1, "hint", make=make, gradient=True),)
+    exercise = Exercise("toy.double", "", double, double, cases, (), ("", "", ""))
+    monkeypatch.setattr(checks, "find", lambda id: exercise)
+
+    def score(function):
+        def call(*args, weights=None):
+            return judge.answer(function, args, weights)
+
+        return judge.score("toy.double", call)
+
+    assert score(double).state == "right"
+    assert score(lambda x, W: 2 * (x @ W.detach())).cases[0].message == "dx ok · dW: 9 of 9 values differ (yours: 0)"
+    assert "no gradient" in score(lambda x, W: double(x, W).detach()).cases[0].message
+    assert "no gradient" in score(lambda x, W: double(x, W).tolist()).cases[0].message
+    with pytest.raises(CallFailed, match="changed its argument `x`"):
+        judge.answer(lambda x, W: double(x.zero_(), W), make(None))
 
 
 def test_same_seed_same_arguments():
@@ -105,6 +143,11 @@ def test_after_a_stop_no_case_is_tried():
         ("3", 3, "a number was expected"),
         (4, 3, "off by a factor 1.333"),
         ({"a": 1}, {"a": 1, "b": 2}, "the key 'b' is missing"),
+        ((torch.zeros(2), torch.zeros(2)), torch.zeros(2, 2), "not a list of 2 (torch.stack"),
+        (torch.tensor([1.0]), torch.tensor([1]), "whole numbers were expected, dtype torch.long"),
+        (torch.tensor([1], dtype=torch.int32), torch.tensor([1]), "torch.long, not torch.int32"),
+        (torch.tensor([4]), torch.tensor([5]), "the value differs (yours: 4)"),
+        (torch.tensor([0.1]).half(), torch.tensor([0.1 + 1e-4]), "rounding error"),
         (torch.zeros(2), (torch.zeros(1), torch.zeros(1)), "2 values were expected"),
         ((torch.zeros(1),), (torch.zeros(1), torch.zeros(1)), "2 values were expected, 1 came"),
     ],
@@ -116,13 +159,10 @@ def test_differences_are_told(got, want, says):
 @pytest.mark.parametrize(
     "got, want",
     [
-        ([[1.0, 2.0]], torch.tensor([[1.0, 2.0]])),
-        (np.array([1.0, 2.0]), torch.tensor([1.0, 2.0])),
         (torch.tensor([1.0, 2.0], dtype=torch.float64), torch.tensor([1.0, 2.0])),
         (torch.tensor(3.0), 3),
         (torch.tensor([3]), 3.0),
         (np.int64(3), 3),
-        ([torch.zeros(2), torch.zeros(2)], torch.zeros(2, 2)),
         (torch.tensor([1, 2]), torch.tensor([1.0, 2.0])),
         (torch.zeros(2, requires_grad=True), torch.zeros(2)),
         (torch.tensor([float("nan")]), torch.tensor([float("nan")])),
@@ -133,7 +173,7 @@ def test_other_types_of_the_same_answer_pass(got, want):
     assert difference(plain(got), want) is None
 
 
-@pytest.mark.parametrize("odd", [object(), lambda: 1, np.array([object()]), {1, 2}, torch.nn.Linear(1, 1)])
+@pytest.mark.parametrize("odd", [np.zeros(2), object(), lambda: 1, np.array([object()]), {1, 2}, torch.nn.Linear(1, 1)])
 def test_only_plain_data_is_an_answer(odd):
     score = judge.score("toy.gradients", lambda x: odd)
     assert score.earned == 0 and "returned" in score.cases[0].message

@@ -10,6 +10,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from cvdl.course import notebook
+from cvdl.errors import CourseError
 
 
 def draw(t, name="a"):
@@ -60,3 +61,10 @@ def test_without_ipywidgets_a_still_picture_is_left(monkeypatch, capsys):
     notebook.explore(draw, "Step {t}.", t=(0, 9, 3))
     out = capsys.readouterr().out
     assert "pip install ipywidgets" in out and "[figure: Step 3.]" in out
+
+
+def test_an_outcome_that_does_not_come_is_told_with_the_way_out(capsys):
+    notebook.outcome("one is less than two", 1 < 2)
+    assert capsys.readouterr().out == "✓ one is less than two\n"
+    with pytest.raises(CourseError, match=r"does not show it: two is less.*use_library"):
+        notebook.outcome("two is less than one", 2 < 1)

@@ -1,11 +1,14 @@
 """Exercises of notebook 01."""
 
+import difflib
 import math
 
 import torch
 from torch import nn
+from torch.func import functional_call
 
-from cvdl.course.judge import Case, Exercise, Mistake, difference
+from cvdl.course.compare import NOTHING, difference
+from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.sequence import rnn
 
 
@@ -30,12 +33,12 @@ def _step_args(B, D, H, scale=1.0):
 
 
 def _step_oracle(x, h, V, W, b_h):
-    cell = nn.RNNCell(x.shape[1], h.shape[1])
-    cell.load_state_dict({"weight_ih": V, "weight_hh": W, "bias_ih": b_h, "bias_hh": torch.zeros_like(b_h)})
-    return cell(x, h)
+    weights = {"weight_ih": V, "weight_hh": W, "bias_ih": b_h, "bias_hh": torch.zeros_like(b_h)}
+    return functional_call(nn.RNNCell(x.shape[1], h.shape[1]), weights, (x, h))
 
 
 _by_hand = torch.tensor
+GRADIENT = "Compare the derivative by each argument: something cuts it off or bends it, as .detach() or an operation in place would."
 
 step = Exercise(
     id="rnn.step",
@@ -60,7 +63,7 @@ step = Exercise(
         ),
         Case(
             "random, against torch.nn.RNNCell",
-            5,
+            3,
             "Three terms go into the sum: V x_t, W h_{t-1} and b_h. Then tanh of all of it.",
             make=_step_args(4, 3, 5),
         ),
@@ -76,6 +79,7 @@ step = Exercise(
             "However large the input, a state of tanh lies between -1 and 1.",
             make=_step_args(2, 3, 4, scale=100.0),
         ),
+        Case("gradients, against torch.nn.RNNCell", 2, GRADIENT, make=_step_args(4, 3, 5), gradient=True),
     ),
     mistakes=(
         Mistake(
@@ -87,6 +91,16 @@ step = Exercise(
             "sigmoid for tanh",
             "f_h is tanh here. Sigmoid gives states between 0 and 1; you will meet it in the gates of an LSTM.",
             like=lambda x, h, V, W, b_h: torch.sigmoid(x @ V.T + h @ W.T + b_h),
+        ),
+        Mistake(
+            "relu for tanh",
+            "f_h is tanh here, not relu.",
+            like=lambda x, h, V, W, b_h: torch.relu(x @ V.T + h @ W.T + b_h),
+        ),
+        Mistake(
+            "bias as a column",
+            "b_h belongs to the units, the last axis. As it is, (H,), it adds to each row by itself.",
+            like=lambda x, h, V, W, b_h: torch.tanh(x @ V.T + h @ W.T + b_h[:, None]),
         ),
         Mistake(
             "bias forgotten",
@@ -144,11 +158,8 @@ def _unroll_args(T, B, D, H):
 
 
 def _unroll_oracle(xs, h0, V, W, b_h):
-    layer = nn.RNN(xs.shape[2], h0.shape[1])
-    layer.load_state_dict(
-        {"weight_ih_l0": V, "weight_hh_l0": W, "bias_ih_l0": b_h, "bias_hh_l0": torch.zeros_like(b_h)}
-    )
-    return layer(xs, h0[None])[0]
+    weights = {"weight_ih_l0": V, "weight_hh_l0": W, "bias_ih_l0": b_h, "bias_hh_l0": torch.zeros_like(b_h)}
+    return functional_call(nn.RNN(xs.shape[2], h0.shape[1]), weights, (xs, h0[None]))[0]
 
 
 def _loop(xs, h0, V, W, b_h, steps=None, keep=True):
@@ -189,7 +200,7 @@ unroll = Exercise(
         ),
         Case(
             "random, against torch.nn.RNN",
-            6,
+            4,
             "Step t reads xs[t] and the state that step t-1 left behind.",
             make=_unroll_args(6, 3, 4, 5),
         ),
@@ -199,6 +210,7 @@ unroll = Exercise(
             "All sizes are equal here, so a swapped axis gives no error, only wrong numbers.",
             make=_unroll_args(4, 4, 4, 4),
         ),
+        Case("gradients, against torch.nn.RNN", 2, GRADIENT, make=_unroll_args(5, 3, 4, 5), gradient=True),
     ),
     mistakes=(
         Mistake(
@@ -210,6 +222,11 @@ unroll = Exercise(
             "last state only",
             "You return the last state alone. All of them are wanted: append each to a list and stack it.",
             like=lambda *a: _loop(*a)[-1],
+        ),
+        Mistake(
+            "cat for stack",
+            "torch.cat glues the states into one long batch. torch.stack makes a new axis for time.",
+            like=lambda *a: torch.cat(_loop(*a)),
         ),
         Mistake(
             "h0 among the states",
@@ -293,6 +310,11 @@ parameters = Exercise(
             when=lambda got, want: isinstance(got, int) and got > want and got % want == 0,
         ),
         Mistake(
+            "hidden weights once per step",
+            "You counted V, W and b_h once per step. Every step uses the same ones.",
+            like=lambda D, H, K, T: T * H * (D + H + 1) + K * (H + 1),
+        ),
+        Mistake(
             "biases forgotten",
             "The matrices are counted, the biases b_h (H numbers) and b_y (K numbers) are not.",
             like=lambda D, H, K, T: H * D + H * H + K * H,
@@ -338,11 +360,11 @@ def _loss_args(T, B, K, padded=False, scale=1.0):
 
 
 def _loss_oracle(logits, targets, mask):
-    total = 0.0
+    total = torch.zeros((), dtype=torch.double)
     for t, b in mask.nonzero().tolist():
         row = logits[t, b].double()
-        total += float(torch.logsumexp(row, 0) - row[targets[t, b]])
-    return torch.tensor(total / logits.shape[1])
+        total = total + torch.logsumexp(row, 0) - row[targets[t, b]]
+    return total / logits.shape[1]
 
 
 def _each(logits, targets, axis=-1):
@@ -364,11 +386,11 @@ loss = Exercise(
                 torch.zeros(3, 1, dtype=torch.long),
                 torch.ones(3, 1, dtype=torch.bool),
             ),
-            want=lambda *_: 3 * math.log(2),
+            want=lambda *_: torch.tensor(3 * math.log(2)),
         ),
         Case(
             "random, no padding",
-            5,
+            3,
             "Per step and sample: minus the log of the probability of the right class. Sum over time, mean over the batch.",
             make=_loss_args(5, 4, 3),
         ),
@@ -384,6 +406,7 @@ loss = Exercise(
             "exp(1000) overflows. Use log_softmax or cross_entropy, which subtract the greatest logit first.",
             make=_loss_args(3, 2, 4, scale=1000.0),
         ),
+        Case("gradients", 2, GRADIENT, make=_loss_args(4, 3, 5, padded=True), gradient=True),
     ),
     mistakes=(
         Mistake(
@@ -415,6 +438,26 @@ loss = Exercise(
             "wrong sign",
             "The sign is wrong: the loss is *minus* the log of the probability.",
             like=lambda l, y, m: -(_each(l, y) * m).sum() / l.shape[1],
+        ),
+        Mistake(
+            "softmax twice",
+            "You took softmax first, and F.cross_entropy takes it again. Hand it the logits.",
+            like=lambda l, y, m: (_each(l.softmax(-1), y) * m).sum() / l.shape[1],
+        ),
+        Mistake(
+            "log of softmax",
+            "softmax rounds small probabilities to 0, and log makes minus infinity of it. log_softmax does both safely.",
+            like=lambda l, y, m: -(l.softmax(-1).log().gather(-1, y[..., None])[..., 0] * m).sum() / l.shape[1],
+        ),
+        Mistake(
+            "class 0 ignored",
+            "ignore_index=0 drops class 0 everywhere, also where it is right. Use the mask.",
+            like=lambda l, y, m: (_each(l, y) * (y != 0)).sum() / l.shape[1],
+        ),
+        Mistake(
+            "one loss per sequence",
+            "That is the loss of each sequence, (B,). Now take the mean over the batch.",
+            like=lambda l, y, m: (_each(l, y) * m).sum(0),
         ),
         Mistake(
             "softmax over the batch",
@@ -470,13 +513,16 @@ def match_shapes():
 
 def _match_case(problem):
     def test(got, want):
+        if got is None:
+            return NOTHING
         if not isinstance(got, dict) or problem not in got:
             return f"the key {problem!r} is missing"
         answer = got[problem]
         if answer is None:
             return "not answered yet"
         if answer not in SHAPES:
-            return f"{answer!r} is not one of the five shapes"
+            near = difflib.get_close_matches(str(answer), SHAPES, n=1)
+            return f"{answer!r} is not one of the five shapes" + (f"; did you mean {near[0]!r}?" if near else "")
         return None if answer == want[problem] else "another shape fits better"
 
     return Case(problem, 2, _MATCH_HINTS[problem], test=test)
@@ -547,7 +593,7 @@ last = Exercise(
     oracle=lambda hs, lengths: torch.stack([hs[n - 1, b] for b, n in enumerate(lengths.tolist())]),
     axes=("sample", "unit"),
     cases=(
-        Case("shape", 2, "One state per sequence: (B, H).", make=_last_args(6, 4, 5), test=_shape_only),
+        Case("shape", 1, "One state per sequence: (B, H).", make=_last_args(6, 4, 5), test=_shape_only),
         Case(
             "all of one length",
             2,
@@ -556,7 +602,7 @@ last = Exercise(
         ),
         Case(
             "different lengths",
-            4,
+            3,
             "A sequence of length n ends at hs[n - 1]. What comes after it is padding.",
             make=_last_args(7, 5, 4),
         ),
@@ -566,6 +612,7 @@ last = Exercise(
             "The sizes are equal here, so a swapped axis gives no error, only wrong numbers.",
             make=_last_args(5, 5, 5),
         ),
+        Case("gradients", 2, GRADIENT, make=_last_args(6, 4, 3), gradient=True),
     ),
     mistakes=(
         Mistake(
@@ -592,6 +639,16 @@ last = Exercise(
             "batch first",
             "hs[:, -1] takes the last sample at all times. Time is the first axis.",
             like=lambda hs, n: hs[:, -1],
+        ),
+        Mistake(
+            "indices swapped",
+            "The first index is time, the second the sample: hs[times, samples].",
+            like=lambda hs, n: hs[torch.arange(len(n)), n - 1],
+        ),
+        Mistake(
+            "always the first sample",
+            "The times are right, but all are taken from sample 0. Each sample needs its own index: torch.arange(B).",
+            like=lambda hs, n: hs[n - 1, 0],
         ),
         Mistake(
             "every sample at every length",
@@ -639,8 +696,8 @@ sample = Exercise(
         Case(
             "by hand: four equal classes",
             3,
-            "The sums of the probabilities are .25 .5 .75 1. The first sum above u names the class: u = .6 gives class 2.",
-            make=lambda g: (torch.zeros(4, 4), 1.0, torch.tensor([0.1, 0.3, 0.6, 0.9])),
+            "The sums of the probabilities are .25 .5 .75 1. The first sum *above* u names the class: u = .6 gives class 2, and so does u = .5.",
+            make=lambda g: (torch.zeros(4, 4), 1.0, torch.tensor([0.1, 0.25, 0.6, 0.75])),
             want=lambda *_: torch.tensor([0, 1, 2, 3]),
         ),
         Case("temperature 1", 4, "Softmax, running sum, then the first sum above u.", make=_sample_args(1.0)),
@@ -690,6 +747,26 @@ sample = Exercise(
             like=lambda l, T, u: (_draw((l / T).softmax(-1), u) - 1).clamp(min=0),
         ),
         Mistake(
+            "on a mark",
+            "Where u falls exactly on a mark, the class after it is meant: the sum has to be greater than u, not equal.",
+            like=lambda l, T, u: (u[:, None] > (l / T).softmax(-1).cumsum(-1)).sum(-1),
+        ),
+        Mistake(
+            "one column too many",
+            "The answer has shape (B, 1); (B,) is wanted. Drop the last axis: [:, 0].",
+            like=lambda l, T, u: _draw((l / T).softmax(-1), u)[:, None],
+        ),
+        Mistake(
+            "every row meets every u",
+            "Compare row b with u[b] only: u[:, None] stands as a column beside the rows.",
+            like=lambda l, T, u: ((l / T).softmax(-1).cumsum(-1) <= u).sum(-1),
+        ),
+        Mistake(
+            "sum over the batch",
+            "The running sum goes down the batch. It belongs along the classes, the last axis.",
+            like=lambda l, T, u: ((l / T).softmax(-1).cumsum(0) <= u[:, None]).sum(-1).clamp(max=l.shape[-1] - 1),
+        ),
+        Mistake(
             "classes in descending order",
             "You sorted the classes by probability first. Keep them in their own order, or undo the sorting.",
             like=lambda l, T, u: _draw((l / T).softmax(-1).sort(-1, descending=True).values, u),
@@ -711,7 +788,7 @@ sample = Exercise(
 
 
 def _teacher_args(T, B):
-    return lambda g: (torch.randint(1, 9, (T, B), generator=g), 0)
+    return lambda g: (torch.randint(1, 9, (T, B), generator=g), 9)
 
 
 teacher = Exercise(
@@ -725,9 +802,9 @@ teacher = Exercise(
         Case(
             "by hand",
             3,
-            "For the targets 7 8 9 and start 0 the decoder reads 0 7 8.",
-            make=lambda g: (torch.tensor([[7], [8], [9]]), 0),
-            want=lambda *_: torch.tensor([[0], [7], [8]]),
+            "For the targets 7 8 9 and start 5 the decoder reads 5 7 8.",
+            make=lambda g: (torch.tensor([[7], [8], [9]]), 5),
+            want=lambda *_: torch.tensor([[5], [7], [8]]),
         ),
         Case("random", 3, "Each step reads the right answer of the step before.", make=_teacher_args(6, 4)),
         Case(
@@ -757,6 +834,16 @@ teacher = Exercise(
             "shifted along the batch",
             "You shifted along the batch, so that a word is given to its neighbour. Time is the first axis.",
             like=lambda y, s: torch.cat([torch.full_like(y[:, :1], s), y[:, :-1]], 1),
+        ),
+        Mistake(
+            "zero for start",
+            "The first row holds zeros. It has to hold `start`, whichever id that is.",
+            like=lambda y, s: torch.cat([torch.zeros_like(y[:1]), y[:-1]]),
+        ),
+        Mistake(
+            "rolled as one long row",
+            "torch.roll without a dimension rolls the flattened tensor. Say dims=0, and mind the first row.",
+            like=lambda y, s: y.roll(1),
         ),
         Mistake(
             "rolled round",

@@ -1,0 +1,145 @@
+"""Comparing an answer with the right one: what counts as equal, and how a difference is told."""
+
+import numpy as np
+import torch
+
+RTOL, ATOL = 1e-4, 1e-5
+
+
+class CallFailed(Exception):
+    """The student's function gave no answer; the message says why, for the student.
+
+    hint, if given, replaces the case's own.
+    """
+
+    def __init__(self, message, hint=""):
+        super().__init__(message)
+        self.hint = hint
+
+
+class CallStopped(CallFailed):
+    """It was stopped after its time; the remaining cases are not tried."""
+
+
+NOTHING = "nothing was returned"
+
+
+def plain(value):
+    """Reduce an answer to plain data; raise CallFailed for anything else."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().as_subclass(torch.Tensor).cpu()
+    if isinstance(value, np.generic) and value.dtype.kind in "bif":
+        return value.item()
+    if isinstance(value, np.ndarray):
+        raise CallFailed("returned a NumPy array", "Stay with torch: `np.tanh` is `torch.tanh`, and so on.")
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if type(value) in (list, tuple):
+        return tuple(plain(v) for v in value)
+    if type(value) is dict:
+        return {str(k): plain(v) for k, v in value.items()}
+    if value is ...:
+        return None
+    raise CallFailed(
+        f"returned {_a(type(value).__name__)}; an answer is made of tensors, numbers, text, lists and dicts"
+    )
+
+
+def difference(got, want, axes=(), parts=()):
+    """None if `got` answers as well as `want` does, else what is wrong with it, in one line.
+
+    Says where and how, never what was expected.  `axes` names the tensor's axes; `parts` the members
+    of a tuple, in the order in which one computes them: the first that differs is named.
+    """
+    if isinstance(want, torch.Tensor):
+        return _tensor_difference(got, want, axes)
+    if got is None:
+        return NOTHING
+    if isinstance(want, bool | str):
+        got = got.item() if isinstance(got, torch.Tensor) and got.numel() == 1 else got
+        return None if got == want else f"got {got!r}"
+    if isinstance(want, int | float):
+        if isinstance(got, torch.Tensor) and got.numel() == 1:
+            got = got.item()
+        if isinstance(got, bool) or not isinstance(got, int | float):
+            return f"a number was expected, not {_kind(got)}"
+        return _tensor_difference(torch.tensor(float(got)), torch.tensor(float(want)), ())
+    if isinstance(want, dict):
+        if not isinstance(got, dict):
+            return f"a dict was expected, not {_kind(got)}"
+        missing = [k for k in want if k not in got]
+        if missing:
+            return f"the key {missing[0]!r} is missing"
+        return _first([(k, difference(got[k], want[k], axes)) for k in want])
+    if isinstance(want, tuple):
+        if not isinstance(got, tuple):
+            return f"{len(want)} values were expected ({', '.join(parts)}), not {_kind(got)}"
+        if len(got) != len(want):
+            return f"{len(want)} values were expected, {len(got)} came"
+        names = parts or [f"[{i}]" for i in range(len(want))]
+        return _first([(n, difference(g, w, axes)) for n, g, w in zip(names, got, want, strict=True)])
+    return None if got == want else f"got {got!r}"
+
+
+def _first(named):
+    """«dU ok · dW off by a factor 2»: the members up to the first that differs."""
+    ok = []
+    for name, wrong in named:
+        if wrong:
+            return " · ".join([*ok, f"{name}: {wrong}"])
+        ok.append(f"{name} ok")
+    return None
+
+
+def _tensor_difference(got, want, axes):
+    if got is None:
+        return NOTHING
+    if not isinstance(got, torch.Tensor):
+        return f"a tensor of shape {tuple(want.shape)} was expected, not {_kind(got)}"
+    if got.shape != want.shape:
+        return f"shape {tuple(got.shape)} where {tuple(want.shape)} was expected"
+    whole = not want.is_floating_point()
+    if want.dtype == torch.long and got.dtype != torch.long:
+        return f"whole numbers were expected, dtype torch.long, not {got.dtype}"
+    close = torch.isclose(got.double(), want.double(), RTOL, ATOL, equal_nan=True)
+    if close.all():
+        return None
+    where = tuple(int(i) for i in (~close).nonzero()[0])
+    named = " ".join(f"{a}={i}" for a, i in zip(axes, where, strict=False))
+    at = f" at {named}" if named else ""
+    if got.isnan().any():
+        return f"{int(got.isnan().sum())} of {got.numel()} values are nan"
+    if got.isinf().any():
+        return f"{int(got.isinf().sum())} of {got.numel()} values are infinite"
+    if not whole and (factor := _factor(got, want, where[0] if axes and got.dim() else ...)):
+        return factor + at
+    wrong = int((~close).sum())
+    size = f"{wrong} of {close.numel()} values differ" if close.numel() > 1 else "the value differs"
+    return f"{size}{', first' + at if at else ''} (yours: {got[where].item():.4g})"
+
+
+def _factor(got, want, part):
+    """«off by a factor 2», if that is all that is wrong with this part (a time step, or all)."""
+    g, w = got.double()[part], want.double()[part]
+    big = w.abs() > 1e-6
+    if not big.any() or not torch.allclose(g[~big], w[~big], atol=1e-6):
+        return None
+    ratio = g[big] / w[big]
+    r = float(ratio[0])
+    if abs(r) < 1e-6 or not torch.allclose(ratio, ratio[:1].expand_as(ratio), rtol=1e-3):
+        return None
+    if abs(r - 1) < 2e-3:
+        return "off by a rounding error: too few digits (half precision?)"
+    return "has the wrong sign" if abs(r + 1) < 1e-3 else f"off by a factor {r:.4g}"
+
+
+def _kind(value):
+    if isinstance(value, torch.Tensor):
+        return f"a tensor of shape {tuple(value.shape)}"
+    if isinstance(value, tuple):
+        return f"a list of {len(value)} (torch.stack makes one tensor of many)"
+    return "nothing" if value is None else _a(type(value).__name__)
+
+
+def _a(word):
+    return f"an {word}" if word[0] in "aeiou" else f"a {word}"
