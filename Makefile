@@ -38,7 +38,7 @@ build: $(READY)  ## make the notebooks from their masters in solutions/ [NB=01]
 	$(RUN) -m cvdl.course.build $(NB)
 
 # With the pinned packages, from which data/ was made, the same bytes come out.
-assets: $(READY)  ## extract texts and digits into data/ anew
+assets: $(READY)  ## extract what data/ holds from its packages anew
 	$(RUN) -m pip install --quiet --constraint .ci/constraints.txt --editable '.[assets]'
 	$(RUN) -m cvdl.course.assets
 
