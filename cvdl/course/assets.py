@@ -163,14 +163,23 @@ def main(arguments=None):
         "--debs", type=Path, default=ROOT / "build/debs", help="folder with the packages of chairs and photographs"
     )
     options = parser.parse_args(arguments)
-    try:
+
+    def make():
         paths = extract(options.to)
         if options.debs.is_dir():
             from cvdl.flow.data import assets as pictures
 
-            paths += pictures.make(options.debs, options.to)
-        else:
-            print(f"chairs/ and photos/ stay as they are: there is no {options.debs} (see data/README.md)")
+            return paths + pictures.make(options.debs, options.to)
+        print(f"chairs/ and photos/ stay as they are: there is no {options.debs} (see data/README.md)")
+        return paths
+
+    report(parser, make)
+
+
+def report(parser, make):
+    """List the files that make() wrote, as data/README.md does; a CourseError ends the program with its text."""
+    try:
+        paths = make()
     except CourseError as error:
         parser.exit(1, f"{error}\n")
     for path in paths:

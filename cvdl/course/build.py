@@ -134,7 +134,6 @@ def execute(master):
         if cell.cell_type == "code":
             cell.execution_count = None if cell.execution_count is None else cell.execution_count - 1
         for output in cell.get("outputs", []):
-            output.pop("execution_count", None) if output.output_type != "execute_result" else None
             if "execution_count" in output:
                 output.execution_count = cell.execution_count
             if "image/png" in output.get("data", {}) and not output.metadata.get("image/png", {}).get("alt"):

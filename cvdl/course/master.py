@@ -107,12 +107,14 @@ def _read_code(master, c):
     expected = list(spec.library.__code__.co_varnames[: spec.library.__code__.co_argcount])
     if names != expected:
         raise broken(master, c, definition.lineno, f"parameters {names}, but the library's are {expected}")
-    if not any(definition_is_stub(n) for n in ast.walk(ast.parse(c.stub))):
+    if not holds_stub(c.stub):
         raise broken(master, c, line, "without its answer the function is not a stub: leave nothing but the docstring")
 
 
-def definition_is_stub(node):
-    return isinstance(node, ast.FunctionDef) and bool(node.decorator_list) and is_stub(node.body)
+def holds_stub(source):
+    """Is there an exercise function in this code whose answer is still missing?"""
+    nodes = ast.walk(ast.parse(source))
+    return any(isinstance(n, ast.FunctionDef) and n.decorator_list and is_stub(n.body) for n in nodes)
 
 
 def _stub(master, c):

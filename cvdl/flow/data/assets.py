@@ -9,7 +9,6 @@ data/README.md says how to fetch them.  The same packages and the same Pillow gi
 
 import argparse
 import csv
-import hashlib
 import subprocess
 import tempfile
 import zipfile
@@ -18,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from cvdl.course.assets import report
 from cvdl.errors import CourseError
 from cvdl.settings import ROOT
 
@@ -219,13 +219,8 @@ def main(arguments=None):
     parser.add_argument("--to", type=Path, default=ROOT / "data", help="folder to write to (default: data/)")
     parser.add_argument("--only", choices=("photos", "chairs"), help="make one of the two")
     options = parser.parse_args(arguments)
-    try:
-        paths = make(options.debs, options.to, [options.only] if options.only else ("photos", "chairs"))
-    except CourseError as error:
-        parser.exit(1, f"{error}\n")
-    for path in paths:
-        data = path.read_bytes()
-        print(f"{path}  {len(data)} bytes  sha256 {hashlib.sha256(data).hexdigest()}")
+    only = [options.only] if options.only else ("photos", "chairs")
+    report(parser, lambda: make(options.debs, options.to, only))
 
 
 if __name__ == "__main__":
