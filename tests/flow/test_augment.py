@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from cvdl.flow.data.affine import about, similarity
-from cvdl.flow.data.augment import Augment, move
+from cvdl.flow.data.augment import LIGHT, PLACE, Augment, move
 from cvdl.flow.data.chairs import Chairs
+from cvdl.flow.data.dice import throw
 from cvdl.flow.warp import warp
 
 SIZE = (64, 96)
@@ -18,8 +19,8 @@ def pairs():
     return Chairs(SIZE, split="test").batch(0, 8)
 
 
-def dice(seed=0):
-    return torch.Generator().manual_seed(seed)
+def dice(count, kind, seed=0):
+    return throw((seed,), range(count), kind)
 
 
 def cut(scale=1.0, turn=0.0, shift=(0.0, 0.0), count=8):
@@ -66,7 +67,7 @@ def test_a_turn_of_both_frames_turns_the_flow(pairs):
 @pytest.mark.parametrize("size", [None, (40, 56)])
 def test_warping_proves_the_flow(pairs, size):
     augment = Augment(size=size)
-    moved = move(pairs, *augment.cuts(8, SIZE, dice(3)), size)
+    moved = move(pairs, *augment.cuts(dice(8, PLACE, 3), SIZE), size)
     assert moved.flow.shape == (8, 2, *(size or SIZE)) and moved.valid.shape == (8, 1, *(size or SIZE))
     seen = (moved.valid & ~moved.occlusion).expand_as(moved.image1)
     error = (warp(moved.image2, moved.flow) - moved.image1).abs()[seen]
@@ -78,7 +79,7 @@ def test_warping_proves_the_flow(pairs, size):
 
 
 def test_ranges_of_the_places():
-    first, second = Augment().cuts(4000, SIZE, dice())
+    first, second = Augment().cuts(dice(4000, PLACE), SIZE)
     linear = first[:, :, :2]
     scale = 1 / torch.linalg.det(linear).sqrt()
     turn = torch.rad2deg(torch.atan2(linear[:, 1, 0], linear[:, 0, 0]))
@@ -92,7 +93,7 @@ def test_ranges_of_the_places():
 
 def test_light_is_the_same_in_both_frames(pairs):
     still = pairs._replace(image2=pairs.image1)
-    lit = Augment(noise=0).light(still, dice())
+    lit = Augment(noise=0).light(still, dice(8, LIGHT))
     assert torch.equal(lit.image1, lit.image2) and not torch.equal(lit.image1, pairs.image1)
     assert torch.equal(lit.flow, pairs.flow)
     assert lit.image1.min() >= 0 and lit.image1.max() <= 1
@@ -100,7 +101,7 @@ def test_light_is_the_same_in_both_frames(pairs):
 
 def test_noise_is_another_in_each_frame(pairs):
     flat = pairs._replace(image1=torch.full_like(pairs.image1, 0.5), image2=torch.full_like(pairs.image1, 0.5))
-    lit = Augment(brightness=0, colour=(1, 1), contrast=(0, 0), gamma=(1, 1), grey=0).light(flat, dice())
+    lit = Augment(brightness=0, colour=(1, 1), contrast=(0, 0), gamma=(1, 1), grey=0).light(flat, dice(8, LIGHT))
     assert not torch.equal(lit.image1, lit.image2)
     sigma = lit.image1.std((1, 2, 3))
     assert sigma.max() <= 0.042 and sigma.std() > 0.005  # each pair has its own
@@ -108,13 +109,20 @@ def test_noise_is_another_in_each_frame(pairs):
 
 def test_grey_pairs(pairs):
     def grey(share):
-        image = Augment(grey=share).light(pairs, dice()).image1
+        image = Augment(grey=share).light(pairs, dice(8, LIGHT)).image1
         return (image == image[:, :1]).all(dim=1).flatten(1).all(dim=1)
 
     assert grey(1.0).all() and not grey(0.0).any()
 
 
-def test_the_generator_decides(pairs):
-    once, again, other = (Augment()(pairs, dice(seed)) for seed in (1, 1, 2))
-    assert all(torch.equal(a, b) for a, b in zip(once, again, strict=True))
-    assert not torch.equal(once.flow, other.flow) and not torch.equal(once.image1, other.image1)
+def test_a_pair_is_changed_alike_in_any_batch(pairs):
+    whole = Augment()(pairs, range(8))
+    some = Augment()(type(pairs)(*(part[[5, 2]] for part in pairs)), [5, 2])
+    assert all(torch.equal(a, b[[5, 2]]) for a, b in zip(some, whole, strict=True))
+    other = Augment(seed=1)(pairs, range(8))
+    assert not torch.equal(whole.flow, other.flow) and not torch.equal(whole.image1, other.image1)
+
+
+def test_only_the_light(pairs):
+    lit = Augment(places=False)(pairs, range(8))
+    assert torch.equal(lit.flow, pairs.flow) and not torch.equal(lit.image1, pairs.image1)

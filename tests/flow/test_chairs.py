@@ -79,6 +79,7 @@ def scene_of(moves):
         tint=torch.ones(1, 2, 3),
         pose=torch.stack(poses)[None],
         motion=torch.stack([translation(*move) for move in moves])[None],
+        corner=torch.zeros(1, 2, dtype=torch.long),
     )
 
 
@@ -98,6 +99,19 @@ def test_each_layer_has_its_own_flow(chairs):
     assert torch.equal(pairs.flow[0], moving * torch.tensor([4.0, 1.0])[:, None, None])
     covered = pairs.occlusion[0, 0] & ~moving  # the photograph is hidden where the chair comes to
     assert torch.equal(covered, (pairs.backward[0, 0] == -4) & ~moving)
+
+
+def test_a_window_is_a_part_of_the_frame():
+    whole = Chairs(SIZE, split="test").batch(0, 4)
+    part = Chairs(SIZE, split="test", window=(16, 24))
+    corners = part.scene(range(4)).corner
+    assert len(corners.unique(dim=0)) > 1
+    for i, (x, y) in enumerate(corners.tolist()):
+        for name in ("image1", "image2", "flow", "backward"):
+            cut = getattr(whole, name)[i, :, y : y + 16, x : x + 24]
+            torch.testing.assert_close(getattr(part.batch(0, 4), name)[i], cut, rtol=0, atol=1e-4)
+    with pytest.raises(CourseError, match="within size"):
+        Chairs(SIZE, window=(64, 64))
 
 
 def test_nothing_moves():

@@ -1,14 +1,14 @@
 """Augmentation as for FlowNet: other places, other light, and the flow goes with them.
 
     augment = Augment()
-    pairs = augment(chairs.batch(step * 8, 8), torch.Generator().manual_seed(step))
+    pairs = augment(chairs.batch(0, 8), range(8))  # pair i is always changed in the same way
 
 Kinds and ranges are those of Dosovitskiy et al., *FlowNet*, ICCV 2015, section 4.3.  The paper calls the
 relative transform between the frames small and gives no number; ours is a Gaussian.  So are the order of the
 changes of light and the share of grey pairs ours.
 
-Numbers are drawn from the generator given, on the CPU; pictures are computed where they are.  The noise comes
-from the device's own generator, seeded by a number of the other: on a GPU it is another noise than on a CPU.
+Dice are thrown on the CPU, for each pair by its own generator; pictures are computed where they are.  The noise
+comes from the device's own generator, seeded by one of the dice: on a GPU it is another noise than on a CPU.
 """
 
 import math
@@ -17,13 +17,16 @@ from dataclasses import dataclass
 import torch
 
 from cvdl.flow.data.affine import about, compose, invert, similarity
+from cvdl.flow.data.dice import normal, throw
 
 GREY = (0.299, 0.587, 0.114)  # weights of red, green, blue (ITU-R BT.601)
+PLACE, LIGHT = 8, 9  # dice for a pair
+AUGMENT = 2  # makes these dice others than those of the scenes
 
 
 @dataclass(frozen=True)
 class Augment:
-    """Ranges of the random changes.  Called with Pairs and a CPU generator, it gives other Pairs."""
+    """Ranges of the random changes.  Called with Pairs and their numbers, it gives other Pairs."""
 
     size: tuple | None = None  # height and width of what comes out; None: as it comes in
     translation: float = 0.2  # both ways, in widths of the frame
@@ -36,54 +39,60 @@ class Augment:
     gamma: tuple = (0.7, 1.5)
     brightness: float = 0.2  # standard deviation
     grey: float = 0.1  # share of pairs that lose their colours
+    places: bool = True  # False: only the light changes
+    seed: int = 0
 
-    def __call__(self, pairs, generator):
-        first, second = self.cuts(len(pairs.flow), pairs.flow.shape[-2:], generator)
-        return self.light(move(pairs, first, second, self.size), generator)
+    def __call__(self, pairs, indices):
+        dice = throw((self.seed, AUGMENT), indices, PLACE + LIGHT)
+        if self.places:
+            pairs = move(pairs, *self.cuts(dice[:, :PLACE], pairs.flow.shape[-2:]), self.size)
+        return self.light(pairs, dice[:, PLACE:])
 
-    def cuts(self, count, size, generator):
-        """Where to cut frames 1 and 2 out: affine maps from the new to the old frame, two of (B, 2, 3) float64."""
+    def cuts(self, dice, size):
+        """Where to cut frames 1 and 2 out.
 
-        def uniform(low, high):
-            return low + (high - low) * torch.rand(count, dtype=torch.float64, generator=generator)
-
-        def gauss(*shape):
-            return self.relative * torch.randn(*shape, dtype=torch.float64, generator=generator)
-
+        dice: (B, PLACE) in [0, 1) -> affine maps from the new to the old frame, two of (B, 2, 3) float64.
+        """
+        x, y, turn, scale, *small = dice.unbind(1)
         width = size[1]
         old, new = (torch.tensor([s[1] - 1, s[0] - 1], dtype=torch.float64) / 2 for s in (size, self.size or size))
-        shift = torch.stack([uniform(-1, 1), uniform(-1, 1)], -1) * self.translation * width
-        turn = similarity(uniform(-1, 1) * math.radians(self.rotation), 1 / uniform(*self.scale))
-        first = about(turn, new.expand(count, 2), old + shift)
-        between = about(
-            similarity(gauss(count), gauss(count).exp()), old.expand(count, 2), old + width * gauss(count, 2)
-        )
-        return first, compose(between, first)
+        shift = (2 * torch.stack([x, y], -1) - 1) * self.translation * width
+        turned = similarity((2 * turn - 1) * math.radians(self.rotation), 1 / between(scale, *self.scale))
+        first = about(turned, new.expand(len(dice), 2), old + shift)
+        turn, scale, x, y = (self.relative * normal(each) for each in small)
+        relative = about(similarity(turn, scale.exp()), old.expand(len(dice), 2), old + width * torch.stack([x, y], -1))
+        return first, compose(relative, first)
 
-    def light(self, pairs, generator):
-        """Change both frames of a pair alike, then add noise to each."""
+    def light(self, pairs, dice):
+        """Change both frames of a pair alike, then add noise to each.  dice: (B, LIGHT) in [0, 1)"""
         images = torch.stack([pairs.image1, pairs.image2])  # (2, B, 3, H, W)
-        count, device = images.shape[1], images.device
-
-        def uniform(low, high, channels=1):
-            drawn = low + (high - low) * torch.rand(count, channels, 1, 1, generator=generator)
-            return drawn.to(device)
-
-        colour = uniform(*(math.log(c) for c in self.colour), channels=3).exp()
-        contrast, gamma, sigma = uniform(*self.contrast), uniform(*self.gamma), uniform(0, self.noise)
-        brightness = (self.brightness * torch.randn(count, 1, 1, 1, generator=generator)).to(device)
-        grey = uniform(0, 1) < self.grey
-        seed = int(torch.randint(2**31, (), generator=generator))
-        noise = torch.randn(images.shape, device=device, generator=torch.Generator(device).manual_seed(seed))
+        device = images.device
+        noise = torch.stack([grain(each, images[:, 0], device) for each in dice[:, 0].tolist()], 1)
+        each = dice.float()[..., None, None].to(device)  # (B, LIGHT, 1, 1)
+        colour = between(each[:, 1:4], *(math.log(c) for c in self.colour)).exp()
+        contrast, gamma, sigma = (
+            between(each[:, i : i + 1], *ends)
+            for i, ends in ((4, self.contrast), (5, self.gamma), (6, (0, self.noise)))
+        )
+        brightness, grey = self.brightness * normal(each[:, 7:8]), each[:, 8:9] < self.grey
 
         weights = torch.tensor(GREY, device=device)[:, None, None]
         images = torch.where(grey, (images * weights).sum(2, keepdim=True), images * colour)
         middle = images.mean((0, 2, 3, 4), keepdim=True)
         images = middle + (1 + contrast) * (images - middle) + brightness
         images = images.clamp(0, 1) ** gamma
-        grain = torch.where(grey, noise[:, :, :1], noise)
-        images = (images + sigma * grain).clamp(0, 1)
+        images = (images + sigma * torch.where(grey, noise[:, :, :1], noise)).clamp(0, 1)
         return pairs._replace(image1=images[0], image2=images[1])
+
+
+def between(uniform, low, high):
+    return low + (high - low) * uniform
+
+
+def grain(die, images, device):
+    """Standard normal noise for both frames of a pair, (2, 3, H, W), by a die in [0, 1)."""
+    generator = torch.Generator(device).manual_seed(int(die * 2**53))
+    return torch.randn(images.shape, device=device, generator=generator)
 
 
 def move(pairs, first, second, size=None):

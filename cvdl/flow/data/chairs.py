@@ -19,11 +19,11 @@ import math
 import time
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from cvdl.errors import CourseError
 from cvdl.flow.data.affine import about, compose, invert, similarity
+from cvdl.flow.data.dice import heavy, normal, throw
 from cvdl.flow.data.textures import LEVELS, chair_bank, photo_bank
 
 FULL = (384, 512)  # FlyingChairs' height and width; lengths are given for it and shrink with the frame
@@ -52,6 +52,7 @@ class Scene(NamedTuple):
     tint: torch.Tensor  # (B, L, 3), factors on red, green, blue
     pose: torch.Tensor  # (B, L, 2, 3) float64: affine map from frame 1 to the full-size texture
     motion: torch.Tensor  # (B, L, 2, 3) float64: affine map from frame 1 to frame 2
+    corner: torch.Tensor  # (B, 2) long: x, y of the window's first pixel
 
 
 class Chairs:
@@ -59,14 +60,19 @@ class Chairs:
 
     split: "train" or "test".  seed: another seed gives other pairs.  chairs: fewest and most in a scene.
     motion: factor on all motions, for easier or harder pairs; with 0 nothing moves.
+    window: (height, width) of a part of the frame, somewhere else in each pair; only it is drawn.  So one trains on
+    small pictures with the motions and chairs of the large frame.
     """
 
-    def __init__(self, size=FULL, split="train", seed=0, device="cpu", chairs=CHAIRS, motion=1.0):
+    def __init__(self, size=FULL, split="train", seed=0, device="cpu", chairs=CHAIRS, motion=1.0, window=None):
         if split not in ("train", "test"):
             raise CourseError(f'split is {split!r}; it has to be "train" or "test".')
         if len(size) != 2 or min(size) < 16:
             raise CourseError(f"size is {tuple(size)}; it has to be (height, width), each 16 pixels or more.")
         self.size, self.split, self.seed, self.chairs, self.motion = tuple(size), split, seed, chairs, motion
+        self.window = tuple(window or size)
+        if min(self.window) < 16 or any(w > s for w, s in zip(self.window, self.size, strict=True)):
+            raise CourseError(f"window is {self.window}; it has to be 16 pixels or more, and within size {self.size}.")
         self.device = torch.device(device)
         self.photos, self.sprites = (bank(split).to(self.device) for bank in (photo_bank, chair_bank))
 
@@ -76,20 +82,18 @@ class Chairs:
 
     def pairs(self, indices):
         """Pairs of these numbers, in this order."""
-        return render(self.photos, self.sprites, self.scene(indices), self.size)
+        return render(self.photos, self.sprites, self.scene(indices), self.window)
 
     def scene(self, indices):
         """What is to be seen in pairs of these numbers, by the dice alone."""
-        key = 2 * self.seed + (self.split == "test")
-        layers = 1 + self.chairs[1]
-        dice = [np.random.Generator(np.random.Philox(key=[key, int(i)])).random((layers, DICE)) for i in indices]
-        return arrange(torch.from_numpy(np.stack(dice)), self.size, self.photos, self.sprites, self.chairs, self.motion)
+        dice = throw((self.seed, self.split == "test"), indices, 1 + self.chairs[1], DICE)
+        return arrange(dice, self.size, self.photos, self.sprites, self.chairs, self.motion, self.window)
 
 
 # Dice -> scene.
 
 
-def arrange(dice, size, photos, sprites, chairs, motion):
+def arrange(dice, size, photos, sprites, chairs, motion, window):
     """dice: (B, L, DICE) float64, uniform in [0, 1) -> Scene.  In double precision, to be the same in any batch."""
     scale = math.sqrt(math.prod(size) / math.prod(FULL))
     (texture, number, x, y, extent, roll, flip, shine, red, green, blue), moves = dice.unbind(-1)[:11], dice[..., 11:]
@@ -116,6 +120,7 @@ def arrange(dice, size, photos, sprites, chairs, motion):
     chair_motion = compose(own[:, :1], own)  # with the background, and by itself
     most = chairs[1] - chairs[0] + 1
     present = torch.arange(dice.shape[1]) <= chairs[0] + (number[:, :1] * most).floor()
+    room = torch.tensor([width - window[1], height - window[0]])
     tint = torch.exp((2 * shine - 1) * 0.4)[..., None] * torch.exp((2 * torch.stack([red, green, blue], -1) - 1) * 0.25)
     return Scene(
         present=present,
@@ -124,6 +129,7 @@ def arrange(dice, size, photos, sprites, chairs, motion):
         tint=torch.where(back[:, None], 1, tint).float(),
         pose=pose,
         motion=torch.where(back[:, None, None], own, chair_motion),
+        corner=(torch.stack([red, green], -1)[:, 0] * (room + 1)).long(),  # the photograph needs no tint
     )
 
 
@@ -141,34 +147,24 @@ def move(dice, centre, scale, strength):
     return about(similarity(turn, zoom) @ stretch, centre, centre + shift)
 
 
-def normal(uniform):
-    return torch.special.ndtri(uniform.clamp(1e-9, 1 - 1e-9))
-
-
-def heavy(uniform, spread, power, limit):
-    """A Gaussian to a power, with its sign, cut off at the limit: mostly small, sometimes large."""
-    gauss = spread * normal(uniform)
-    return (gauss.sign() * gauss.abs() ** power).clamp(-limit, limit)
-
-
 # Scene -> pictures.
 
 
 def render(photos, sprites, scene, size):
-    """Draw both frames of all pairs, layer by layer -> Pairs on the device of the textures."""
+    """Draw the window of this size in both frames of all pairs, layer by layer -> Pairs on the textures' device."""
     device, (height, width) = photos.texels.device, size
     B, L = scene.texture.shape
     back_home = invert(scene.motion)
     poses = torch.cat([scene.pose, compose(scene.pose, back_home)]).float().to(device)  # (2B, L, 2, 3)
     texture, level, tint = (torch.cat([part, part]).to(device) for part in scene[1:4])
     present = torch.cat([scene.present, scene.present]).to(device)
-    x, y = (torch.arange(n, device=device, dtype=torch.float32) for n in (width, height))
+    x, y = pixels(scene.corner.repeat(2, 1).to(device), size)
 
     canvas = torch.zeros(2 * B * height * width, 3, device=device)
     owner = torch.zeros(2 * B * height * width, dtype=torch.long, device=device)
     for layer in range(L):
         p = poses[:, layer, :, :, None, None]  # (2B, 2, 3, 1, 1)
-        u, v = (p[:, i, 0] * x + (p[:, i, 1] * y[:, None] + p[:, i, 2]) for i in (0, 1))  # (2B, H, W) in texels
+        u, v = (p[:, i, 0] * x + (p[:, i, 1] * y + p[:, i, 2]) for i in (0, 1))  # (2B, H, W) in texels
         bank = sprites if layer else photos
         inside = present[:, layer, None, None].expand_as(u)
         if layer:
@@ -184,19 +180,24 @@ def render(photos, sprites, scene, size):
 
     image1, image2 = canvas.view(2, B, height, width, 3).permute(0, 1, 4, 2, 3)
     owner1, owner2 = owner.view(2, B, height, width)
-    flow, backward = (flow_of(m.to(device), o) for m, o in ((scene.motion, owner1), (back_home, owner2)))
+    x, y = x[:B], y[:B]
+    flow, backward = (flow_of(m.to(device), o, x, y) for m, o in ((scene.motion, owner1), (back_home, owner2)))
     occlusion = hidden(flow, owner1, owner2)
     return Pairs(image1.contiguous(), image2.contiguous(), flow, torch.ones_like(occlusion), occlusion, backward)
 
 
-def flow_of(motion, owner):
+def pixels(corner, size):
+    """Coordinates in the frame of a window's pixels: (B, 2) -> x (B, 1, W), y (B, H, 1) float32"""
+    y, x = (torch.arange(n, device=corner.device, dtype=torch.float32) for n in size)
+    return x + corner[:, :1, None], y[:, None] + corner[:, 1:, None]
+
+
+def flow_of(motion, owner, x, y):
     """Each pixel moves with its layer.  motion: (B, L, 2, 3), owner: (B, H, W) -> (B, 2, H, W) float32"""
-    B, height, width = owner.shape
     rest = torch.eye(2, 3, dtype=motion.dtype, device=motion.device)
-    change = (motion - rest).float()[torch.arange(B, device=owner.device)[:, None, None], owner]  # (B, H, W, 2, 3)
-    x = torch.arange(width, device=owner.device, dtype=torch.float32)
-    y = torch.arange(height, device=owner.device, dtype=torch.float32)[:, None, None]
-    return (change[..., 0] * x[:, None] + change[..., 1] * y + change[..., 2]).permute(0, 3, 1, 2).contiguous()
+    change = (motion - rest).float()[torch.arange(len(owner), device=owner.device)[:, None, None], owner]
+    change = change.movedim(-1, 0)  # (3, B, H, W, 2)
+    return (change[0] * x[..., None] + change[1] * y[..., None] + change[2]).permute(0, 3, 1, 2).contiguous()
 
 
 def hidden(flow, owner1, owner2):

@@ -1,0 +1,78 @@
+"""What all flow networks share: how they are called, and how images get in and flow gets out."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from cvdl.errors import CourseError
+
+FLOW_SCALE = 20.0  # networks and losses count in units of 20 px, so that numbers are about 1
+
+
+class FlowNet(nn.Module):
+    """Two images in, flow out.  A network adds `flows`; `multiple` is what its strides want sides to be divisible by.
+
+    In eval mode net(image1, image2), both (B, 3, H, W) RGB in [0, 1], is the flow (B, 2, H, W) in pixels, for any
+    size from 16 × 16: images are padded to the multiple by repeating their border, and the flow is cut back.
+
+    In train mode it is the list of flows at all resolutions, finest first, each in pixels of the *full-size* input.
+    Sides have to be divisible by the multiple then, so that losses know which pixel belongs to which.
+
+    Raises ValueError for other shapes, types and sizes.
+    """
+
+    multiple = 1
+
+    def flows(self, image1, image2):
+        raise NotImplementedError
+
+    def forward(self, image1, image2):
+        H, W = check_images(image1, image2)
+        bottom, right = -H % self.multiple, -W % self.multiple
+        if self.training:
+            if bottom or right:
+                raise CourseError(
+                    f"In train mode {type(self).__name__} wants sides divisible by {self.multiple}; these are {H} × {W}. "
+                    "Cut or render other sizes, or call net.eval() first: then any size will do."
+                )
+            return self.flows(image1, image2)
+        image1, image2 = (F.pad(image, [0, right, 0, bottom], mode="replicate") for image in (image1, image2))
+        return resize(self.flows(image1, image2)[0], (H + bottom, W + right))[..., :H, :W]
+
+    def options(self):
+        """The arguments that build this network again, as they stand in a weight file."""
+        return {}
+
+
+def resize(flow, size):
+    """Bilinear, pixel centres at integers of either grid.  Values stay: they are in full-size pixels already."""
+    if flow.shape[-2:] == torch.Size(size):
+        return flow
+    return F.interpolate(flow, size=size, mode="bilinear", align_corners=False)
+
+
+def check_images(image1, image2):
+    """Raise unless both are batches of RGB images of one size, 16 × 16 or more; -> H, W."""
+    for image, name in ((image1, "image1"), (image2, "image2")):
+        if (
+            not isinstance(image, torch.Tensor)
+            or image.ndim != 4
+            or image.shape[1] != 3
+            or not image.is_floating_point()
+        ):
+            came = f"{image.dtype} {tuple(image.shape)}" if isinstance(image, torch.Tensor) else type(image).__name__
+            raise CourseError(
+                f"{name} has to be a batch of RGB images, float (B, 3, H, W) in [0, 1]; it is {came}. One image becomes "
+                f"a batch by {name}[None], bytes become floats by {name}.float() / 255, grey becomes RGB by repeating it."
+            )
+    if image1.shape != image2.shape or min(image1.shape[-2:]) < 16:
+        raise CourseError(
+            f"image1 and image2 have to be of one shape, 16 × 16 pixels or more; they are {tuple(image1.shape)} and "
+            f"{tuple(image2.shape)}. Resize or cut one of them."
+        )
+    return image1.shape[-2:]
+
+
+def count(net):
+    """Number of learned parameters."""
+    return sum(p.numel() for p in net.parameters())

@@ -1,0 +1,284 @@
+"""The training loop: `cvdl train`.
+
+It runs on Lightning Fabric, so the same recipe runs on a processor, a GPU, or several of either.  All that is random
+in a step follows from the seed, the stage and the step's number.  So a run that was killed goes on from its last
+checkpoint with the same numbers as one that was not.
+"""
+
+import copy
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from cvdl.errors import CourseError
+from cvdl.flow.data.chairs import Chairs
+from cvdl.train.recipes import find, rate_factor
+from cvdl.train.runs import Log, command, commit, hardware, read_json, replacing, write_json
+from cvdl.train.zoo import read_weights, write_weights
+
+ROWS = 400  # of a stage's log
+HELD_OUT = 10  # of these rows with a measurement on held-out pairs …
+SAMPLES = 64  # … of this number
+SAVE_EVERY = 60  # seconds
+
+
+def train(
+    name,
+    profile,
+    out,
+    *,
+    resume=False,
+    minutes=None,
+    seed=0,
+    scale=1.0,
+    only=None,
+    device="cpu",
+    devices=1,
+    precision=None,
+):
+    """Train the stages of a recipe, one after the other, in the folder `out`; -> True when all are done.
+
+    resume: go on with what is in `out`; without it, `out` must not hold a run.  minutes: stop after that time, to be
+    resumed.  scale: factor on the number of steps of every stage.  only: the name of one stage; the one before it has
+    to be finished.  devices: processes, between which batches are divided.  precision: Fabric's name for it, such as
+    "bf16-mixed"; None is the fastest that the device is good at.
+
+    Raises CourseError for an unknown recipe or stage, a run that is there already, a loss that is not finite, a full
+    disk.  Checkpoints that were written before stay.
+    """
+    stages = find(name).stages_of(profile)
+    if only is not None and only not in [stage.name for stage in stages]:
+        raise CourseError(f"{name} has no stage {only!r}; it has: {', '.join(stage.name for stage in stages)}.")
+    out = Path(out)
+    fabric = launch(device, devices, precision)
+    identity = {"recipe": name, "profile": profile, "seed": seed, "scale": scale}
+    if fabric.is_global_zero:
+        claim(out, identity, resume)
+    fabric.barrier()
+
+    deadline = None if minutes is None else time.monotonic() + 60 * minutes
+    for number, stage in enumerate(stages):
+        folder = out / stage.name
+        if (folder / "card.json").exists():
+            fabric.print(f"{stage.name}: finished before", file=sys.stderr)
+        elif only is None or only == stage.name:
+            before = out / stages[number - 1].name / "weights.safetensors" if number else None
+            run = Run(fabric, find(name), stage, number, folder, before, identity)
+            if not run.go(deadline):
+                return False
+    return True
+
+
+def launch(device, devices, precision):
+    try:
+        from lightning.fabric import Fabric
+    except ImportError:
+        raise CourseError(
+            'Training needs Lightning Fabric. Run `pip install -e ".[train]"`, or `make lab`, which installs it.'
+        ) from None
+    cuda = torch.device(device).type == "cuda"
+    if precision is None:
+        precision = "32-true" if not cuda else "bf16-mixed" if torch.cuda.is_bf16_supported(False) else "16-mixed"
+    torch.backends.cudnn.benchmark = cuda
+    fabric = Fabric(
+        accelerator="cuda" if cuda else "cpu",
+        devices=devices,
+        precision=precision,
+        strategy="ddp" if devices > 1 else "auto",
+    )
+    fabric.launch()
+    return fabric
+
+
+def claim(out, identity, resume):
+    """Make the folder of a run, or make sure that it is the same run."""
+    note = out / "run.json"
+    if note.exists() and not resume:
+        raise CourseError(f"{out} holds a run already. Go on with it by --resume, or name another folder by --out.")
+    if note.exists() and read_json(note) != identity:
+        raise CourseError(
+            f"{out} holds another run: {read_json(note)}, and this one is {identity}. Name another folder by --out."
+        )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CourseError(f"The folder {out} cannot be made: {error}. Name another one by --out.") from error
+    write_json(note, identity)
+
+
+class Step(nn.Module):
+    """The network with its loss around it: what Fabric wraps, so that several processes add their gradients up."""
+
+    def __init__(self, net, loss):
+        super().__init__()
+        self.net, self.loss = net, loss
+
+    def forward(self, pairs, generator):
+        return self.loss(self.net, pairs, generator)
+
+
+class Run:
+    """One stage of a recipe, from its last checkpoint to its card."""
+
+    def __init__(self, fabric, recipe, stage, number, folder, before, identity):
+        self.fabric, self.stage, self.number, self.folder, self.identity = fabric, stage, number, folder, identity
+        self.steps = max(1, round(stage.steps * identity["scale"]))
+        self.every = max(1, self.steps // ROWS)  # steps to a row of the log
+        if stage.batch % fabric.world_size:
+            raise CourseError(f"A batch of {stage.batch} cannot be divided between {fabric.world_size} processes.")
+        torch.manual_seed(1000 * identity["seed"] + number)
+        net = recipe.net()
+        if before is not None:
+            if not before.exists():
+                raise CourseError(f"{stage.name} starts from {before}, which is not there. Train that stage first.")
+            net.load_state_dict(read_weights(before).state_dict())
+        stage.prepare(net)
+        self.net = net.to(fabric.device)
+        self.average = copy.deepcopy(self.net).requires_grad_(False)
+        learned = [p for p in self.net.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(learned, lr=stage.rate, weight_decay=stage.decay)
+        self.step, self.optimizer = fabric.setup(Step(self.net, stage.loss), optimizer)
+        self.training, self.held_out = (self.source(split) for split in ("train", "test"))
+        self.done, self.seconds = 0, 0.0
+
+    def source(self, split):
+        """What gives pairs by their numbers."""
+        stage, seed = self.stage, 100 * self.identity["seed"] + self.number
+        return Chairs(stage.size, split, seed, self.fabric.device, motion=stage.motion, window=stage.window)
+
+    def go(self, deadline=None):
+        """-> True when the stage is finished, False when the time is up."""
+        fabric, stage = self.fabric, self.stage
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.load()
+        log = Log(self.folder / "log.csv", until=self.done) if fabric.is_global_zero else None
+        sums, bad, saved = torch.zeros(2, device=fabric.device), torch.zeros((), device=fabric.device), time.monotonic()
+        start = time.monotonic() - self.seconds
+        bar = tqdm(total=self.steps, initial=self.done, desc=stage.name, unit="step", disable=not fabric.is_global_zero)
+        with bar:
+            while self.done < self.steps:
+                loss, error = self.one_step()
+                sums += torch.stack([loss, error])
+                bad += ~loss.isfinite()
+                self.done += 1
+                bar.update()
+                if self.done % self.every and self.done < self.steps:
+                    continue
+                if bad:
+                    raise CourseError(
+                        f"{stage.name}: the loss was NaN or infinite between steps {self.done - self.every} and "
+                        f"{self.done}. The checkpoint from before is kept in {self.folder}. Lower the rate of the stage "
+                        f"({stage.rate}), or, in half precision, try --precision 32-true; then --resume."
+                    )
+                count = self.done % self.every or self.every
+                loss, error = (fabric.all_reduce(sums / count)).tolist()
+                self.seconds = time.monotonic() - start
+                sums.zero_()
+                measured = None
+                if (self.done // self.every) % max(1, self.steps // self.every // HELD_OUT) == 0:
+                    measured = self.measure(self.average).mean().item()
+                if log:
+                    rate = self.optimizer.param_groups[0]["lr"]
+                    log.add(step=self.done, seconds=self.seconds, loss=loss, epe=error, rate=rate, held_out=measured)
+                speed = stage.batch * bar.format_dict["rate"] if bar.format_dict["rate"] else 0
+                bar.set_postfix_str(f"loss {loss:.3g}, EPE {error:.2f} px, {speed:.1f} pairs/s", refresh=False)
+                late = self.agree(deadline is not None and time.monotonic() > deadline)
+                if late or self.agree(time.monotonic() - saved > SAVE_EVERY):
+                    self.save()
+                    saved = time.monotonic()
+                if late and self.done < self.steps:
+                    return False
+        self.finish()
+        return True
+
+    def one_step(self):
+        """-> loss and end-point error in pixels, both without gradient."""
+        stage, fabric = self.stage, self.fabric
+        self.step.train()
+        share = stage.batch // fabric.world_size
+        first = self.done * stage.batch + fabric.global_rank * share
+        indices = range(first, first + share)
+        pairs = self.training.pairs(indices)
+        if stage.augment:
+            pairs = stage.augment(pairs, indices)
+        generator = torch.Generator().manual_seed(self.done)
+        for group in self.optimizer.param_groups:
+            group["lr"] = stage.rate * rate_factor(stage, self.steps, self.done)
+        loss, error = self.step(pairs, generator)
+        self.optimizer.zero_grad()
+        fabric.backward(loss)
+        fabric.clip_gradients(self.step, self.optimizer, max_norm=stage.clip, error_if_nonfinite=False)
+        self.optimizer.step()
+        decay = min(stage.ema, (1 + self.done) / (10 + self.done))  # at first, the start is soon forgotten
+        with torch.no_grad():
+            for kept, now in zip(self.average.parameters(), self.net.parameters(), strict=True):
+                kept.lerp_(now, 1 - decay)
+        return loss.detach(), error.detach()
+
+    @torch.no_grad()
+    def measure(self, net):
+        """End-point errors of the stage's own task on held-out pairs, in pixels of its size: (SAMPLES,)."""
+        generator = torch.Generator().manual_seed(0)
+        errors = [self.stage.loss(net, self.held_out.pairs([i]), generator)[1] for i in range(SAMPLES)]
+        return torch.stack(errors)
+
+    def agree(self, condition):
+        """True in all processes if it is in the first: their clocks differ."""
+        return self.fabric.broadcast(condition) if self.fabric.world_size > 1 else condition
+
+    def parts(self):
+        return {"net": self.net, "average": self.average, "optimizer": self.optimizer}
+
+    def save(self):
+        if self.fabric.is_global_zero:
+            state = {name: part.state_dict() for name, part in self.parts().items()}
+            with replacing(self.folder / "checkpoint.ckpt") as beside:
+                torch.save({**state, "done": self.done, "seconds": self.seconds}, beside)
+
+    def load(self):
+        path = self.folder / "checkpoint.ckpt"
+        if path.exists():
+            try:
+                state = torch.load(path, map_location=self.fabric.device, weights_only=True)
+                for name, part in self.parts().items():
+                    part.load_state_dict(state[name])
+                self.done, self.seconds = state["done"], state["seconds"]
+            except Exception as error:  # whatever a damaged file makes torch raise
+                raise CourseError(f"{path} is damaged ({error}). Delete it, and the stage begins again.") from error
+
+    def finish(self):
+        """Weights and card; the checkpoint has served."""
+        errors = self.measure(self.average)
+        still = self.held_out.pairs(range(SAMPLES)).flow.norm(dim=1).mean()
+        if self.fabric.is_global_zero:
+            write_weights(self.folder / "weights.safetensors", self.average)
+            write_json(self.folder / "card.json", self.card(errors, still))
+            (self.folder / "checkpoint.ckpt").unlink(missing_ok=True)
+        self.fabric.barrier()
+
+    def card(self, errors, still):
+        stage = self.stage
+        return {
+            **self.identity,
+            "stage": stage.name,
+            "number": self.number,
+            "command": command(),
+            "commit": commit(),
+            "date": time.strftime("%Y-%m-%d"),
+            "hardware": hardware(self.fabric.device, self.fabric.world_size),
+            "torch": torch.__version__,
+            "minutes": round(self.seconds / 60, 1),
+            "steps": self.steps,
+            "batch": stage.batch,
+            "data": {"kind": stage.data, "size": stage.size, "window": stage.window, "motion": stage.motion},
+            "held_out": {
+                "epe": round(errors.mean().item(), 4),
+                "standard_error": round((errors.std() / len(errors) ** 0.5).item(), 4),
+                "zero_flow": round(still.item(), 4),
+                "pairs": SAMPLES,
+            },
+        }

@@ -1,0 +1,207 @@
+"""What `cvdl train` can train: recipes, cut into stages.
+
+Each stage starts from the weights of the one before.  A recipe has three sizes: `quick` shows that it runs, `laptop`
+is for two cores (100 minutes a stage at most), `gpu` for one H100 (25 minutes a stage at most).
+"""
+
+import bisect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+
+from cvdl.errors import CourseError
+from cvdl.flow.data.augment import Augment
+from cvdl.flow.data.chairs import FULL
+from cvdl.flow.losses import multiscale_epe
+from cvdl.flow.metrics import epe
+from cvdl.flow.nets.flownet import FlowNetC, FlowNetS
+from cvdl.flow.nets.spynet import SPyNet
+
+# Steps, and where the rate is halved, as parts of the whole.  FlowNet 2.0 (Ilg et al., CVPR 2017), section 3: S_short
+# 600k steps, S_long 1.2M, S_fine 500k after S_long.
+HALVINGS = {
+    "S_short": (300 / 600, 400 / 600, 500 / 600),
+    "S_long": (400 / 1200, 600 / 1200, 800 / 1200, 1000 / 1200),
+    "S_fine": (200 / 500, 300 / 500, 400 / 500),
+    "constant": (),
+}
+
+
+def every(net, pairs, generator):
+    """FlowNet's loss, at every resolution of the network."""
+    flows = net(pairs.image1, pairs.image2)
+    with torch.no_grad():
+        truth = torch.nn.functional.interpolate(pairs.flow, flows[0].shape[-2:], mode="nearest")
+        valid = torch.nn.functional.interpolate(pairs.valid.float(), flows[0].shape[-2:], mode="nearest") > 0
+        error = epe(flows[0], truth, valid)
+    return multiscale_epe(flows, pairs.flow, pairs.valid), error
+
+
+def finest(net, pairs, generator):
+    """End-point error of the finest flow: joint fine-tuning of all levels of SPyNet."""
+    error = epe(net(pairs.image1, pairs.image2)[0], pairs.flow, pairs.valid)
+    return error, error.detach()
+
+
+def one_level(net, pairs, generator, k, crop):
+    """End-point error of SPyNet's level k, which sees what the fixed levels below leave to it.
+
+    The pairs are rendered at the size of this level.  The levels below see them whole; the level itself learns on a
+    part of crop = (height, width), at the same place in all pairs, which costs less.
+    """
+    first, second, below = net.task(pairs.image1, pairs.image2, k)
+    H, W = below.shape[-2:]
+    h, w = (min(c, side) for c, side in zip(crop, (H, W), strict=True))
+    y, x = (int(torch.randint(side - c + 1, (), generator=generator)) for side, c in ((H, h), (W, w)))
+    first, second, below, truth, valid = (
+        part[..., y : y + h, x : x + w] for part in (first, second, below, pairs.flow, pairs.valid)
+    )
+    flow = below + net.levels[k](torch.cat([first, second, below], dim=1))
+    error = epe(flow, truth, valid)
+    return error, error.detach()
+
+
+def all_free(net):
+    net.requires_grad_(True)
+
+
+def free_level(net, k):
+    """Only level k learns, and it begins as the level below ended."""
+    net.requires_grad_(False)
+    net.levels[k].requires_grad_(True)
+    if k:
+        net.levels[k].load_state_dict(net.levels[k - 1].state_dict())
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One piece of a recipe.  Sizes are (height, width)."""
+
+    name: str
+    steps: int
+    loss: Callable  # (net, pairs, generator) -> loss to minimise, end-point error in pixels to show
+    prepare: Callable = all_free  # (net): which parameters learn, where they begin
+    data: str = "chairs"  # "chairs", "things", or "chairs+things": both, half of each batch
+    size: tuple = FULL  # of the frames that are rendered
+    window: tuple | None = None  # part of them that is seen
+    motion: float = 1.0
+    augment: Augment | None = field(default_factory=Augment)
+    batch: int = 8  # pairs a step, over all processes
+    rate: float = 1e-4
+    schedule: str = "S_short"  # or "S_long", "S_fine", "cosine", "constant"
+    warmup: int = 0  # steps in which the rate rises from nothing
+    decay: float = 4e-4  # weight decay, AdamW's
+    clip: float = 1.0  # greatest norm of the gradient
+    ema: float = 0.999  # of the weights that are kept: their exponential moving average over the steps
+
+
+def rate_factor(stage, steps, step):
+    """What the stage's rate is multiplied with at a step: warm-up, then the schedule scaled to the stage's length."""
+    rise = min(1.0, (step + 1) / stage.warmup) if stage.warmup else 1.0
+    done = step / steps
+    if stage.schedule == "cosine":
+        return rise * (1 + math.cos(math.pi * min(1.0, done))) / 2
+    return rise * 0.5 ** bisect.bisect_right(HALVINGS[stage.schedule], done)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A network and its stages in three sizes."""
+
+    title: str
+    net: Callable  # () -> the network
+    stages: dict  # profile -> list of Stage
+
+    def stages_of(self, profile):
+        return self.stages[profile]
+
+
+def spynet_stages(steps, joint, batch, crop, fine, **options):
+    """Level by level as in the paper, section 3: lower levels fixed, each initialised from the one below.
+
+    steps: of each level; joint: of the fine-tuning of all levels at last; fine: window of levels whose frames are larger.
+    """
+    light = Augment(places=False, noise=0.05, contrast=(-0.4, 0.4), brightness=0.1)
+    stages = []
+    for k, count in enumerate(steps):
+        size = (24 * 2**k, 32 * 2**k)
+        window = fine if size > fine else None
+        stages.append(
+            Stage(
+                f"level{k}",
+                count,
+                partial(one_level, k=k, crop=crop),
+                partial(free_level, k=k),
+                size=size,
+                window=window,
+                batch=batch[k],
+                augment=light,
+                warmup=min(200, count // 4),
+                decay=0.0,
+                schedule="cosine",
+                **options,
+            )
+        )
+    if joint:
+        stages.append(
+            Stage(
+                "joint",
+                joint,
+                finest,
+                size=FULL,
+                window=fine,
+                batch=8,
+                rate=2e-5,
+                schedule="cosine",
+                augment=light,
+                decay=0.0,
+            )
+        )
+    return stages
+
+
+def flownet_stages(steps, size, window, batch, rate, warmup=0, **options):
+    return [Stage("chairs", steps, every, size=size, window=window, batch=batch, rate=rate, warmup=warmup, **options)]
+
+
+RECIPES = {
+    "spynet": Recipe(
+        "SPyNet, five levels, 1.2 M parameters",
+        SPyNet,
+        {
+            "quick": spynet_stages((4, 4, 4, 4, 4), 4, (2, 2, 2, 2, 2), (32, 32), (48, 64)),
+            "laptop": spynet_stages((12000, 6000, 4000, 3000, 3000), 1000, (32, 16, 8, 8, 8), (64, 64), (96, 128)),
+            "gpu": spynet_stages(
+                (60000, 60000, 40000, 30000, 20000), 20000, (64, 64, 32, 32, 16), (192, 256), (256, 320)
+            ),
+        },
+    ),
+    "flownet-s": Recipe(
+        "FlowNetS at a quarter of the width, 2.4 M parameters",
+        partial(FlowNetS, 1 / 4),
+        {
+            "quick": flownet_stages(4, (64, 64), None, 2, 1e-4),
+            "laptop": flownet_stages(20000, (192, 256), (128, 128), 8, 3e-4),
+            "gpu": flownet_stages(150000, FULL, (320, 448), 8, 3e-4, schedule="S_long"),
+        },
+    ),
+    "flownet-c": Recipe(
+        "FlowNetC at a quarter of the width, 2.7 M parameters",
+        partial(FlowNetC, 1 / 4),
+        {
+            "quick": flownet_stages(4, (64, 64), None, 2, 1e-4),
+            "laptop": flownet_stages(15000, (192, 256), (128, 128), 8, 3e-4, warmup=500),
+            "gpu": flownet_stages(120000, FULL, (320, 448), 8, 3e-4, warmup=2000, schedule="S_long"),
+        },
+    ),
+}
+
+
+def find(name):
+    """The recipe of this name.  Raises CourseError."""
+    if name not in RECIPES:
+        raise CourseError(f"There is no recipe {name!r}; there are: {', '.join(RECIPES)}.")
+    return RECIPES[name]

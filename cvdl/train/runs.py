@@ -1,0 +1,129 @@
+"""The folder of a run: what it writes, and how it is read again.
+
+    runs/spynet-laptop/level0/
+        log.csv              a row every few seconds: step, seconds, loss, epe, rate, held_out
+        checkpoint.ckpt      all it takes to go on; gone when the stage is finished
+        weights.safetensors  half precision, the moving average
+        card.json            command, commit, seed, data, machine, minutes, numbers
+
+Everything is written beside its place first and then moved there, so that a kill or a full disk leaves the former
+file whole.
+"""
+
+import csv
+import json
+import os
+import platform
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from cvdl.errors import CourseError
+from cvdl.settings import ROOT
+
+COLUMNS = ("step", "seconds", "loss", "epe", "rate", "held_out")
+
+
+@contextmanager
+def replacing(path):
+    """A path to write to, moved to `path` when all is written.  A full disk becomes a CourseError."""
+    path = Path(path)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield beside
+        beside.replace(path)
+    # A full disk reaches us as OSError, or, out of torch.save, as RuntimeError.
+    except (OSError, RuntimeError) as error:
+        raise CourseError(
+            f"{path} could not be written ({error}). Is the disk full? What was saved before is whole: make room and "
+            "go on with --resume."
+        ) from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_json(path, content):
+    with replacing(path) as beside:
+        beside.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path):
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CourseError(f"{path} is damaged: {error}. Fetch it again, or delete it and repeat the stage.") from error
+
+
+class Log:
+    """A CSV file of COLUMNS that grows.  With `until`, rows after that step are dropped: they will come again."""
+
+    def __init__(self, path, until=0):
+        self.path = Path(path)
+        rows = [row for row in read_log(path) if row["step"] <= until] if self.path.exists() else []
+        with replacing(self.path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows({name: text(row[name]) for name in COLUMNS} for row in rows)
+
+    def add(self, **row):
+        try:
+            with self.path.open("a", newline="", encoding="utf-8") as file:
+                csv.DictWriter(file, COLUMNS).writerow({name: text(row.get(name)) for name in COLUMNS})
+        except OSError as error:
+            raise CourseError(
+                f"{self.path} could not be written ({error}). Is the disk full? The last checkpoint is whole: make room "
+                "and go on with --resume."
+            ) from error
+
+
+def text(number):
+    return "" if number is None else number if isinstance(number, int) else f"{number:.6g}"
+
+
+def read_log(path):
+    """Rows of a log as dicts of numbers; None where nothing was measured."""
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        rows = [{name: float(row[name]) if row.get(name) else None for name in COLUMNS} for row in csv.DictReader(file)]
+    return [{**row, "step": int(row["step"])} for row in rows if row["step"] is not None and row["seconds"] is not None]
+
+
+def commit():
+    """The commit that the library is at, with "+" where files of it were changed since; None outside a repository."""
+    try:
+        git = partial_git("rev-parse", "--short=12", "HEAD"), partial_git("status", "--porcelain", "--", "cvdl")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return git[0] + ("+" if git[1] else "")
+
+
+def partial_git(*arguments):
+    done = subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def hardware(device, processes=1):
+    """The machine in words, as a card says it."""
+    if torch.device(device).type == "cuda":
+        gigabytes = torch.cuda.get_device_properties(device).total_memory / 1e9
+        name = torch.cuda.get_device_name(device).removeprefix("NVIDIA ").split()[0]
+        count = "one" if processes == 1 else str(processes)
+        return f"{count} {name} {10 * round(gigabytes / 10)} GB"
+    threads = torch.get_num_threads()
+    chip = processor()
+    return f"{processes * threads} CPU thread{'s' * (processes * threads > 1)}" + (f" ({chip})" if chip else "")
+
+
+def processor():
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def command():
+    """What was typed, to be printed on a card."""
+    return " ".join(["cvdl", *sys.argv[1:]]) if "cvdl" in Path(sys.argv[0]).name or "cli" in sys.argv[0] else None
