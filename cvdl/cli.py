@@ -23,6 +23,13 @@ class Commands(TyperGroup):
             raise typer.Exit(1) from None
 
 
+class Sets(TyperGroup):
+    """Where `cvdl data NAME` means `cvdl data show NAME`."""
+
+    def resolve_command(self, ctx, args):
+        return super().resolve_command(ctx, args if args[0] in self.commands else ["show", *args])
+
+
 app = typer.Typer(
     cls=Commands,
     help=f"{cvdl.__doc__}  Each command explains itself: cvdl COMMAND --help",
@@ -109,6 +116,101 @@ def bench_correlation(
     typer.echo(table(results))
     if json:
         save(results, json, device)
+
+
+data = typer.Typer(cls=Sets, help="Say which optical-flow sets are here, and how to get the others.")
+app.add_typer(data, name="data")
+
+
+@data.callback(invoke_without_command=True)
+def data_table(context: typer.Context):
+    """Say which optical-flow sets are here, and how to get the others.
+
+    Without a command: a table of all sets, with state (here, missing, broken), size and terms. Sets are looked for in the
+    folder that CVDL_SETS names, else in the folder sets beside the course.
+    """
+    if not context.invoked_subcommand:
+        from cvdl.flow.data.inventory import table
+
+        typer.echo(table())
+
+
+@data.command("show")
+def data_show(name: Annotated[str, typer.Argument(help="A set, as the table names it.")]):
+    """Show one set: the folders it has to have, what is missing, where to get it. `cvdl data NAME` does the same."""
+    from cvdl.flow.data.inventory import page
+
+    typer.echo(page(name))
+
+
+@data.command("get")
+def data_get(name: Annotated[str, typer.Argument(help="A set, as the table names it.")]):
+    """Fetch a set whose owner gives it by a plain link; for any other, say how to get it.
+
+    A download that broke off goes on where it stopped. Exit code 0 means that the set is here.
+    """
+    from cvdl.flow.data.fetch import fetch
+    from cvdl.flow.data.inventory import entry_of, look, page
+
+    if look(entry_of(name)).name != "here":
+        fetch(entry_of(name))
+    typer.echo(page(name))
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="What to train; without it, all recipes are listed.")] = "",
+    profile: Annotated[
+        str | None,
+        typer.Option(help="Size of the recipe: quick, laptop or gpu; by CVDL_PROFILE or the machine, if not given."),
+    ] = None,
+    stage: Annotated[
+        str | None, typer.Option(help="Train only this stage; the ones before it have to be finished.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to.", show_default="runs/RECIPE-PROFILE")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in that folder.")] = False,
+    minutes: Annotated[float | None, typer.Option(min=0, help="Stop after this time, to be resumed.")] = None,
+    scale: Annotated[float, typer.Option(min=1e-6, help="Factor on the steps of every stage and its schedule.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other weights and other pairs.")] = 0,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; cuda where there is one, if not given.")] = None,
+    devices: Annotated[int, typer.Option(min=1, help="Processes, or GPUs, among which batches are divided.")] = 1,
+    precision: Annotated[
+        str | None, typer.Option(help="32-true, bf16-mixed or 16-mixed; what suits the device, if not given.")
+    ] = None,
+):
+    """Train a network: RECIPE's stages, one after the other.
+
+    Writes a log, checkpoints, weights and a card for each stage. What was stopped or killed goes on with --resume,
+    with the same numbers as if it had not been. `cvdl zoo add` ships the result.
+    """
+    from cvdl.bench import choose
+    from cvdl.settings import PROFILES
+    from cvdl.settings import profile as current
+    from cvdl.train.recipes import listing
+
+    if not recipe:
+        typer.echo(listing())
+        return
+    from cvdl.train.loop import train
+
+    profile = profile or current()
+    if profile not in PROFILES:
+        raise CourseError(f"There is no profile {profile!r}; there are {', '.join(PROFILES)}.")
+    out = out or Path("runs") / f"{recipe}-{profile}"
+    done = train(
+        recipe,
+        profile,
+        out,
+        resume=resume,
+        minutes=minutes,
+        seed=seed,
+        scale=scale,
+        only=stage,
+        device=choose(device),
+        devices=devices,
+        precision=precision,
+    )
+    typer.echo(f"{out}: {'finished' if done else 'the time is up; the same command with --resume goes on'}", err=True)
 
 
 if __name__ == "__main__":

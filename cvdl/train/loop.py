@@ -54,8 +54,8 @@ def train(
     if only is not None and only not in [stage.name for stage in stages]:
         raise CourseError(f"{name} has no stage {only!r}; it has: {', '.join(stage.name for stage in stages)}.")
     out = Path(out)
-    fabric = launch(device, devices, precision)
-    identity = {"recipe": name, "profile": profile, "seed": seed, "scale": scale}
+    fabric, precision = launch(device, devices, precision)
+    identity = {"recipe": name, "profile": profile, "seed": seed, "scale": scale, "precision": precision}
     if fabric.is_global_zero:
         claim(out, identity, resume)
     fabric.barrier()
@@ -91,7 +91,7 @@ def launch(device, devices, precision):
         strategy="ddp" if devices > 1 else "auto",
     )
     fabric.launch()
-    return fabric
+    return fabric, precision
 
 
 def claim(out, identity, resume):
@@ -117,8 +117,8 @@ class Step(nn.Module):
         super().__init__()
         self.net, self.loss = net, loss
 
-    def forward(self, pairs, generator):
-        return self.loss(self.net, pairs, generator)
+    def forward(self, pairs):
+        return self.loss(self.net, pairs)
 
 
 class Run:
@@ -137,18 +137,19 @@ class Run:
                 raise CourseError(f"{stage.name} starts from {before}, which is not there. Train that stage first.")
             net.load_state_dict(read_weights(before).state_dict())
         stage.prepare(net)
-        self.net = net.to(fabric.device)
+        self.net = net.to(fabric.device, memory_format=torch.channels_last)  # what convolutions are fastest in
         self.average = copy.deepcopy(self.net).requires_grad_(False)
         learned = [p for p in self.net.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(learned, lr=stage.rate, weight_decay=stage.decay)
         self.step, self.optimizer = fabric.setup(Step(self.net, stage.loss), optimizer)
         self.training, self.held_out = (self.source(split) for split in ("train", "test"))
-        self.done, self.seconds = 0, 0.0
+        self.done, self.seconds, self.rendered, self.pairs = 0, 0.0, None, None
 
     def source(self, split):
-        """What gives pairs by their numbers."""
+        """What gives pairs by their numbers.  Held-out ones are not augmented, so they come at the size that is cut."""
         stage, seed = self.stage, 100 * self.identity["seed"] + self.number
-        return Chairs(stage.size, split, seed, self.fabric.device, motion=stage.motion, window=stage.window)
+        window = stage.augment.size if split == "test" and stage.augment and stage.augment.size else stage.window
+        return Chairs(stage.size, split, seed, self.fabric.device, motion=stage.motion, window=window)
 
     def go(self, deadline=None):
         """-> True when the stage is finished, False when the time is up."""
@@ -199,16 +200,13 @@ class Run:
         """-> loss and end-point error in pixels, both without gradient."""
         stage, fabric = self.stage, self.fabric
         self.step.train()
-        share = stage.batch // fabric.world_size
-        first = self.done * stage.batch + fabric.global_rank * share
-        indices = range(first, first + share)
-        pairs = self.training.pairs(indices)
-        if stage.augment:
-            pairs = stage.augment(pairs, indices)
-        generator = torch.Generator().manual_seed(self.done)
+        render = self.done // stage.reuse
+        if render != self.rendered:
+            self.rendered, self.pairs = render, self.training.pairs(self.numbers(render))
+        pairs = stage.augment(self.pairs, self.numbers(self.done)) if stage.augment else self.pairs
         for group in self.optimizer.param_groups:
             group["lr"] = stage.rate * rate_factor(stage, self.steps, self.done)
-        loss, error = self.step(pairs, generator)
+        loss, error = self.step(pairs)
         self.optimizer.zero_grad()
         fabric.backward(loss)
         fabric.clip_gradients(self.step, self.optimizer, max_norm=stage.clip, error_if_nonfinite=False)
@@ -219,11 +217,16 @@ class Run:
                 kept.lerp_(now, 1 - decay)
         return loss.detach(), error.detach()
 
+    def numbers(self, batch):
+        """The numbers of this process's pairs in a batch."""
+        share = self.stage.batch // self.fabric.world_size
+        first = batch * self.stage.batch + self.fabric.global_rank * share
+        return range(first, first + share)
+
     @torch.no_grad()
     def measure(self, net):
         """End-point errors of the stage's own task on held-out pairs, in pixels of its size: (SAMPLES,)."""
-        generator = torch.Generator().manual_seed(0)
-        errors = [self.stage.loss(net, self.held_out.pairs([i]), generator)[1] for i in range(SAMPLES)]
+        errors = [self.stage.loss(net, self.held_out.pairs([i]))[1] for i in range(SAMPLES)]
         return torch.stack(errors)
 
     def agree(self, condition):

@@ -30,7 +30,7 @@ HALVINGS = {
 }
 
 
-def every(net, pairs, generator):
+def every(net, pairs):
     """FlowNet's loss, at every resolution of the network."""
     flows = net(pairs.image1, pairs.image2)
     with torch.no_grad():
@@ -40,27 +40,20 @@ def every(net, pairs, generator):
     return multiscale_epe(flows, pairs.flow, pairs.valid), error
 
 
-def finest(net, pairs, generator):
+def finest(net, pairs):
     """End-point error of the finest flow: joint fine-tuning of all levels of SPyNet."""
     error = epe(net(pairs.image1, pairs.image2)[0], pairs.flow, pairs.valid)
     return error, error.detach()
 
 
-def one_level(net, pairs, generator, k, crop):
-    """End-point error of SPyNet's level k, which sees what the fixed levels below leave to it.
+def one_level(net, pairs, k):
+    """End-point error of SPyNet's level k, given what the fixed levels below leave to it.
 
-    The pairs are rendered at the size of this level.  The levels below see them whole; the level itself learns on a
-    part of crop = (height, width), at the same place in all pairs, which costs less.
+    The pairs are rendered at the size of this level, so the coarse levels cost next to nothing.
     """
     first, second, below = net.task(pairs.image1, pairs.image2, k)
-    H, W = below.shape[-2:]
-    h, w = (min(c, side) for c, side in zip(crop, (H, W), strict=True))
-    y, x = (int(torch.randint(side - c + 1, (), generator=generator)) for side, c in ((H, h), (W, w)))
-    first, second, below, truth, valid = (
-        part[..., y : y + h, x : x + w] for part in (first, second, below, pairs.flow, pairs.valid)
-    )
     flow = below + net.levels[k](torch.cat([first, second, below], dim=1))
-    error = epe(flow, truth, valid)
+    error = epe(flow, pairs.flow, pairs.valid)
     return error, error.detach()
 
 
@@ -82,7 +75,7 @@ class Stage:
 
     name: str
     steps: int
-    loss: Callable  # (net, pairs, generator) -> loss to minimise, end-point error in pixels to show
+    loss: Callable  # (net, pairs) -> loss to minimise, end-point error in pixels to show
     prepare: Callable = all_free  # (net): which parameters learn, where they begin
     data: str = "chairs"  # "chairs", "things", or "chairs+things": both, half of each batch
     size: tuple = FULL  # of the frames that are rendered
@@ -90,6 +83,9 @@ class Stage:
     motion: float = 1.0
     augment: Augment | None = field(default_factory=Augment)
     batch: int = 8  # pairs a step, over all processes
+    reuse: int = (
+        1  # steps for which rendered pairs are kept, augmented anew each time: rendering may cost more than learning
+    )
     rate: float = 1e-4
     schedule: str = "S_short"  # or "S_long", "S_fine", "cosine", "constant"
     warmup: int = 0  # steps in which the rate rises from nothing
@@ -119,52 +115,38 @@ class Recipe:
         return self.stages[profile]
 
 
-def spynet_stages(steps, joint, batch, crop, fine, **options):
+def spynet_stages(steps, motion, batch, window, rate, joint):
     """Level by level as in the paper, section 3: lower levels fixed, each initialised from the one below.
 
-    steps: of each level; joint: of the fine-tuning of all levels at last; fine: window of levels whose frames are larger.
+    steps, motion, batch: of each level.  window: the most that is seen of a frame.  joint: steps of all levels
+    together at last.  Motions are exaggerated at first: with those of the chairs, most of which are far below a
+    pixel at 24 × 32, the first level does not begin to learn for long, or never.
     """
     light = Augment(places=False, noise=0.05, contrast=(-0.4, 0.4), brightness=0.1)
-    stages = []
-    for k, count in enumerate(steps):
-        size = (24 * 2**k, 32 * 2**k)
-        window = fine if size > fine else None
-        stages.append(
-            Stage(
-                f"level{k}",
-                count,
-                partial(one_level, k=k, crop=crop),
-                partial(free_level, k=k),
-                size=size,
-                window=window,
-                batch=batch[k],
-                augment=light,
-                warmup=min(200, count // 4),
-                decay=0.0,
-                schedule="cosine",
-                **options,
-            )
+    common = dict(augment=light, decay=0.0, schedule="cosine")
+    stages = [
+        Stage(
+            f"level{k}",
+            steps[k],
+            partial(one_level, k=k),
+            partial(free_level, k=k),
+            size=(24 * 2**k, 32 * 2**k),
+            window=window if 24 * 2**k > window[0] else None,
+            motion=motion[k],
+            batch=batch[k],
+            rate=rate,
+            warmup=steps[k] // 50,
+            **common,
         )
-    if joint:
-        stages.append(
-            Stage(
-                "joint",
-                joint,
-                finest,
-                size=FULL,
-                window=fine,
-                batch=8,
-                rate=2e-5,
-                schedule="cosine",
-                augment=light,
-                decay=0.0,
-            )
-        )
-    return stages
+        for k in range(5)
+    ]
+    return [*stages, Stage("joint", joint, finest, window=window, batch=batch[-1], rate=rate / 4, **common)]
 
 
-def flownet_stages(steps, size, window, batch, rate, warmup=0, **options):
-    return [Stage("chairs", steps, every, size=size, window=window, batch=batch, rate=rate, warmup=warmup, **options)]
+def flownet_stages(steps, size, window, cut, **options):
+    """One stage on chairs; cut: (height, width) of what augmentation cuts out of a window."""
+    augment = Augment(size=cut, scale=(0.8, 1.6))
+    return [Stage("chairs", steps, every, size=size, window=window, augment=augment, rate=3e-4, **options)]
 
 
 RECIPES = {
@@ -172,10 +154,12 @@ RECIPES = {
         "SPyNet, five levels, 1.2 M parameters",
         SPyNet,
         {
-            "quick": spynet_stages((4, 4, 4, 4, 4), 4, (2, 2, 2, 2, 2), (32, 32), (48, 64)),
-            "laptop": spynet_stages((12000, 6000, 4000, 3000, 3000), 1000, (32, 16, 8, 8, 8), (64, 64), (96, 128)),
+            "quick": spynet_stages((4,) * 5, (3, 2, 1.5, 1, 1), (2,) * 5, (48, 64), 2e-4, 4),
+            "laptop": spynet_stages(
+                (14000, 6000, 3500, 3000, 3000), (3, 2, 1.5, 1, 1), (16, 8, 4, 4, 4), (96, 128), 2e-4, 1500
+            ),
             "gpu": spynet_stages(
-                (60000, 60000, 40000, 30000, 20000), 20000, (64, 64, 32, 32, 16), (192, 256), (256, 320)
+                (60000, 50000, 40000, 30000, 25000), (3, 2, 1.5, 1, 1), (64, 64, 32, 32, 16), (256, 320), 2e-4, 20000
             ),
         },
     ),
@@ -183,18 +167,18 @@ RECIPES = {
         "FlowNetS at a quarter of the width, 2.4 M parameters",
         partial(FlowNetS, 1 / 4),
         {
-            "quick": flownet_stages(4, (64, 64), None, 2, 1e-4),
-            "laptop": flownet_stages(20000, (192, 256), (128, 128), 8, 3e-4),
-            "gpu": flownet_stages(150000, FULL, (320, 448), 8, 3e-4, schedule="S_long"),
+            "quick": flownet_stages(4, (72, 96), None, (64, 64), batch=2),
+            "laptop": flownet_stages(30000, (288, 384), (160, 192), (128, 128), batch=8, reuse=4),
+            "gpu": flownet_stages(150000, FULL, None, (320, 448), batch=8, schedule="S_long"),
         },
     ),
     "flownet-c": Recipe(
         "FlowNetC at a quarter of the width, 2.7 M parameters",
         partial(FlowNetC, 1 / 4),
         {
-            "quick": flownet_stages(4, (64, 64), None, 2, 1e-4),
-            "laptop": flownet_stages(15000, (192, 256), (128, 128), 8, 3e-4, warmup=500),
-            "gpu": flownet_stages(120000, FULL, (320, 448), 8, 3e-4, warmup=2000, schedule="S_long"),
+            "quick": flownet_stages(4, (72, 96), None, (64, 64), batch=2, warmup=2),
+            "laptop": flownet_stages(20000, (288, 384), (160, 192), (128, 128), batch=8, reuse=4, warmup=500),
+            "gpu": flownet_stages(120000, FULL, None, (320, 448), batch=8, schedule="S_long", warmup=2000),
         },
     ),
 }
@@ -205,3 +189,13 @@ def find(name):
     if name not in RECIPES:
         raise CourseError(f"There is no recipe {name!r}; there are: {', '.join(RECIPES)}.")
     return RECIPES[name]
+
+
+def listing():
+    """All recipes and their stages, as text."""
+    lines = []
+    for name, recipe in RECIPES.items():
+        lines.append(f"{name:<12}{recipe.title}")
+        for profile, stages in recipe.stages.items():
+            lines.append(f"{'':12}{profile:<8}" + ", ".join(f"{stage.name} {stage.steps:,}" for stage in stages))
+    return "\n".join([*lines, "", "The numbers are steps. Begin with: cvdl train RECIPE"])
