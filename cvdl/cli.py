@@ -213,5 +213,86 @@ def train(
     typer.echo(f"{out}: {'finished' if done else 'the time is up; the same command with --resume goes on'}", err=True)
 
 
+@app.command("eval")
+def evaluate(
+    net: Annotated[
+        str, typer.Argument(help="A name out of `cvdl zoo`, or a .safetensors file that `cvdl train` wrote.")
+    ],
+    pairs: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What to measure on, may be repeated: chairs or things (held-out pairs of our own), real (the samples below "
+            "CVDL_REAL), a set as `cvdl data` names it, a folder of image pairs, a video.",
+            show_default="chairs",
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most so many pairs of each; 16 rendered ones, if not given.")
+    ] = None,
+    compare: Annotated[bool, typer.Option(help="Zero flow, and OpenCV's Farneback and DIS, beside it.")] = True,
+    json: Annotated[Path | None, typer.Option(help="File to write the numbers to.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Folder to draw every pair and its flows into.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; cuda where there is one, if not given.")] = None,
+):
+    """Measure a network: end-point error, angular error, Fl-all and speed bands, for each pair and on average."""
+    from cvdl.bench import choose, machine
+    from cvdl.flow import evaluate as measures
+    from cvdl.train import zoo
+
+    device = choose(device)
+    if json and not json.parent.is_dir():
+        raise CourseError(f"There is no folder {json.parent} to write {json.name} to. Make it, or name another.")
+    methods = measures.classical() if compare else {}
+    if compare and len(methods) == 1:
+        typer.echo('Farneback and DIS are left out: OpenCV comes with pip install -e ".[compare]"', err=True)
+    methods |= {Path(net).stem if net.endswith(".safetensors") else net: measures.network(zoo.load(net), device)}
+    look = measures.drawer(save) if save else None
+    rows = measures.evaluate(methods, measures.samples_of(pairs or ["chairs"], limit), look)
+    typer.echo(measures.table(rows))
+    if json:
+        json.write_text(
+            measures.as_json(rows, net=net, pairs=pairs or ["chairs"], machine=machine(device)), encoding="utf-8"
+        )
+
+
+zoo = typer.Typer(help="Shipped weights: what there is, and what it was measured to do.")
+app.add_typer(zoo, name="zoo")
+
+
+@zoo.callback(invoke_without_command=True)
+def zoo_table(context: typer.Context):
+    """Shipped weights: what there is, and what it was measured to do. Without a command: a table."""
+    if not context.invoked_subcommand:
+        from cvdl.train.zoo import table
+
+        typer.echo(table())
+
+
+@zoo.command("show")
+def zoo_show(name: Annotated[str, typer.Argument(help="Weights, as the table names them.")]):
+    """Print the card of shipped weights, with all its stages and numbers."""
+    import json
+
+    from cvdl.train.zoo import card
+
+    typer.echo(json.dumps(card(name), indent=1, ensure_ascii=False))
+
+
+@zoo.command("add")
+def zoo_add(
+    run: Annotated[Path, typer.Argument(help="Folder of a run, as `cvdl train` wrote it.")],
+    name: Annotated[str, typer.Argument(help="Name to ship it under.")],
+):
+    """Ship a run: measure its last weights, and copy weights, logs and card into data/.
+
+    It is measured on held-out rendered pairs, and on the real samples where they are. Of real pairs, numbers are kept and no
+    pictures.
+    """
+    from cvdl.train.zoo import add
+
+    for path in add(run, name):
+        typer.echo(path)
+
+
 if __name__ == "__main__":
     app()

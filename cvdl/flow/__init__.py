@@ -17,36 +17,19 @@ Conventions, the same in every file of this folder:
 - Bad input gets a ValueError that says what was expected, what came, and what to do.
 """
 
-from importlib import import_module
-
 # `correlation` and `warp` are also names of modules.  Imported here and now, the functions win.
 from cvdl.flow.correlation import correlation
 from cvdl.flow.io import read_flow, write_flow
 from cvdl.flow.metrics import angular_error, epe, fl_all
 from cvdl.flow.warp import in_frame, warp
+from cvdl.lazy import lazily
 
-__all__ = [
-    "angular_error",
-    "correlation",
-    "epe",
-    "fl_all",
-    "flow_to_image",
-    "in_frame",
-    "read_flow",
-    "warp",
-    "write_flow",
-]
-
-# Imported on first use, so that `import cvdl.flow` does not load matplotlib.
-_HOMES = {"cvdl.flow.draw": ("flow_to_image",)}
-
-
-def __getattr__(name):
-    for home, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(home), name)
-    raise AttributeError(f"module 'cvdl.flow' has no attribute {name!r}")
-
-
-def __dir__():
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__, __all__ = lazily(
+    __name__,
+    {
+        "cvdl.flow.draw": ("flow_to_image",),
+        "cvdl.flow.nets.flownet": ("FlowNetC", "FlowNetS"),
+        "cvdl.flow.nets.spynet": ("SPyNet",),
+    },
+    eager=[f.__name__ for f in (angular_error, correlation, epe, fl_all, in_frame, read_flow, warp, write_flow)],
+)

@@ -6,16 +6,21 @@ in data/runs/NAME/.
 
 import json
 import shutil
+import statistics
+import sys
+import time
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from cvdl.errors import CourseError
+from cvdl.flow import evaluate
+from cvdl.flow.nets.base import count
 from cvdl.flow.nets.flownet import FlowNetC, FlowNetS
 from cvdl.flow.nets.spynet import SPyNet
 from cvdl.settings import ROOT, data_path
-from cvdl.train.runs import read_json, replacing
+from cvdl.train.runs import commit, hardware, read_json, replacing, write_json
 
 NETS = {net.__name__: net for net in (FlowNetC, FlowNetS, SPyNet)}
 LARGEST = 6_000_000  # bytes of a weight file
@@ -23,7 +28,7 @@ LARGEST = 6_000_000  # bytes of a weight file
 
 def names():
     """What there is, sorted."""
-    return sorted(path.stem for path in Path(data_path("weights")).glob("*.safetensors"))
+    return sorted(path.stem for path in data_path().glob("weights/*.safetensors"))
 
 
 def load(name):
@@ -32,7 +37,7 @@ def load(name):
     name: one of names(), or the path of a .safetensors file that `cvdl train` wrote.
     Raises CourseError, a ValueError, for another name or a damaged file.
     """
-    if str(name) in names():
+    if name in names():
         return read_weights(data_path("weights", f"{name}.safetensors")).eval()
     if Path(name).suffix == ".safetensors" and Path(name).exists():
         return read_weights(name).eval()
@@ -77,28 +82,79 @@ def read_weights(path):
 
 
 def add(run, name, data=ROOT / "data"):
-    """Ship a finished run: its last weights to data/weights, its cards and logs to data/runs.  -> paths"""
-    stages = sorted((read_json(path) | {"folder": path.parent} for path in Path(run).glob("*/card.json")), key=_order)
+    """Ship a finished run: its last weights to data/weights; logs, cards and new measurements to data/runs.  -> paths"""
+    stages = sorted((read_json(path) for path in Path(run).glob("*/card.json")), key=lambda stage: stage["number"])
     if not stages:
         raise CourseError(f"{run} holds no finished stage, so there is nothing to ship. Train first: cvdl train --help")
-    weights = stages[-1]["folder"] / "weights.safetensors"
-    read_weights(weights)
+    weights = Path(run) / stages[-1]["stage"] / "weights.safetensors"
     if weights.stat().st_size > LARGEST:
         raise CourseError(f"{weights} has {weights.stat().st_size:,} bytes; a shipped file has {LARGEST:,} at most.")
+    net = read_weights(weights)
+    card = {
+        "name": name,
+        "net": type(net).__name__,
+        "options": net.options(),
+        "parameters": count(net),
+        "size": "GPU" if any("GB" in stage["hardware"] for stage in stages) else "CPU",
+        "minutes": round(sum(stage["minutes"] for stage in stages), 1),
+        "measured": measure(net),
+        "stages": stages,
+    }
     to = Path(data) / "runs" / name
     to.mkdir(parents=True, exist_ok=True)
-    paths = [Path(data) / "weights" / f"{name}.safetensors", to / "card.json"]
-    paths[0].parent.mkdir(exist_ok=True)
-    shutil.copyfile(weights, paths[0])
-    folders = [stage.pop("folder") for stage in stages]
-    from cvdl.train.runs import write_json
-
-    write_json(paths[1], {"name": name, **stages[-1], "stages": stages})
-    for folder in folders:
-        paths.append(to / f"{folder.name}.csv")
-        shutil.copyfile(folder / "log.csv", paths[-1])
+    write_json(to / "card.json", card)
+    paths = [to / "card.json", Path(data) / "weights" / f"{name}.safetensors"]
+    paths[1].parent.mkdir(exist_ok=True)
+    shutil.copyfile(weights, paths[1])
+    for stage in stages:
+        paths.append(to / f"{stage['stage']}.csv")
+        shutil.copyfile(Path(run) / stage["stage"] / "log.csv", paths[-1])
     return paths
 
 
-def _order(stage):
-    return stage["number"]
+def measure(net):
+    """End-point errors beside zero flow, Farneback and DIS, on held-out rendered pairs and on real ones where they are."""
+    methods = evaluate.classical() | {"net": evaluate.network(net)}
+    measured = {"commit": commit(), "date": time.strftime("%Y-%m-%d"), "hardware": hardware("cpu")}
+    for where in ("chairs", "things", "real"):
+        try:
+            samples = evaluate.pairs_of(where)
+        except CourseError as missing:
+            print(f"not measured on {where}: {missing}", file=sys.stderr)
+            continue
+        rows = evaluate.evaluate(methods, samples)
+        errors = {name: [row["epe"] for row in rows if row["method"] == name] for name in methods}
+        measured[where] = {
+            "pairs": len(samples),
+            "epe": {name: round(statistics.mean(each), 3) for name, each in errors.items()},
+            "standard_error": {
+                name: round(statistics.stdev(each) / len(each) ** 0.5, 3) for name, each in errors.items()
+            },
+        }
+        if where == "real":
+            names = [row["pair"] for row in rows if row["method"] == "net"]
+            measured[where]["each"] = {
+                pair: {name: round(errors[name][i], 2) for name in methods} for i, pair in enumerate(names)
+            }
+    return measured
+
+
+def table():
+    """All weights with what they were measured to do, as text."""
+    if not names():
+        return "The zoo is empty."
+    lines = [
+        f"{'name':<16}{'network':<10}{'parameters':>12}{'trained on':>12}{'minutes':>9}  end-point error in px (zero flow)"
+    ]
+    for name in names():
+        about = card(name)
+        errors = (
+            f"{where} {about['measured'][where]['epe']['net']:.2f} ({about['measured'][where]['epe']['zero flow']:.2f})"
+            for where in ("chairs", "things", "real")
+            if where in about["measured"]
+        )
+        lines.append(
+            f"{name:<16}{about['net']:<10}{about['parameters']:>12,}{about['size']:>12}{about['minutes']:>9.0f}  "
+            + ", ".join(errors)
+        )
+    return "\n".join(lines)

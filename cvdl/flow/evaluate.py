@@ -1,0 +1,205 @@
+"""How good a flow network is: `cvdl eval`.  End-point error and its kin, pair by pair, beside classical methods."""
+
+import json
+import math
+import time
+
+import torch
+from tqdm import tqdm
+
+from cvdl.errors import CourseError
+from cvdl.flow.data.chairs import FULL, Chairs
+from cvdl.flow.data.real import Sample, open_pairs
+from cvdl.flow.data.things3d import Things
+from cvdl.flow.metrics import SPEEDS, angular_error, epe, epe_by_speed, fl_all
+from cvdl.flow.warp import in_frame, warp
+
+RENDERED = {"chairs": Chairs, "things": Things}  # held-out pairs of our own
+COUNT = 16  # of them, if no limit is given
+COLUMNS = ("epe", "angular_error", "fl_all", *SPEEDS, "warping_error", "seconds")
+
+
+def pairs_of(where, limit=None):
+    """Samples of a set, a folder, a video (as `open_pairs`), or of "chairs" and "things", which are rendered."""
+    if where in RENDERED:
+        return Rendered(where, limit or COUNT)
+    return open_pairs(where, limit=limit)
+
+
+class Rendered:
+    """Held-out pairs of our own at 384 × 512, as samples."""
+
+    def __init__(self, kind, count):
+        self.kind, self.count, self.source = kind, count, RENDERED[kind](FULL, "test", seed=7)
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, i):
+        if not 0 <= i < self.count:
+            raise IndexError(i)
+        pairs = self.source.pairs([i])
+        first = (part[0] for part in (pairs.image1, pairs.image2, pairs.flow, pairs.valid[:, 0], pairs.occlusion[:, 0]))
+        return Sample(f"{self.kind}/{i:03}", *first)
+
+
+def samples_of(places, limit=None):
+    """The samples of several places, one after the other.  All are opened before the first is measured."""
+    return torch.utils.data.ConcatDataset([pairs_of(where, limit) for where in places])
+
+
+def network(net, device="cpu"):
+    """A network as a method: images (3, H, W) -> flow (2, H, W) on the CPU."""
+    net = net.to(device).eval()
+
+    @torch.no_grad()
+    def flow(image1, image2):
+        return net(image1[None].to(device), image2[None].to(device))[0].float().cpu()
+
+    return flow
+
+
+def zero(image1, image2):
+    """Nothing moves."""
+    return torch.zeros_like(image1[:2])
+
+
+def farneback(image1, image2):
+    """Farnebäck, *Two-frame motion estimation based on polynomial expansion*, SCIA 2003; OpenCV's tutorial settings."""
+    cv2 = opencv()
+    return from_numpy(cv2.calcOpticalFlowFarneback(grey(image1), grey(image2), None, 0.5, 3, 15, 3, 5, 1.2, 0))
+
+
+def dis(image1, image2):
+    """Kroeger et al., *Fast optical flow using dense inverse search*, ECCV 2016; OpenCV's preset medium."""
+    cv2 = opencv()
+    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    return from_numpy(search.calc(grey(image1), grey(image2), None))
+
+
+def grey(image):
+    """(3, H, W) in [0, 1] -> (H, W) uint8, weighted as by OpenCV (ITU-R BT.601)"""
+    red, green, blue = image
+    return (255 * (0.299 * red + 0.587 * green + 0.114 * blue)).round().byte().numpy()
+
+
+def from_numpy(flow):
+    return torch.from_numpy(flow).permute(2, 0, 1).contiguous()
+
+
+def opencv():
+    try:
+        import cv2
+    except ImportError:
+        raise CourseError('Farneback and DIS come from OpenCV. Run `pip install -e ".[compare]"`.') from None
+    return cv2
+
+
+def classical():
+    """Methods to compare with, by name; those of OpenCV only where it is installed."""
+    methods = {"zero flow": zero}
+    try:
+        opencv()
+    except CourseError:
+        return methods
+    return methods | {"Farneback": farneback, "DIS": dis}
+
+
+def evaluate(methods, samples, look=None):
+    """Run methods, {name: function}, on samples -> list of dicts with pair, method and COLUMNS; NaN: not known.
+
+    The warping error is the mean difference between frame 1 and frame 2 brought back, in grey levels of 255, over
+    what stays in the frame: it needs no truth, and does not tell a right flow from one that finds like colours.
+    look: called with sample and {method: flow} for every pair, to draw.
+    """
+    rows = []
+    for sample in tqdm(samples, desc="pairs", unit="pair", leave=False):
+        flows = {}
+        for name, method in methods.items():
+            start = time.perf_counter()
+            flows[name] = method(sample.image1, sample.image2)
+            seconds = time.perf_counter() - start
+            rows.append({"pair": sample.name, "method": name, **measure(flows[name], sample), "seconds": seconds})
+        if look:
+            look(sample, flows)
+    if not rows:
+        raise CourseError("There is no pair to evaluate on. `cvdl data` lists the sets.")
+    return rows
+
+
+def measure(flow, sample):
+    """All COLUMNS but the time, as floats."""
+    batch = flow[None]
+    stays = in_frame(batch)[0].expand_as(sample.image1)
+    gap = 255 * (warp(sample.image2[None], batch)[0] - sample.image1).abs()
+    warping = gap[stays].mean().item() if stays.any() else math.nan
+    if sample.flow is None:
+        return dict.fromkeys(("epe", "angular_error", "fl_all", *SPEEDS), math.nan) | {"warping_error": warping}
+    known = flow, sample.flow, sample.valid
+    numbers = {f.__name__: f(*known).item() for f in (epe, angular_error, fl_all)}
+    return numbers | epe_by_speed(*known) | {"warping_error": warping}
+
+
+def averages(rows):
+    """{method: {column: mean over pairs}}; each pair counts the same, and those where a number is not known do not."""
+    methods = dict.fromkeys(row["method"] for row in rows)
+    return {name: {c: mean(row[c] for row in rows if row["method"] == name) for c in COLUMNS} for name in methods}
+
+
+def mean(numbers):
+    known = [n for n in numbers if not math.isnan(n)]
+    return sum(known) / len(known) if known else math.nan
+
+
+def table(rows):
+    """The rows as aligned text, pair by pair, and the averages below."""
+    heads = ("EPE px", "angle °", "Fl-all %", *SPEEDS, "warp", "ms")
+    width = max(len(row["pair"]) for row in rows) + 2
+    lines = [f"{'pair':<{width}}{'method':<14}" + "".join(f"{head:>10}" for head in heads)]
+    average = [{"pair": "average", "method": name, **numbers} for name, numbers in averages(rows).items()]
+    previous = None
+    for row in rows + average:
+        if row["pair"] != previous and previous is not None:
+            lines.append("")
+        shown = (row[c] * (1000 if c == "seconds" else 1) for c in COLUMNS)
+        cells = (f"{'–' if math.isnan(number) else format(number, '.2f'):>10}" for number in shown)
+        lines.append(f"{row['pair'] if row['pair'] != previous else '':<{width}}{row['method']:<14}" + "".join(cells))
+        previous = row["pair"]
+    return "\n".join(lines)
+
+
+def as_json(rows, **about):
+    """Rows and averages; NaN becomes null."""
+    clean = [{k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()} for row in rows]
+    mean_rows = {
+        name: {k: None if math.isnan(v) else v for k, v in numbers.items()} for name, numbers in averages(rows).items()
+    }
+    return json.dumps({**about, "average": mean_rows, "pairs": clean}, indent=1, ensure_ascii=False) + "\n"
+
+
+def drawer(folder):
+    """A function for `evaluate` that writes a picture of each pair: frame 1, truth, every flow on one scale."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    from cvdl.flow.draw import panels
+
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def look(sample, flows):
+        pictures = {"frame 1": sample.image1, "frame 2": sample.image2}
+        longest = None
+        if sample.flow is not None:
+            pictures["truth"] = sample.flow.masked_fill(~sample.valid, math.nan)
+            longest = sample.flow.norm(dim=0).max().item() or None
+        for name, flow in flows.items():
+            if name != "zero flow":
+                error = "" if sample.flow is None else f": EPE {epe(flow, sample.flow, sample.valid):.2f} px"
+                pictures[name + error] = flow
+        figure = panels(pictures, max_flow=longest)
+        figure.savefig(folder / f"{sample.name.replace('/', '_')}.png", dpi=90, bbox_inches="tight")
+        plt.close(figure)
+
+    return look
