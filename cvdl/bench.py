@@ -21,6 +21,11 @@ from tqdm import tqdm
 
 from cvdl.errors import CourseError
 from cvdl.flow.correlation import TILE, by_tiles, correlation, correlation_loop
+from cvdl.flow.data.augment import Augment
+from cvdl.flow.data.chairs import Chairs
+from cvdl.flow.data.things3d import Things
+from cvdl.flow.losses import multiscale_epe
+from cvdl.flow.nets.flownet import FlowNetS
 
 CHANNELS, DISPLACEMENT, STRIDE = 256, 20, 2  # FlowNetC's
 PATIENCE = 60  # seconds after which a variant is not repeated any more
@@ -124,6 +129,90 @@ def bench_correlation(sizes, repeats=7, batch=1, threads=None, device="cpu"):
                 table[name]["both_ratio"] = loop["both_ms"] / table[name]["both_ms"]
             results += table.values()
     return results
+
+
+def bench_data(sizes, batch=8, seconds=3.0, device="cpu", step=False):
+    """How fast pairs are rendered: a list of dicts with source, height, width and pairs_per_second.
+
+    A batch is rendered again and again, always other pairs, for `seconds`.  With `step`, also step_ms, the time of a
+    training step of FlowNetS at full width on such a batch, and share_percent, which rendering a batch is of it.
+    """
+    sources = {
+        "chairs": lambda size: Chairs(size, device=device),
+        "chairs, augmented": lambda size: Augmented(Chairs(size, device=device)),
+        "things, clean": lambda size: Things(size, device=device),
+        "things, final": lambda size: Things(size, device=device, final=True),
+    }
+    results = []
+    with tqdm(total=len(sizes) * (len(sources) + step), file=sys.stderr, leave=False) as bar:
+        for H, W in sizes:
+            bar.set_description(f"{H}×{W}, FlowNetS")
+            step_ms = _step_ms(batch, H, W, device) if step else None
+            bar.update(step)
+            for name, make in sources.items():
+                bar.set_description(f"{H}×{W}, {name}")
+                per_second = _pairs_per_second(make((H, W)), batch, seconds, device)
+                row = {"source": name, "height": H, "width": W, "batch": batch, "pairs_per_second": per_second}
+                if step:
+                    row |= {"step_ms": step_ms, "share_percent": 100 * 1e3 * batch / per_second / step_ms}
+                results.append(row)
+                bar.update()
+    return results
+
+
+class Augmented:
+    """Pairs that are changed as for training."""
+
+    def __init__(self, source):
+        self.source, self.augment = source, Augment()
+
+    def batch(self, start, count):
+        return self.augment(self.source.batch(start, count), range(start, start + count))
+
+
+def _pairs_per_second(source, batch, seconds, device):
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+    source.batch(0, batch)
+    wait()
+    start, made = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds or not made:
+        made += batch
+        source.batch(made, batch)
+        wait()
+    return made / (time.perf_counter() - start)
+
+
+def _step_ms(batch, H, W, device):
+    """Median time of a training step of FlowNetS, in half precision on CUDA."""
+    net = FlowNetS().to(device, memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(net.parameters(), 1e-4)
+    size = (H - H % 64, W - W % 64)
+    image1, image2 = torch.rand(2, batch, 3, *size, device=device).unbind()
+    truth, times = torch.randn(batch, 2, *size, device=device), []
+    for _ in range(4 if device == "cpu" else 20):
+        start = time.perf_counter()
+        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+            flows = net(image1, image2)
+        optimizer.zero_grad()
+        multiscale_epe(flows, truth).backward()
+        optimizer.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        times.append(1e3 * (time.perf_counter() - start))
+    return statistics.median(times[1:])
+
+
+def data_table(results):
+    """The results of bench_data as aligned text."""
+    lines = [f"{'frame':>9}  {'source':<20}{'pairs a second':>16}"]
+    if "step_ms" in results[0]:
+        lines[0] += f"{'a batch':>12}{'FlowNetS step':>16}{'share':>9}"
+    for row in results:
+        line = f"{row['height']:>4}×{row['width']:<4}  {row['source']:<20}{row['pairs_per_second']:>16.1f}"
+        if "step_ms" in row:
+            line += f"{1e3 * row['batch'] / row['pairs_per_second']:>9.0f} ms{row['step_ms']:>13.0f} ms{row['share_percent']:>7.0f} %"
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def _maps(batch, H, W, device):

@@ -16,7 +16,6 @@ frame is drawn from back to front by looking up, for each pixel, where it lies i
 """
 
 import math
-import time
 from typing import NamedTuple
 
 import torch
@@ -209,20 +208,3 @@ def hidden(flow, owner1, owner2):
     column, row = x.round().long().clamp(0, width - 1), y.round().long().clamp(0, height - 1)
     seen = owner2.flatten(1).gather(1, (row * width + column).flatten(1)).view_as(owner1)
     return (outside | (seen != owner1))[:, None]
-
-
-def bench(sizes=((64, 64), (128, 128), (256, 256), FULL), device="cpu", seconds=3.0):
-    """How fast pairs are made -> rows (name, size, pairs per second)."""
-    result = []
-    for size in sizes:
-        chairs, count = (
-            Chairs(size, device=device),
-            max(1, 8 * 64 * 64 * (1 if device == "cpu" else 64) // math.prod(size)),
-        )
-        chairs.batch(0, count).flow.sum().item()
-        start, made = time.perf_counter(), 0
-        while time.perf_counter() - start < seconds:
-            chairs.batch(made, count).flow.sum().item()
-            made += count
-        result.append(("chairs", size, made / (time.perf_counter() - start)))
-    return result
