@@ -22,8 +22,7 @@ from tqdm import tqdm
 from cvdl.errors import CourseError
 from cvdl.flow.correlation import TILE, by_tiles, correlation, correlation_loop
 from cvdl.flow.data.augment import Augment
-from cvdl.flow.data.chairs import Chairs
-from cvdl.flow.data.things3d import Things
+from cvdl.flow.data.rendered import RENDERED, rendered
 from cvdl.flow.losses import multiscale_epe
 from cvdl.flow.nets.flownet import FlowNetS
 
@@ -137,21 +136,17 @@ def bench_data(sizes, batch=8, seconds=3.0, device="cpu", step=False):
     A batch is rendered again and again, always other pairs, for `seconds`.  With `step`, also step_ms, the time of a
     training step of FlowNetS at full width on such a batch, and share_percent, which rendering a batch is of it.
     """
-    sources = {
-        "chairs": lambda size: Chairs(size, device=device),
-        "chairs, augmented": lambda size: Augmented(Chairs(size, device=device)),
-        "things, clean": lambda size: Things(size, device=device),
-        "things, final": lambda size: Things(size, device=device, final=True),
-    }
-    results = []
-    with tqdm(total=len(sizes) * (len(sources) + step), file=sys.stderr, leave=False) as bar:
+    kinds, results = [*RENDERED, "chairs, augmented"], []
+    with tqdm(total=len(sizes) * (len(kinds) + step), file=sys.stderr, leave=False) as bar:
         for H, W in sizes:
             bar.set_description(f"{H}×{W}, FlowNetS")
             step_ms = _step_ms(batch, H, W, device) if step else None
             bar.update(step)
-            for name, make in sources.items():
+            for name in kinds:
                 bar.set_description(f"{H}×{W}, {name}")
-                per_second = _pairs_per_second(make((H, W)), batch, seconds, device)
+                source = rendered(name.removesuffix(", augmented"), size=(H, W), device=device)
+                source = source if name in RENDERED else Augmented(source)
+                per_second = _pairs_per_second(source, batch, seconds, device)
                 row = {"source": name, "height": H, "width": W, "batch": batch, "pairs_per_second": per_second}
                 if step:
                     row |= {"step_ms": step_ms, "share_percent": 100 * 1e3 * batch / per_second / step_ms}

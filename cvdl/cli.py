@@ -118,6 +118,35 @@ def bench_correlation(
         save(results, json, device)
 
 
+@bench.command("data")
+def bench_data(
+    sizes: Annotated[
+        str, typer.Option(help="HEIGHTxWIDTH of the frames, separated by commas.")
+    ] = "64x64,128x128,256x256,384x512",
+    batch: Annotated[int, typer.Option(min=1, help="Pairs rendered at a time.")] = 8,
+    seconds: Annotated[float, typer.Option(min=0, help="Time for each number.")] = 3.0,
+    step: Annotated[
+        bool | None,
+        typer.Option(help="Also a training step of FlowNetS at full width, to compare; on CUDA, if not given."),
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; cuda where there is one, if not given.")] = None,
+    json: Annotated[Path | None, typer.Option(help="File to write the numbers to.")] = None,
+):
+    """Measure how fast the course renders pairs for training, in pairs a second."""
+    from cvdl.bench import bench_data, choose, data_table, parse_sizes, save
+
+    device = choose(device)
+    if json and not json.parent.is_dir():
+        raise CourseError(f"There is no folder {json.parent} to write {json.name} to. Make it, or name another.")
+    sizes = parse_sizes(sizes)
+    if min(min(size) for size in sizes) < 64:
+        raise CourseError("Frames are 64 pixels or more in both directions here, which is what FlowNetS needs.")
+    results = bench_data(sizes, batch, seconds, device, (device == "cuda") if step is None else step)
+    typer.echo(data_table(results))
+    if json:
+        save(results, json, device)
+
+
 data = typer.Typer(cls=Sets, help="Say which optical-flow sets are here, and how to get the others.")
 app.add_typer(data, name="data")
 
@@ -155,6 +184,29 @@ def data_get(name: Annotated[str, typer.Argument(help="A set, as the table names
     if look(entry_of(name)).name != "here":
         fetch(entry_of(name))
     typer.echo(page(name))
+    raise typer.Exit(look(entry_of(name)).name != "here")
+
+
+@data.command("gallery")
+def data_gallery(
+    kind: Annotated[str, typer.Argument(help="chairs, things, things-final, or a mixture such as chairs+things.")],
+    out: Annotated[Path, typer.Argument(help="Picture to write: .png, .pdf or .svg.")],
+    count: Annotated[int, typer.Option(min=1, max=64, help="Number of pairs.")] = 16,
+    first: Annotated[int, typer.Option(min=0, help="Number of the first pair.")] = 0,
+    split: Annotated[str, typer.Option(help="train or test.")] = "train",
+    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other pairs.")] = 0,
+):
+    """Draw rendered pairs with their flow, frame 2 brought back by it, and what is occluded."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from cvdl.flow.data.gallery import gallery
+
+    if out.suffix not in (".png", ".pdf", ".svg") or not out.parent.is_dir():
+        raise CourseError(f"{out} has to end in .png, .pdf or .svg, and its folder has to be there.")
+    figure, text = gallery(kind, count, first, split=split, seed=seed)
+    figure.savefig(out, dpi=110)
+    typer.echo(text)
 
 
 @app.command()

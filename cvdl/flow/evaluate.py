@@ -8,19 +8,18 @@ import torch
 from tqdm import tqdm
 
 from cvdl.errors import CourseError
-from cvdl.flow.data.chairs import FULL, Chairs
+from cvdl.flow.data.chairs import FULL
 from cvdl.flow.data.real import Sample, open_pairs
-from cvdl.flow.data.things3d import Things
+from cvdl.flow.data.rendered import RENDERED, rendered
 from cvdl.flow.metrics import SPEEDS, angular_error, epe, epe_by_speed, fl_all
 from cvdl.flow.warp import in_frame, warp
 
-RENDERED = {"chairs": Chairs, "things": Things}  # held-out pairs of our own
-COUNT = 16  # of them, if no limit is given
+COUNT = 16  # of rendered pairs, if no limit is given
 COLUMNS = ("epe", "angular_error", "fl_all", *SPEEDS, "warping_error", "seconds")
 
 
 def pairs_of(where, limit=None):
-    """Samples of a set, a folder, a video (as `open_pairs`), or of "chairs" and "things", which are rendered."""
+    """Samples of a set, a folder, a video (as `open_pairs`), or of held-out pairs that are rendered, by kind."""
     if where in RENDERED:
         return Rendered(where, limit or COUNT)
     return open_pairs(where, limit=limit)
@@ -30,7 +29,7 @@ class Rendered:
     """Held-out pairs of our own at 384 × 512, as samples."""
 
     def __init__(self, kind, count):
-        self.kind, self.count, self.source = kind, count, RENDERED[kind](FULL, "test", seed=7)
+        self.kind, self.count, self.source = kind, count, rendered(kind, size=FULL, split="test", seed=7)
 
     def __len__(self):
         return self.count

@@ -15,7 +15,7 @@ from torch import nn
 from tqdm import tqdm
 
 from cvdl.errors import CourseError
-from cvdl.flow.data.chairs import Chairs
+from cvdl.flow.data.rendered import rendered
 from cvdl.train.recipes import find, rate_factor
 from cvdl.train.runs import Log, command, commit, hardware, read_json, replacing, write_json
 from cvdl.train.zoo import read_weights, write_weights
@@ -149,7 +149,8 @@ class Run:
         """What gives pairs by their numbers.  Held-out ones are not augmented, so they come at the size that is cut."""
         stage, seed = self.stage, 100 * self.identity["seed"] + self.number
         window = stage.augment.size if split == "test" and stage.augment and stage.augment.size else stage.window
-        return Chairs(stage.size, split, seed, self.fabric.device, motion=stage.motion, window=window)
+        options = dict(size=stage.size, split=split, seed=seed, device=self.fabric.device, motion=stage.motion)
+        return rendered(stage.data, window=window, **options)
 
     def go(self, deadline=None):
         """-> True when the stage is finished, False when the time is up."""

@@ -77,7 +77,7 @@ class Stage:
     steps: int
     loss: Callable  # (net, pairs) -> loss to minimise, end-point error in pixels to show
     prepare: Callable = all_free  # (net): which parameters learn, where they begin
-    data: str = "chairs"  # "chairs", "things", or "chairs+things": both, half of each batch
+    data: str = "chairs"  # or "things", "things-final", or "chairs+things": half and half
     size: tuple = FULL  # of the frames that are rendered
     window: tuple | None = None  # part of them that is seen
     motion: float = 1.0
@@ -159,7 +159,7 @@ RECIPES = {
                 (14000, 6000, 3500, 3000, 3000), (3, 2, 1.5, 1, 1), (16, 8, 4, 4, 4), (96, 128), 2e-4, 1500
             ),
             "gpu": spynet_stages(
-                (60000, 50000, 40000, 30000, 25000), (3, 2, 1.5, 1, 1), (64, 64, 32, 32, 16), (256, 320), 2e-4, 20000
+                (60000, 50000, 40000, 30000, 25000), (3, 2, 1.5, 1, 1), (64, 64, 32, 32, 16), (256, 320), 2e-4, 15000
             ),
         },
     ),
@@ -169,7 +169,7 @@ RECIPES = {
         {
             "quick": flownet_stages(4, (72, 96), None, (64, 64), batch=2),
             "laptop": flownet_stages(30000, (288, 384), (160, 192), (128, 128), batch=8, reuse=4),
-            "gpu": flownet_stages(150000, FULL, None, (320, 448), batch=8, schedule="S_long"),
+            "gpu": flownet_stages(50000, FULL, None, (320, 448), batch=8),
         },
     ),
     "flownet-c": Recipe(
@@ -178,7 +178,7 @@ RECIPES = {
         {
             "quick": flownet_stages(4, (72, 96), None, (64, 64), batch=2, warmup=2),
             "laptop": flownet_stages(20000, (288, 384), (160, 192), (128, 128), batch=8, reuse=4, warmup=500),
-            "gpu": flownet_stages(120000, FULL, None, (320, 448), batch=8, schedule="S_long", warmup=2000),
+            "gpu": flownet_stages(45000, FULL, None, (320, 448), batch=8, warmup=2000),
         },
     ),
 }

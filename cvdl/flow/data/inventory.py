@@ -1,0 +1,91 @@
+"""Which sets are here: what `cvdl data` prints."""
+
+from typing import NamedTuple
+
+from cvdl.errors import CourseError
+from cvdl.flow.data.catalogue import SETS, absent, find, get, real_folder, sets_folder
+from cvdl.flow.data.listing import real_files, set_files
+
+
+class State(NamedTuple):
+    name: str  # "here" if a split can be read and none is broken, "broken" if a part is there, "missing" if nothing is
+    pairs: dict  # split -> how many pairs of it are here
+    problems: list  # what is wrong, each with what to do
+
+
+def look(entry):
+    """The State of a set, from the names of its files; none is opened."""
+    top, pairs, errors = sets_folder(), {}, {}
+    for split in entry.needs:
+        try:
+            pairs[split] = len(set_files(entry.name, split))
+        except CourseError as error:
+            errors[split] = str(error)
+    begun = [split for split in errors if len(absent(entry, split, top)) < len(entry.needs[split])]
+    if not pairs and not begun and (top / entry.folder).is_dir():
+        begun = list(errors)[:1]  # unpacked, but not as it has to lie
+    problems = list(dict.fromkeys(errors[split] for split in begun))
+    return State("broken" if problems else "here" if pairs else "missing", pairs, problems)
+
+
+def entry_of(name):
+    if name not in SETS:
+        raise CourseError(f"There is no set {name!r}; there are {', '.join(SETS)}. `cvdl data` lists them.")
+    return SETS[name]
+
+
+def table():
+    """All sets, one a line, and what is wrong with the broken ones."""
+    samples, rows, problems = real_folder(), [("set", "state", "pairs here", "download", "terms")], []
+    for entry in SETS.values():
+        found = look(entry)
+        rows.append((entry.name, found.name, _count(entry, found.pairs), entry.size, entry.terms))
+        problems += found.problems
+    if samples:
+        try:
+            rows.append(("real", "here", str(len(real_files())), "–", "not to be passed on"))
+        except CourseError as error:
+            rows.append(("real", "broken", "none", "–", "not to be passed on"))
+            problems.append(str(error))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    where = f"{sets_folder()} (CVDL_SETS)" + (f", then in {samples}" if samples else "")
+    direct = ", ".join(entry.name for entry in SETS.values() if entry.files)
+    end = (
+        f"Where to get a set, and how it has to lie: cvdl data NAME. To fetch it: cvdl data get NAME; so far {direct}."
+    )
+    return "\n".join([f"Looked for in {where}.", "", *lines, "", *(f"Broken: {each}\n" for each in problems), end])
+
+
+def page(name):
+    """One set: its state, the folders that it has to have, what is missing, where to get it."""
+    entry, top = entry_of(name), sets_folder()
+    found, uses = look(entry), {}
+    for split, parts in entry.needs.items():
+        for part in parts:
+            uses.setdefault(part, []).append(split)
+    notes = {part: f"for {' and '.join(splits)}" for part, splits in uses.items()}
+    notes |= {part: "masks, used where they are there" for part in entry.masks}
+    root = next((place for split in found.pairs for place in [find(entry, split)]), top)
+    tree = [f"  {part:<28}{_there(root / entry.folder / part):<9}{note}" for part, note in notes.items()]
+    head = [
+        f"{entry.title}: {found.name}",
+        f"Pairs: {_count(entry, found.pairs)}",
+        "",
+        str(root / entry.folder),
+        *tree,
+        "",
+    ]
+    return "\n".join([*head, *(found.problems or [get(entry, top)])])
+
+
+def _there(path):
+    return "here" if path.exists() else "missing"
+
+
+def _count(entry, pairs):
+    if not pairs:
+        known = [total for total in entry.pairs.values() if total]
+        return f"none of {sum(known):,}" if known else "none"
+    whole = {split: f" of {total:,}" if total else "" for split, total in entry.pairs.items()}
+    return ", ".join(f"{split} {count:,}{whole[split]}" for split, count in pairs.items())

@@ -1,0 +1,78 @@
+"""Real pairs of frames: published sets, a folder of one's own, a video.
+
+    pairs = open_pairs("sintel-clean")         # a set that lies under CVDL_SETS; names: cvdl data
+    pairs = open_pairs("my/pictures")          # a folder of image pairs, or of a sequence
+    pairs = open_pairs("clip.mp4", step=2)     # frames 0 and 2, 2 and 4, …
+    sample = pairs[0]                          # files are read here, not before
+    sample.name, sample.image1.shape           # "alley_1/frame_0001", (3, 436, 1024)
+
+Which files make a pair is decided in listing (published sets) and folder; a video is read in video.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cvdl.errors import CourseError
+from cvdl.flow.data.catalogue import SETS
+from cvdl.flow.data.folder import PICTURES, folder_files
+from cvdl.flow.data.listing import real_files, set_files
+from cvdl.flow.data.sample import Sample, read_sample
+from cvdl.flow.data.video import Video
+
+__all__ = ["Pairs", "Sample", "Video", "open_pairs"]
+
+
+class Pairs(Sequence):
+    """A sequence of Sample, each read when it is asked for; `files` holds the paths."""
+
+    def __init__(self, files):
+        self.files = list(files)
+
+    def __len__(self):
+        return len(self.files)
+
+    def __getitem__(self, i):
+        return Pairs(self.files[i]) if isinstance(i, slice) else read_sample(self.files[i])
+
+
+def open_pairs(where, split=None, root=None, step=1, limit=None):
+    """The pairs of `where` -> a sequence of Sample: len(pairs), pairs[i], for sample in pairs.
+
+    where: name of a set (`cvdl.flow.data.catalogue.SETS`), or "real" for the samples below CVDL_REAL, or a folder
+    (cvdl.flow.data.folder says what it may hold), or a video.  A Path is never taken for a name.
+    split: "train", "test" or "val", where the set has it; its first one, if not given.
+    root: folder that holds the set's folder; if not given, CVDL_SETS and then CVDL_REAL/flow are searched.
+    step: frames from the first to the second, in a video or a sequence.  limit: at most so many pairs.
+    Raises CourseError where something is missing, half unpacked or damaged.
+    """
+    if step < 1 or (limit is not None and limit < 1):
+        raise CourseError(f"step and limit have to be 1 or more; they are {step} and {limit}.")
+    if isinstance(where, str) and where in SETS:
+        _refuse(where, step=(step, 1))
+        pairs = Pairs(set_files(where, split, root))
+    elif isinstance(where, str) and where == "real":
+        _refuse(where, step=(step, 1), split=(split, None), root=(root, None))
+        pairs = Pairs(real_files())
+    else:
+        _refuse(where, split=(split, None), root=(root, None))
+        pairs = _open_path(Path(where).expanduser(), step, limit)
+    return pairs[:limit] if isinstance(pairs, Pairs) else pairs
+
+
+def _refuse(where, **options):
+    for name, (value, default) in options.items():
+        if value != default:
+            raise CourseError(f"{name}={value!r} has no meaning for {str(where)!r}. Leave it out.")
+
+
+def _open_path(path, step, limit):
+    if path.is_dir():
+        return Pairs(folder_files(path, step))
+    if path.suffix.lower() in PICTURES and path.is_file():
+        raise CourseError(f"{path} is a single picture. Put it and its partner into a folder, and name that.")
+    if path.is_file():
+        return Video(path, step, limit)
+    raise CourseError(
+        f"{str(path)!r} is no set, no folder and no video. Name one of {', '.join([*SETS, 'real'])}, or a folder of "
+        "image pairs, or a video file; `cvdl data` lists the sets and says which are here."
+    )

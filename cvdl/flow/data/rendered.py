@@ -1,0 +1,46 @@
+"""The pairs that the course renders itself, by name: "chairs", "things", "things-final", or a mixture "chairs+things"."""
+
+from functools import partial
+
+import torch
+
+from cvdl.errors import CourseError
+from cvdl.flow.data.chairs import Chairs, Pairs
+from cvdl.flow.data.things3d import Things
+
+RENDERED = {"chairs": Chairs, "things": Things, "things-final": partial(Things, final=True)}
+
+
+def rendered(kind, **options):
+    """What renders pairs of a kind: has `pairs(indices)` and `batch(start, count)`.
+
+    options: those of Chairs and Things alike: size, split, seed, device, motion, window.
+    Raises CourseError for another kind.
+    """
+    parts = kind.split("+")
+    for part in parts:
+        if part not in RENDERED:
+            raise CourseError(f"There is no kind {part!r} of rendered pairs; there are {', '.join(RENDERED)}.")
+    sources = [RENDERED[part](**options) for part in parts]
+    return sources[0] if len(sources) == 1 else Mixed(sources)
+
+
+class Mixed:
+    """Several sources in turn: pair i comes from source i modulo their number."""
+
+    def __init__(self, sources):
+        self.sources = sources
+
+    def batch(self, start, count):
+        return self.pairs(range(start, start + count))
+
+    def pairs(self, indices):
+        indices = torch.as_tensor(list(indices))
+        order, drawn = [], []
+        for turn, source in enumerate(self.sources):
+            places = (indices % len(self.sources) == turn).nonzero()[:, 0]
+            if len(places):
+                order.append(places)
+                drawn.append(source.pairs(indices[places].tolist()))
+        back = torch.cat(order).argsort().to(drawn[0].flow.device)
+        return Pairs(*(torch.cat(parts)[back] for parts in zip(*drawn, strict=True)))
