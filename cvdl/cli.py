@@ -56,6 +56,16 @@ def main(
         stream.reconfigure(errors="replace")  # a Windows code page has no check mark
 
 
+def writable(path: Path | None):
+    if path and not path.parent.is_dir():
+        raise CourseError(f"There is no folder {path.parent} to write {path.name} to. Make it, or name another.")
+    return path
+
+
+Numbers = Annotated[Path | None, typer.Option(help="File to write the numbers to.", callback=writable)]
+Device = Annotated[str | None, typer.Option(help="cpu or cuda; cuda where there is one, if not given.")]
+
+
 @app.command()
 def doctor():
     """Say what is missing here, and what to do about it.
@@ -99,8 +109,8 @@ def bench_correlation(
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads of the processor; torch's choice, if not given.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; cuda where there is one, if not given.")] = None,
-    json: Annotated[Path | None, typer.Option(help="File to write the numbers to.")] = None,
+    device: Device = None,
+    json: Numbers = None,
 ):
     """Compare ways to compute the correlation layer, as FlowNetC has it: 256 channels, 441 displacements.
 
@@ -110,8 +120,6 @@ def bench_correlation(
     from cvdl.bench import bench_correlation, choose, parse_sizes, save, table
 
     device = choose(device)
-    if json and not json.parent.is_dir():
-        raise CourseError(f"There is no folder {json.parent} to write {json.name} to. Make it, or name another.")
     results = bench_correlation(parse_sizes(sizes), repeats, batch, threads, device)
     typer.echo(table(results))
     if json:
@@ -129,15 +137,13 @@ def bench_data(
         bool | None,
         typer.Option(help="Also a training step of FlowNetS at full width, to compare; on CUDA, if not given."),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; cuda where there is one, if not given.")] = None,
-    json: Annotated[Path | None, typer.Option(help="File to write the numbers to.")] = None,
+    device: Device = None,
+    json: Numbers = None,
 ):
     """Measure how fast the course renders pairs for training, in pairs a second."""
     from cvdl.bench import bench_data, choose, data_table, parse_sizes, save
 
     device = choose(device)
-    if json and not json.parent.is_dir():
-        raise CourseError(f"There is no folder {json.parent} to write {json.name} to. Make it, or name another.")
     sizes = parse_sizes(sizes)
     if min(min(size) for size in sizes) < 64:
         raise CourseError("Frames are 64 pixels or more in both directions here, which is what FlowNetS needs.")
@@ -190,7 +196,7 @@ def data_get(name: Annotated[str, typer.Argument(help="A set, as the table names
 @data.command("gallery")
 def data_gallery(
     kind: Annotated[str, typer.Argument(help="chairs, things, things-final, or a mixture such as chairs+things.")],
-    out: Annotated[Path, typer.Argument(help="Picture to write: .png, .pdf or .svg.")],
+    out: Annotated[Path, typer.Argument(help="Picture to write: .png, .pdf or .svg.", callback=writable)],
     count: Annotated[int, typer.Option(min=1, max=64, help="Number of pairs.")] = 16,
     first: Annotated[int, typer.Option(min=0, help="Number of the first pair.")] = 0,
     split: Annotated[str, typer.Option(help="train or test.")] = "train",
@@ -202,8 +208,8 @@ def data_gallery(
     matplotlib.use("Agg")
     from cvdl.flow.data.gallery import gallery
 
-    if out.suffix not in (".png", ".pdf", ".svg") or not out.parent.is_dir():
-        raise CourseError(f"{out} has to end in .png, .pdf or .svg, and its folder has to be there.")
+    if out.suffix not in (".png", ".pdf", ".svg"):
+        raise CourseError(f"{out} has to end in .png, .pdf or .svg.")
     figure, text = gallery(kind, count, first, split=split, seed=seed)
     figure.savefig(out, dpi=110)
     typer.echo(text)
@@ -224,7 +230,7 @@ def train(
     minutes: Annotated[float | None, typer.Option(min=0, help="Stop after this time, to be resumed.")] = None,
     scale: Annotated[float, typer.Option(min=1e-6, help="Factor on the steps of every stage and its schedule.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives other weights and other pairs.")] = 0,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; cuda where there is one, if not given.")] = None,
+    device: Device = None,
     devices: Annotated[int, typer.Option(min=1, help="Processes, or GPUs, among which batches are divided.")] = 1,
     precision: Annotated[
         str | None, typer.Option(help="32-true, bf16-mixed or 16-mixed; what suits the device, if not given.")
@@ -282,9 +288,9 @@ def evaluate(
         int | None, typer.Option(min=1, help="At most so many pairs of each; 16 rendered ones, if not given.")
     ] = None,
     compare: Annotated[bool, typer.Option(help="Zero flow, and OpenCV's Farneback and DIS, beside it.")] = True,
-    json: Annotated[Path | None, typer.Option(help="File to write the numbers to.")] = None,
+    json: Numbers = None,
     save: Annotated[Path | None, typer.Option(help="Folder to draw every pair and its flows into.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; cuda where there is one, if not given.")] = None,
+    device: Device = None,
 ):
     """Measure a network: end-point error, angular error, Fl-all and speed bands, for each pair and on average."""
     from cvdl.bench import choose, machine
@@ -292,8 +298,6 @@ def evaluate(
     from cvdl.train import zoo
 
     device = choose(device)
-    if json and not json.parent.is_dir():
-        raise CourseError(f"There is no folder {json.parent} to write {json.name} to. Make it, or name another.")
     methods = measures.classical() if compare else {}
     if compare and len(methods) == 1:
         typer.echo('Farneback and DIS are left out: OpenCV comes with pip install -e ".[compare]"', err=True)
