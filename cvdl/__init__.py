@@ -10,6 +10,6 @@ __getattr__, __dir__, __all__ = lazily(
         "cvdl.settings": ("budget", "device", "seed", "profile", "data_path"),
         "cvdl.course.exercise": ("exercise", "check", "hint", "use_library", "progress"),
         "cvdl.course.notebook": ("start", "explore", "outcome", "show"),
-        "cvdl.train.zoo": ("zoo",),
+        "cvdl.train": ("zoo",),
     },
 )

@@ -344,10 +344,11 @@ def zoo_add(
     It is measured on held-out rendered pairs, and on the real samples where they are. Of real pairs, numbers are kept and no
     pictures.
     """
-    from cvdl.train.zoo import add
+    from cvdl.train.zoo import add, row
 
     for path in add(run, name):
         typer.echo(path)
+    typer.echo(f"\nIts row for data/README.md; set its state in data/runs/QUEUE.md, too:\n{row(name)}")
 
 
 if __name__ == "__main__":

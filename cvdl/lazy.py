@@ -6,16 +6,16 @@ from importlib import import_module
 def lazily(package, homes, eager=()):
     """The functions __getattr__ and __dir__ of a package (PEP 562), and its __all__.
 
-    package: its __name__; homes: {module: names that live there}; eager: names that the package has already.
-    A module that is named itself is given as a whole: {"cvdl.train.zoo": ("zoo",)}.
+    package: its __name__; homes: {module: names in it, which may be modules themselves}; eager: names that the
+    package has already.
     """
     home_of = {name: home for home, names in homes.items() for name in names}
     everything = sorted([*home_of, *eager])
 
-    def getattr_(name):
+    def find(name):
         if name not in home_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         home = import_module(home_of[name])
-        return home if home_of[name].endswith(f".{name}") else getattr(home, name)
+        return getattr(home, name) if hasattr(home, name) else import_module(f"{home_of[name]}.{name}")
 
-    return getattr_, lambda: everything, everything
+    return find, lambda: everything, everything
