@@ -43,8 +43,28 @@ class Rendered:
 
 
 def samples_of(places, limit=None):
-    """The samples of several places, one after the other.  All are opened before the first is measured."""
-    return torch.utils.data.ConcatDataset([pairs_of(where, limit) for where in places])
+    """The samples of several places, one after the other.  All are opened before the first is measured.
+
+    Where there are several, names begin with the place: sets have pairs of one name, as Sintel's clean and final.
+    """
+    samples = [pairs_of(where, limit) for where in places]
+    if len(places) > 1:
+        samples = [s if isinstance(s, Rendered) else Named(s, p) for s, p in zip(samples, places, strict=True)]
+    return torch.utils.data.ConcatDataset(samples)
+
+
+class Named:
+    """Samples, their names preceded by that of the place they are from."""
+
+    def __init__(self, samples, place):
+        self.samples, self.place = samples, str(place).rstrip("/")
+
+    def __len__(self):
+        return len(self.samples)
+
+    def __getitem__(self, i):
+        sample = self.samples[i]
+        return sample._replace(name=f"{self.place}/{sample.name}")
 
 
 def network(net, device="cpu"):
@@ -185,7 +205,10 @@ def drawer(folder):
 
     from cvdl.flow.draw import panels
 
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CourseError(f"The folder {folder} cannot be made: {error}. Name another one to draw into.") from error
 
     def look(sample, flows):
         pictures = {"frame 1": sample.image1, "frame 2": sample.image2}

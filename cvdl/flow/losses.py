@@ -5,7 +5,7 @@ import torch.nn.functional as F
 
 from cvdl.errors import CourseError
 from cvdl.flow.nets.base import FLOW_SCALE
-from cvdl.flow.shapes import check_flow, mask_of
+from cvdl.flow.shapes import check_flow, check_same, mask_of
 
 WEIGHTS = (0.005, 0.01, 0.02, 0.08, 0.32)  # of FlowNet's levels, finest first: flow2 … flow6
 
@@ -32,6 +32,7 @@ def multiscale_epe(flows, truth, valid=None, weights=WEIGHTS):
     for flow, weight in zip(flows, weights, strict=True):
         check_flow(flow, batch=True)
         target, known = average_down(truth, valid, flow.shape[-2:])
+        check_same(flow, target)
         error = torch.linalg.vector_norm((flow.float() - target) / FLOW_SCALE, dim=1, keepdim=True)
         loss = loss + weight * error.where(known, 0).sum() / len(flow)
     return loss

@@ -6,6 +6,7 @@ checkpoint with the same numbers as one that was not.
 """
 
 import copy
+import math
 import sys
 import time
 from pathlib import Path
@@ -24,6 +25,7 @@ ROWS = 400  # of a stage's log
 HELD_OUT = 10  # of these rows with a measurement on held-out pairs …
 SAMPLES = 64  # … of this number
 SAVE_EVERY = 60  # seconds
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")  # Fabric's names
 
 
 def train(
@@ -44,11 +46,11 @@ def train(
 
     resume: go on with what is in `out`; without it, `out` must not hold a run.  minutes: stop after that time, to be
     resumed.  scale: factor on the number of steps of every stage.  only: the name of one stage; the one before it has
-    to be finished.  devices: processes, between which batches are divided.  precision: Fabric's name for it, such as
-    "bf16-mixed"; None is the fastest that the device is good at.
+    to be finished.  devices: processes, between which batches are divided.  precision: one of PRECISIONS; None is the
+    fastest that the device is good at.
 
     Raises CourseError for an unknown recipe or stage, a run that is there already, a loss that is not finite, a full
-    disk.  Checkpoints that were written before stay.
+    disk, a damaged file.  Checkpoints that were written before stay.
     """
     stages = find(name).stages_of(profile)
     if only is not None and only not in [stage.name for stage in stages]:
@@ -56,9 +58,9 @@ def train(
     out = Path(out)
     fabric, precision = launch(device, devices, precision)
     identity = {"recipe": name, "profile": profile, "seed": seed, "scale": scale, "precision": precision}
-    if fabric.is_global_zero:
-        claim(out, identity, resume)
-    fabric.barrier()
+    problem = claim(out, identity, resume) if fabric.is_global_zero else None
+    if problem := fabric.broadcast(problem):  # told to all processes, or the others would wait for ever
+        raise CourseError(problem)
 
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
     for number, stage in enumerate(stages):
@@ -76,6 +78,7 @@ def train(
 def launch(device, devices, precision):
     try:
         from lightning.fabric import Fabric
+        from lightning.fabric.utilities.exceptions import MisconfigurationException
     except ImportError:
         raise CourseError(
             'Training needs Lightning Fabric. Run `pip install -e ".[train]"`, or `make lab`, which installs it.'
@@ -83,31 +86,32 @@ def launch(device, devices, precision):
     cuda = torch.device(device).type == "cuda"
     if precision is None:
         precision = "32-true" if not cuda else "bf16-mixed" if torch.cuda.is_bf16_supported(False) else "16-mixed"
+    if precision not in PRECISIONS:
+        raise CourseError(f"There is no precision {precision!r}; there are {', '.join(PRECISIONS)}.")
     torch.backends.cudnn.benchmark = cuda
-    fabric = Fabric(
-        accelerator="cuda" if cuda else "cpu",
-        devices=devices,
-        precision=precision,
-        strategy="ddp" if devices > 1 else "auto",
-    )
+    strategy = "ddp" if devices > 1 else "auto"
+    try:
+        fabric = Fabric(accelerator="cuda" if cuda else "cpu", devices=devices, precision=precision, strategy=strategy)
+    except MisconfigurationException as error:  # more devices than there are
+        raise CourseError(f"Training cannot run on {devices} × {device} here: {error}") from error
     fabric.launch()
     return fabric, precision
 
 
 def claim(out, identity, resume):
-    """Make the folder of a run, or make sure that it is the same run."""
+    """Make the folder of a run, or make sure that it is the same run -> what is wrong, or None."""
     note = out / "run.json"
     if note.exists() and not resume:
-        raise CourseError(f"{out} holds a run already. Go on with it by --resume, or name another folder by --out.")
-    if note.exists() and read_json(note) != identity:
-        raise CourseError(
-            f"{out} holds another run: {read_json(note)}, and this one is {identity}. Name another folder by --out."
-        )
+        return f"{out} holds a run already. Go on with it by --resume, or name another folder by --out."
     try:
+        if note.exists() and (there := read_json(note)) != identity:
+            return f"{out} holds another run: {there}, and this one is {identity}. Name another folder by --out."
         out.mkdir(parents=True, exist_ok=True)
+        write_json(note, identity)
     except OSError as error:
-        raise CourseError(f"The folder {out} cannot be made: {error}. Name another one by --out.") from error
-    write_json(note, identity)
+        return f"The folder {out} cannot be made: {error}. Name another one by --out."
+    except CourseError as error:
+        return str(error)
 
 
 class Step(nn.Module):
@@ -128,6 +132,7 @@ class Run:
         self.fabric, self.stage, self.number, self.folder, self.identity = fabric, stage, number, folder, identity
         self.steps = max(1, round(stage.steps * identity["scale"]))
         self.every = max(1, self.steps // ROWS)  # steps to a row of the log
+        self.samples = max(2, min(SAMPLES, self.steps * stage.batch))  # no more held-out pairs than it trains on
         if stage.batch % fabric.world_size:
             raise CourseError(f"A batch of {stage.batch} cannot be divided between {fabric.world_size} processes.")
         torch.manual_seed(1000 * identity["seed"] + number)
@@ -158,26 +163,26 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.load()
         log = Log(self.folder / "log.csv", until=self.done) if fabric.is_global_zero else None
-        sums, bad, saved = torch.zeros(2, device=fabric.device), torch.zeros((), device=fabric.device), time.monotonic()
+        sums, saved = torch.zeros(2, device=fabric.device), time.monotonic()
         start = time.monotonic() - self.seconds
         bar = tqdm(total=self.steps, initial=self.done, desc=stage.name, unit="step", disable=not fabric.is_global_zero)
         with bar:
             while self.done < self.steps:
-                loss, error = self.one_step()
+                try:
+                    loss, error = self.one_step()
+                except CourseError as refusal:
+                    if self.finite():
+                        raise
+                    raise self.diverged() from refusal  # warping refuses a flow that is not finite
                 sums += torch.stack([loss, error])
-                bad += ~loss.isfinite()
                 self.done += 1
                 bar.update()
                 if self.done % self.every and self.done < self.steps:
                     continue
-                if bad:
-                    raise CourseError(
-                        f"{stage.name}: the loss was NaN or infinite between steps {self.done - self.every} and "
-                        f"{self.done}. The checkpoint from before is kept in {self.folder}. Lower the rate of the stage "
-                        f"({stage.rate}), or, in half precision, try --precision 32-true; then --resume."
-                    )
                 count = self.done % self.every or self.every
                 loss, error = (fabric.all_reduce(sums / count)).tolist()
+                if not math.isfinite(loss) or not self.finite():
+                    raise self.diverged()
                 self.seconds = time.monotonic() - start
                 sums.zero_()
                 measured = None
@@ -196,6 +201,17 @@ class Run:
                     return False
         self.finish()
         return True
+
+    def finite(self):
+        """Whether all weights are.  They may not be although the loss was: a gradient can be NaN by itself."""
+        return all(bool(weight.isfinite().all()) for weight in self.average.parameters())
+
+    def diverged(self):
+        return CourseError(
+            f"{self.stage.name}: the loss or the weights became NaN or infinite by step {self.done}. What was saved before "
+            f"is kept in {self.folder}. Lower the rate of the stage ({self.stage.rate}) and go on with --resume; or, if "
+            f"it was in half precision ({self.identity['precision']}), begin again with --precision 32-true."
+        )
 
     def one_step(self):
         """-> loss and end-point error in pixels, both without gradient."""
@@ -226,8 +242,8 @@ class Run:
 
     @torch.no_grad()
     def measure(self, net):
-        """End-point errors of the stage's own task on held-out pairs, in pixels of its size: (SAMPLES,)."""
-        errors = [self.stage.loss(net, self.held_out.pairs([i]))[1] for i in range(SAMPLES)]
+        """End-point errors of the stage's own task on held-out pairs, in pixels of its size: (samples,)."""
+        errors = [self.stage.loss(net, self.held_out.pairs([i]))[1] for i in range(self.samples)]
         return torch.stack(errors)
 
     def agree(self, condition):
@@ -235,7 +251,10 @@ class Run:
         return self.fabric.broadcast(condition) if self.fabric.world_size > 1 else condition
 
     def parts(self):
-        return {"net": self.net, "average": self.average, "optimizer": self.optimizer}
+        parts = {"net": self.net, "average": self.average, "optimizer": self.optimizer}
+        if self.identity["precision"] == "16-mixed":
+            parts["precision"] = self.fabric.strategy.precision  # the scale of the loss, which follows the gradients
+        return parts
 
     def save(self):
         if self.fabric.is_global_zero:
@@ -257,7 +276,7 @@ class Run:
     def finish(self):
         """Weights and card; the checkpoint has served."""
         errors = self.measure(self.average)
-        still = self.held_out.pairs(range(SAMPLES)).flow.norm(dim=1).mean()
+        still = self.held_out.pairs(range(self.samples)).flow.norm(dim=1).mean()
         if self.fabric.is_global_zero:
             write_weights(self.folder / "weights.safetensors", self.average)
             write_json(self.folder / "card.json", self.card(errors, still))
@@ -283,6 +302,6 @@ class Run:
                 "epe": round(errors.mean().item(), 4),
                 "standard_error": round((errors.std() / len(errors) ** 0.5).item(), 4),
                 "zero_flow": round(still.item(), 4),
-                "pairs": SAMPLES,
+                "pairs": self.samples,
             },
         }

@@ -40,19 +40,12 @@ def every(net, pairs):
     return multiscale_epe(flows, pairs.flow, pairs.valid), error
 
 
-def finest(net, pairs):
-    """End-point error of the finest flow: joint fine-tuning of all levels of SPyNet."""
-    error = epe(net(pairs.image1, pairs.image2)[0], pairs.flow, pairs.valid)
-    return error, error.detach()
+def up_to_level(net, pairs, k):
+    """End-point error of SPyNet's flow at level k, in pixels of that level.
 
-
-def one_level(net, pairs, k):
-    """End-point error of SPyNet's level k, given what the fixed levels below leave to it.
-
-    The pairs are rendered at the size of this level, so the coarse levels cost next to nothing.
+    The pairs are rendered at the size of this level, so that the coarse levels cost next to nothing.
     """
-    first, second, below = net.task(pairs.image1, pairs.image2, k)
-    flow = below + net.levels[k](torch.cat([first, second, below], dim=1))
+    flow = net.climb(net.normalise(pairs.image1), net.normalise(pairs.image2), k + 1)[-1]
     error = epe(flow, pairs.flow, pairs.valid)
     return error, error.detach()
 
@@ -61,10 +54,15 @@ def all_free(net):
     net.requires_grad_(True)
 
 
-def free_level(net, k):
-    """Only level k learns, and it begins as the level below ended."""
+def free_levels(net, first, last):
+    """Only SPyNet's levels first … last learn."""
     net.requires_grad_(False)
-    net.levels[k].requires_grad_(True)
+    net.levels[first : last + 1].requires_grad_(True)
+
+
+def free_new_level(net, k):
+    """Only level k learns, and it begins as the level below ended."""
+    free_levels(net, k, k)
     if k:
         net.levels[k].load_state_dict(net.levels[k - 1].state_dict())
 
@@ -95,8 +93,12 @@ class Stage:
 
 
 def rate_factor(stage, steps, step):
-    """What the stage's rate is multiplied with at a step: warm-up, then the schedule scaled to the stage's length."""
-    rise = min(1.0, (step + 1) / stage.warmup) if stage.warmup else 1.0
+    """What the stage's rate is multiplied with at a step: warm-up, then the schedule scaled to the stage's length.
+
+    Warm-up has its own length, but half of a stage that was made short at most.
+    """
+    warmup = min(stage.warmup, steps // 2)
+    rise = min(1.0, (step + 1) / warmup) if warmup else 1.0
     done = step / steps
     if stage.schedule == "cosine":
         return rise * (1 + math.cos(math.pi * min(1.0, done))) / 2
@@ -112,41 +114,58 @@ class Recipe:
     stages: dict  # profile -> list of Stage
 
     def stages_of(self, profile):
+        """The list of its stages.  Raises CourseError for a profile it does not have."""
+        if profile not in self.stages:
+            raise CourseError(f"This recipe has no profile {profile!r}; it has: {', '.join(self.stages)}.")
         return self.stages[profile]
 
 
-def spynet_stages(steps, motion, batch, window, rate, joint):
+def spynet_stages(steps, batch, window, rate):
     """Level by level as in the paper, section 3: lower levels fixed, each initialised from the one below.
 
-    steps, motion, batch: of each level.  window: the most that is seen of a frame.  joint: steps of all levels
-    together at last.  Motions are exaggerated at first: with those of the chairs, most of which are far below a
-    pixel at 24 × 32, the first level does not begin to learn for long, or never.
+    steps: of each stage, by name; besides level0 … level4 there are "coarse", in which levels 0 to 2 learn together
+    before level 3 comes, and "joint", in which all do at last.  batch: of each level.  window: the most that is seen
+    of a frame, None for all of it; small windows serve single levels, but spoil the coarse ones in a joint stage.
+
+    Motions are exaggerated at first: with those of the chairs, most of which are far below a pixel at 24 × 32, the
+    first level does not begin to learn for long, or never.
     """
     light = Augment(places=False, noise=0.05, contrast=(-0.4, 0.4), brightness=0.1)
-    common = dict(augment=light, decay=0.0, schedule="cosine")
-    stages = [
-        Stage(
-            f"level{k}",
-            steps[k],
-            partial(one_level, k=k),
-            partial(free_level, k=k),
-            size=(24 * 2**k, 32 * 2**k),
-            window=window if 24 * 2**k > window[0] else None,
-            motion=motion[k],
+    motion = {"level0": 3.0, "level1": 2.0, "level2": 1.5}
+
+    def stage(name, k, prepare, rate=rate, window=window):
+        size = (24 * 2**k, 32 * 2**k)
+        return Stage(
+            name,
+            steps[name],
+            partial(up_to_level, k=k),
+            prepare,
+            size=size,
+            window=window if window and size > window else None,
+            motion=motion.get(name, 1.0),
             batch=batch[k],
             rate=rate,
-            warmup=steps[k] // 50,
-            **common,
+            schedule="cosine",
+            warmup=steps[name] // 50,
+            decay=0.0,
+            augment=light,
         )
-        for k in range(5)
+
+    stages = [stage(f"level{k}", k, partial(free_new_level, k=k)) for k in range(5)]
+    stages.insert(3, stage("coarse", 2, partial(free_levels, first=0, last=2), rate / 2))
+    if "joint" in steps:
+        stages.append(stage("joint", 4, all_free, rate / 4, window=None))
+    return stages
+
+
+def flownet_stages(chairs, fine, size, window, cut, **options):
+    """Two stages on chairs, of so many steps; cut: (height, width) of what augmentation cuts out of a window."""
+    options |= dict(size=size, window=window, augment=Augment(size=cut, scale=(0.8, 1.6)))
+    later = options | dict(warmup=0)
+    return [
+        Stage("chairs", chairs, every, rate=3e-4, **options),
+        Stage("fine", fine, every, rate=2e-4, schedule="cosine", **later),
     ]
-    return [*stages, Stage("joint", joint, finest, window=window, batch=batch[-1], rate=rate / 4, **common)]
-
-
-def flownet_stages(steps, size, window, cut, **options):
-    """One stage on chairs; cut: (height, width) of what augmentation cuts out of a window."""
-    augment = Augment(size=cut, scale=(0.8, 1.6))
-    return [Stage("chairs", steps, every, size=size, window=window, augment=augment, rate=3e-4, **options)]
 
 
 RECIPES = {
@@ -154,12 +173,20 @@ RECIPES = {
         "SPyNet, five levels, 1.2 M parameters",
         SPyNet,
         {
-            "quick": spynet_stages((4,) * 5, (3, 2, 1.5, 1, 1), (2,) * 5, (48, 64), 2e-4, 4),
+            "quick": spynet_stages(
+                dict(level0=4, level1=4, level2=4, coarse=4, level3=4, level4=4), (2,) * 5, (48, 64), 2e-4
+            ),
             "laptop": spynet_stages(
-                (14000, 6000, 3500, 3000, 3000), (3, 2, 1.5, 1, 1), (16, 8, 4, 4, 4), (96, 128), 2e-4, 1500
+                dict(level0=14000, level1=6000, level2=3500, coarse=10000, level3=4500, level4=4500),
+                (16, 8, 4, 2, 2),
+                (128, 192),
+                2e-4,
             ),
             "gpu": spynet_stages(
-                (60000, 50000, 40000, 30000, 25000), (3, 2, 1.5, 1, 1), (64, 64, 32, 32, 16), (256, 320), 2e-4, 15000
+                dict(level0=60000, level1=50000, level2=40000, coarse=40000, level3=30000, level4=25000, joint=15000),
+                (64, 64, 32, 16, 8),
+                None,
+                2e-4,
             ),
         },
     ),
@@ -167,18 +194,18 @@ RECIPES = {
         "FlowNetS at a quarter of the width, 2.4 M parameters",
         partial(FlowNetS, 1 / 4),
         {
-            "quick": flownet_stages(4, (72, 96), None, (64, 64), batch=2),
-            "laptop": flownet_stages(30000, (288, 384), (160, 192), (128, 128), batch=8, reuse=4),
-            "gpu": flownet_stages(50000, FULL, None, (320, 448), batch=8),
+            "quick": flownet_stages(4, 4, (72, 96), None, (64, 64), batch=2),
+            "laptop": flownet_stages(30000, 40000, (288, 384), (160, 192), (128, 128), batch=8, reuse=4),
+            "gpu": flownet_stages(50000, 50000, FULL, None, (320, 448), batch=8),
         },
     ),
     "flownet-c": Recipe(
         "FlowNetC at a quarter of the width, 2.7 M parameters",
         partial(FlowNetC, 1 / 4),
         {
-            "quick": flownet_stages(4, (72, 96), None, (64, 64), batch=2, warmup=2),
-            "laptop": flownet_stages(20000, (288, 384), (160, 192), (128, 128), batch=8, reuse=4, warmup=500),
-            "gpu": flownet_stages(45000, FULL, None, (320, 448), batch=8, warmup=2000),
+            "quick": flownet_stages(4, 4, (72, 96), None, (64, 64), batch=2, warmup=2),
+            "laptop": flownet_stages(20000, 20000, (288, 384), (160, 192), (128, 128), batch=8, reuse=4, warmup=500),
+            "gpu": flownet_stages(45000, 45000, FULL, None, (320, 448), batch=8, warmup=2000),
         },
     ),
 }

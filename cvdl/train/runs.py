@@ -12,14 +12,16 @@ file whole.
 
 import csv
 import json
-import os
+import math
 import platform
+import re
 import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 
 from cvdl.errors import CourseError
 from cvdl.settings import ROOT
@@ -31,15 +33,15 @@ COLUMNS = ("step", "seconds", "loss", "epe", "rate", "held_out")
 def replacing(path):
     """A path to write to, moved to `path` when all is written.  A full disk becomes a CourseError."""
     path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside = path.with_name(f".{path.name}.part")  # what a kill leaves of it is written over next time
     try:
         yield beside
         beside.replace(path)
-    # A full disk reaches us as OSError, or, out of torch.save, as RuntimeError.
-    except (OSError, RuntimeError) as error:
+    # A full disk reaches us as OSError, out of torch.save as RuntimeError, and out of safetensors as its own.
+    except (OSError, RuntimeError, SafetensorError) as error:
         raise CourseError(
             f"{path} could not be written ({error}). Is the disk full? What was saved before is whole: make room and "
-            "go on with --resume."
+            "repeat the command, a training with --resume."
         ) from error
     finally:
         beside.unlink(missing_ok=True)
@@ -107,10 +109,10 @@ def partial_git(*arguments):
 def hardware(device, processes=1):
     """The machine in words, as a card says it."""
     if torch.device(device).type == "cuda":
-        gigabytes = torch.cuda.get_device_properties(device).total_memory / 1e9
-        name = torch.cuda.get_device_name(device).removeprefix("NVIDIA ").split()[0]
+        memory = torch.cuda.get_device_properties(device).total_memory / 2**30
+        name = re.sub(r"^NVIDIA |[ -](\d+GB|PCIe|SXM|HBM).*", "", torch.cuda.get_device_name(device))
         count = "one" if processes == 1 else str(processes)
-        return f"{count} {name} {10 * round(gigabytes / 10)} GB"
+        return f"{count} {name} {2 * math.ceil(memory / 2)} GB"  # a little is reserved: 79.2 of 80, 14.7 of 16
     threads = torch.get_num_threads()
     chip = processor()
     return f"{processes * threads} CPU thread{'s' * (processes * threads > 1)}" + (f" ({chip})" if chip else "")
@@ -126,4 +128,4 @@ def processor():
 
 def command():
     """What was typed, to be printed on a card."""
-    return " ".join(["cvdl", *sys.argv[1:]]) if "cvdl" in Path(sys.argv[0]).name or "cli" in sys.argv[0] else None
+    return " ".join(["cvdl", *sys.argv[1:]]) if Path(sys.argv[0]).stem in ("cvdl", "cli") else None

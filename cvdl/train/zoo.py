@@ -4,7 +4,9 @@ Weights lie in data/weights/NAME.safetensors, in half precision; how they came t
 in data/runs/NAME/.
 """
 
+import hashlib
 import json
+import re
 import shutil
 import statistics
 import sys
@@ -31,6 +33,10 @@ def names():
     return sorted(path.stem for path in data_path().glob("weights/*.safetensors"))
 
 
+def listed():
+    return ", ".join(names()) or "nothing yet"
+
+
 def load(name):
     """A network with its trained weights, in eval mode on the CPU.
 
@@ -42,7 +48,7 @@ def load(name):
     if Path(name).suffix == ".safetensors" and Path(name).exists():
         return read_weights(name).eval()
     raise CourseError(
-        f"There are no weights {str(name)!r}. The zoo has: {', '.join(names())}. A file of your own has to exist and to "
+        f"There are no weights {str(name)!r}. The zoo has: {listed()}. A file of your own has to exist and to "
         "end in .safetensors."
     )
 
@@ -50,7 +56,7 @@ def load(name):
 def card(name):
     """How the weights came to be and what they were measured to do: a dict, as in data/runs/NAME/card.json."""
     if name not in names():
-        raise CourseError(f"There are no weights {name!r}. The zoo has: {', '.join(names())}.")
+        raise CourseError(f"There are no weights {name!r}. The zoo has: {listed()}.")
     return read_json(data_path("runs", name, "card.json"))
 
 
@@ -71,12 +77,16 @@ def read_weights(path):
         with safe_open(path, "pt") as file:
             described = file.metadata() or {}
             tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
+        if described.get("net") not in NETS:
+            raise ValueError(f"its network is {described.get('net')}")
         net = NETS[described["net"]](**json.loads(described["options"]))
         net.load_state_dict(tensors)
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
         raise CourseError(
-            f"{path} is damaged, or not written by this course: {str(error).strip().splitlines()[0]} "
-            "Shipped weights come back with `git checkout -- data`."
+            f"{path} is damaged, or not written by this course ({reason if len(reason) < 200 else reason[:200] + ' …'}). "
+            "Shipped weights come back with `git checkout -- data`; those of a run by deleting the folder of their stage "
+            "and training it again, with --resume."
         ) from error
     return net
 
@@ -86,10 +96,12 @@ def add(run, name, data=ROOT / "data"):
     stages = sorted((read_json(path) for path in Path(run).glob("*/card.json")), key=lambda stage: stage["number"])
     if not stages:
         raise CourseError(f"{run} holds no finished stage, so there is nothing to ship. Train first: cvdl train --help")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
+        raise CourseError(f"{name!r} is no name to ship weights under: small letters, digits and hyphens make one.")
     weights = Path(run) / stages[-1]["stage"] / "weights.safetensors"
+    net = read_weights(weights)
     if weights.stat().st_size > LARGEST:
         raise CourseError(f"{weights} has {weights.stat().st_size:,} bytes; a shipped file has {LARGEST:,} at most.")
-    net = read_weights(weights)
     card = {
         "name": name,
         "net": type(net).__name__,
@@ -105,11 +117,25 @@ def add(run, name, data=ROOT / "data"):
     write_json(to / "card.json", card)
     paths = [to / "card.json", Path(data) / "weights" / f"{name}.safetensors"]
     paths[1].parent.mkdir(exist_ok=True)
-    shutil.copyfile(weights, paths[1])
+    with replacing(paths[1]) as beside:
+        shutil.copyfile(weights, beside)
     for stage in stages:
         paths.append(to / f"{stage['stage']}.csv")
-        shutil.copyfile(Path(run) / stage["stage"] / "log.csv", paths[-1])
+        with replacing(paths[-1]) as beside:
+            shutil.copyfile(Path(run) / stage["stage"] / "log.csv", beside)
     return paths
+
+
+def row(name):
+    """The row of shipped weights in data/README.md."""
+    path = data_path("weights", f"{name}.safetensors")
+    content, about = path.read_bytes(), card(name)
+    recipe = about["stages"][-1]["recipe"]
+    return (
+        f"| `weights/{name}.safetensors` | {about['net']}, {about['parameters']:,} parameters, half precision | "
+        f"`cvdl train {recipe}`, [card](runs/{name}/card.json) | MIT | – | {len(content)} | "
+        f"`{hashlib.sha256(content).hexdigest()}` |"
+    )
 
 
 def measure(net):
@@ -128,7 +154,8 @@ def measure(net):
             "pairs": len(samples),
             "epe": {name: round(statistics.mean(each), 3) for name, each in errors.items()},
             "standard_error": {
-                name: round(statistics.stdev(each) / len(each) ** 0.5, 3) for name, each in errors.items()
+                name: round(statistics.stdev(each) / len(each) ** 0.5, 3) if len(each) > 1 else None
+                for name, each in errors.items()
             },
         }
         if where == "real":

@@ -96,6 +96,10 @@ class FlowNetC(FlowNet):
     def __init__(self, width=1.0, max_displacement=20, stride=2):
         super().__init__()
         c = channels(self, width)
+        if stride < 1 or max_displacement < 0 or max_displacement % stride:
+            raise CourseError(
+                f"max_displacement, {max_displacement}, has to be a multiple of stride, {stride}. The paper has 20 and 2."
+            )
         self.max_displacement, self.stride = max_displacement, stride
         self.conv1 = conv(3, c(64), 7, 2)
         self.conv2 = conv(c(64), c(128), 5, 2)
