@@ -27,15 +27,20 @@ from tests.train import full_disk, tiny
 FILES = ["card.json", "log.csv", "weights.safetensors"]
 
 
-@pytest.fixture(autouse=True)
-def small(monkeypatch):
-    """The tiny recipe, few held-out pairs, and one thread, as in the processes that are started."""
-    monkeypatch.setitem(RECIPES, "tiny", tiny())
-    monkeypatch.setattr(loop, "SAMPLES", 3)
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """As in the processes that are started: with another number, sums are rounded otherwise."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """The tiny recipe, and few held-out pairs."""
+    monkeypatch.setitem(RECIPES, "tiny", tiny())
+    monkeypatch.setattr(loop, "SAMPLES", 3)
 
 
 def cvdl_train(out, *options, recipe="tiny"):
@@ -57,7 +62,7 @@ def refused(result):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(tmp_path_factory, one_thread):
     """A run that was never stopped."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(RECIPES, "tiny", tiny())
