@@ -279,7 +279,8 @@ class Run:
         if self.fabric.is_global_zero:
             write_weights(self.folder / "weights.safetensors", self.average)
             write_json(self.folder / "card.json", self.card(errors, still))
-            (self.folder / "checkpoint.ckpt").unlink(missing_ok=True)
+            for served in self.folder.glob("checkpoint.ckpt"):  # and what a kill left of one
+                served.unlink()
         self.fabric.barrier()
 
     def card(self, errors, still):

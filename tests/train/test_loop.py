@@ -262,7 +262,7 @@ def test_killed_in_the_middle_of_a_stage(tmp_path, monkeypatch):
     assert sorted(path.name for path in (out / "level0").iterdir()) == FILES
 
 
-def test_rows_after_the_checkpoint_are_not_kept_twice(whole, tmp_path, monkeypatch):
+def test_rows_after_the_checkpoint_are_not_kept_twice(whole, tmp_path):
     """Killed five rows after the checkpoint, half-way through the writing of a row and of the next checkpoint."""
     out = tmp_path / "run"
     cvdl_train(out, "--minutes", 0)
@@ -273,7 +273,6 @@ def test_rows_after_the_checkpoint_are_not_kept_twice(whole, tmp_path, monkeypat
     (out / "level0/.checkpoint.ckpt.part").write_bytes(checkpoint[:1000])
     with (out / "level0/log.csv").open("a") as log:
         log.write("7,1.2,0.0")
-    monkeypatch.setattr(loop, "SAVE_EVERY", 0)
     same(finish(out, "--resume"), whole)
     assert sorted(path.name for path in (out / "level0").iterdir()) == FILES
 
