@@ -88,6 +88,8 @@ def launch(device, devices, precision):
         precision = "32-true" if not cuda else "bf16-mixed" if torch.cuda.is_bf16_supported(False) else "16-mixed"
     if precision not in PRECISIONS:
         raise CourseError(f"There is no precision {precision!r}; there are {', '.join(PRECISIONS)}.")
+    if precision == "16-mixed" and not cuda:  # Fabric would take bf16-mixed, and the card would say 16-mixed
+        raise CourseError("16-mixed is for graphics cards. Choose --precision bf16-mixed or 32-true on a processor.")
     torch.backends.cudnn.benchmark = cuda
     strategy = "ddp" if devices > 1 else "auto"
     try:
@@ -279,7 +281,7 @@ class Run:
         if self.fabric.is_global_zero:
             write_weights(self.folder / "weights.safetensors", self.average)
             write_json(self.folder / "card.json", self.card(errors, still))
-            for served in self.folder.glob("checkpoint.ckpt"):  # and what a kill left of one
+            for served in self.folder.glob("*checkpoint.ckpt*"):  # and what a kill left of one
                 served.unlink()
         self.fabric.barrier()
 

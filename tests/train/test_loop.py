@@ -7,8 +7,10 @@ import subprocess
 import sys
 import time
 
+import lightning.fabric
 import pytest
 import torch
+from lightning.fabric.plugins import MixedPrecision
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
@@ -198,16 +200,22 @@ def test_stopped_at_every_row_by_minutes(whole, tmp_path):
     assert (tmp_path / "run/joint/card.json").read_bytes() == before
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: processors have no scaled half precision")
 def test_half_precision_goes_on_with_its_scale(tmp_path, monkeypatch):
     """The factor on the loss halves when gradients overflow; a run that forgets it takes other steps."""
+    monkeypatch.setattr(loop, "launch", lambda *_: (scaled(), "16-mixed"))
     monkeypatch.setitem(RECIPES, "tiny", tiny(steps=6, loss=large_loss))
-    options = ["--stage", "level0", "--precision", "16-mixed", "--device", "cuda"]
+    options = ["--stage", "level0"]
     straight = finish(tmp_path / "straight", *options)
     assert "the time is up" in cvdl_train(tmp_path / "run", *options, "--minutes", 0).stderr
     state = torch.load(tmp_path / "run/level0/checkpoint.ckpt", weights_only=True)
     assert state["precision"]["scale"] < 65536
     same(finish(tmp_path / "run", *options, "--resume"), straight, stages=["level0"])
+
+
+def scaled():
+    """Fabric in scaled half precision, which it has for graphics cards only, on the processor."""
+    half = MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu"))
+    return lightning.fabric.Fabric(accelerator="cpu", devices=1, plugins=[half])
 
 
 def large_loss(net, pairs, k):
@@ -303,6 +311,7 @@ def test_two_processes_do_as_one(whole, tmp_path):
         (["tiny", "--profile", "laptop"], "no profile 'laptop'; it has: quick"),
         (["tiny", "--device", "abacus"], "no device 'abacus'"),
         (["tiny", "--precision", "8-bit"], "no precision '8-bit'; there are 32-true"),
+        (["tiny", "--precision", "16-mixed"], "bf16-mixed or 32-true on a processor"),
         (["tiny", "--stage", "level1"], "level0/weights.safetensors, which is not there. Train that stage first"),
     ],
 )
