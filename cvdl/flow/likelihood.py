@@ -152,6 +152,20 @@ def distances(first, second, reach, compare=jsd):
     return torch.stack(rows, 1).flatten(1, 2)
 
 
+def supported(D, free, support, beyond):
+    """D averaged, for each candidate, over a square of (2 · support + 1)² pixels; `beyond` where it is not allowed.
+
+    A single pixel is often as like to something far away as to its own image, all the more where features are few.
+    Neighbours mostly move alike, so their mean decides better; at the rims of things it blurs.  (Ours, as in block
+    matching.  support = 0 is the lecture's equation.)
+    """
+    if support:
+        known = free.to(D.dtype)
+        D, share = (F.avg_pool2d(each, 2 * support + 1, 1, support) for each in (D * known, known))
+        D = D / share.clamp(min=1e-6)
+    return D.masked_fill(~free, beyond)
+
+
 # The loss.
 
 

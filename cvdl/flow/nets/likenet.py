@@ -39,19 +39,23 @@ class LikeNet(FlowNet):
     scale takes the flow so far as given: no gradient goes through it, and D is a constant.  (The bias of a branch's
     last layer is added to all scores alike, and softmax does not see it: four of the parameters have no effect.)
 
-    view, temperature: what the training loss compares, see `scales`.  refresh: training steps after which the frozen
-    copy of the features follows the features.
+    view, temperature, support: what the training loss compares, see `scales`.  refresh: training steps after which the
+    frozen copy of the features follows the features.
     """
 
     multiple = 16
 
-    def __init__(self, width=1.0, view="features", temperature=0.3, refresh=500):
+    def __init__(self, width=1.0, view="features", temperature=3.0, support=0, refresh=500):
         super().__init__()
         if not 0 < width <= 4:
             raise CourseError(f"width is {width}; it is a factor on the numbers of channels above 0, such as 1 or 1/4.")
-        if refresh < 1:
-            raise CourseError(f"refresh is {refresh}; it is a number of training steps, 1 or more.")
-        self.width, self.view, self.temperature, self.refresh = float(width), view, float(temperature), int(refresh)
+        if refresh < 1 or support < 0:
+            raise CourseError(
+                f"refresh is {refresh}, a number of training steps, 1 or more; support is {support}, a number of pixels, "
+                "0 or more. Change the one that is not."
+            )
+        self.width, self.view, self.temperature = float(width), check_view(view), float(temperature)
+        self.support, self.refresh = int(support), int(refresh)
         c = max(1, round(64 * width))
         activation = nn.LeakyReLU(0.1)
         self.features = nn.Sequential(
@@ -59,12 +63,15 @@ class LikeNet(FlowNet):
         )
         self.branches = nn.ModuleDict({str((2 * r + 1) ** 2): Branch(c) for r in sorted(set(REACHES))})
         start(self)
+        for branch in self.branches.values():  # at first all motions are about equally probable
+            nn.init.normal_(branch.score.weight, std=0.1 * (9 * c) ** -0.5)
         # Inside D no gradient goes to F, or it would become constant, which makes every D zero.  So D has a copy.
         self.frozen, self.random = buffers(self.features), buffers(self.features)
         self.register_buffer("age", torch.zeros((), dtype=torch.long))  # training steps since the copy was made
 
     def options(self):
-        return {"width": self.width, "view": self.view, "temperature": self.temperature, "refresh": self.refresh}
+        names = ("width", "view", "temperature", "support", "refresh")
+        return {name: getattr(self, name) for name in names}
 
     def flows(self, image1, image2):
         return [flow for flow, _, _ in self.climb(image1, image2)][::-1]
@@ -79,7 +86,7 @@ class LikeNet(FlowNet):
         view: what D compares; None: the network's own.  "features": a copy of the features which during training
         follows them every `refresh` steps, and otherwise is what they are; "random": the features as they were
         before training; "gradients": fixed filters; "values": greys of 3 × 3 pixels; each as a distribution at the
-        temperature.  "difference": |ΔI| of the greys.
+        temperature.  "difference": |ΔI| of the greys.  With `support` s, D is averaged over (2s + 1)² pixels.
         """
         return self.climb(image1, image2, view or self.view)[::-1]
 
@@ -93,8 +100,8 @@ class LikeNet(FlowNet):
 
     def climb(self, image1, image2, view=None, oracle=False):
         """All scales, coarsest first: list of (flow, P, D), D None without a view.  oracle: P is that of least D."""
-        if view is not None and view not in likelihood.VIEWS:
-            raise CourseError(f"There is no view {view!r}; there are {', '.join(likelihood.VIEWS)}.")
+        if view is not None:
+            check_view(view)
         if any(side % self.multiple for side in image1.shape[-2:]):
             raise CourseError(
                 f"Sides have to be divisible by {self.multiple}; these are {tuple(image1.shape[-2:])}. Cut the images, or "
@@ -125,7 +132,7 @@ class LikeNet(FlowNet):
             first, second = first.float(), second.float()
             if view == "difference":
                 D = likelihood.distances(first, warp(second, flow), reach, likelihood.difference)
-                return D.masked_fill(~free, 1)
+                return likelihood.supported(D, free, self.support, 1.0)
             if view in ("features", "random"):
                 # Outside training nothing runs away, and no copy is needed.
                 copied = {"features": self.frozen if self.training else self.features, "random": self.random}[view]
@@ -134,7 +141,8 @@ class LikeNet(FlowNet):
                 look = {"gradients": likelihood.gradients, "values": likelihood.patches}[view]
                 maps = look(normalise(first)), look(normalise(second))
             p, q = (likelihood.distributions(each, self.temperature) for each in maps)
-            return likelihood.distances(p, warp(q, flow), reach).masked_fill(~free, likelihood.LN2)
+            D = likelihood.distances(p, warp(q, flow), reach)
+            return likelihood.supported(D, free, self.support, likelihood.LN2)
 
     @torch.no_grad()
     def tick(self):
@@ -182,6 +190,12 @@ class Branch(nn.Module):
         for layer in (self.conv2, self.conv3):
             x = F.leaky_relu(layer(x), 0.1, inplace=True)
         return self.score(x).view(B, -1, h, w)
+
+
+def check_view(view):
+    if view not in likelihood.VIEWS:
+        raise CourseError(f"There is no view {view!r}; there are {', '.join(likelihood.VIEWS)}.")
+    return view
 
 
 def normalise(image):
