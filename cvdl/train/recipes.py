@@ -187,7 +187,9 @@ def flownet_stages(chairs, fine, size, window, cut, **options):
 def likenet_stages(chairs, fine, size, later, batch):
     """Two stages on chairs, of so many steps, on whole frames of `size` and `later`.
 
-    Augmentation changes the light only: the black beyond a turned frame would be one more thing to be matched.
+    Frames have to be large: at 1/16 of the size candidates reach 80 pixels far, and in a small frame nearly all of them
+    lead out of it, so that a network trained there fails in larger ones (64 × 96: 11 px in frames of 192 × 256, where
+    zero flow makes 2).  Augmentation changes the light only: the black beyond a turned frame would be one more thing to be matched.
     """
     light = Augment(places=False, noise=0.02, contrast=(-0.4, 0.4), brightness=0.1)
     options = dict(loss=partial(without_truth, loss=likelihood_loss), augment=light, batch=batch, decay=0.0)
@@ -246,8 +248,8 @@ RECIPES = {
         },
         {
             "quick": likenet_stages(4, 4, (32, 48), (32, 48), batch=2),
-            "laptop": likenet_stages(5000, 5000, (96, 128), (96, 128), batch=4),
-            "gpu": likenet_stages(5000, 3000, (192, 256), FULL, batch=8),
+            "laptop": likenet_stages(4000, 4000, (192, 256), (192, 256), batch=2),
+            "gpu": likenet_stages(5000, 1500, (192, 256), FULL, batch=8),
         },
     ),
 }
