@@ -248,7 +248,7 @@ RECIPES = {
         },
         {
             "quick": likenet_stages(4, 4, (32, 48), (32, 48), batch=2),
-            "laptop": likenet_stages(4000, 4000, (192, 256), (192, 256), batch=2),
+            "laptop": likenet_stages(3000, 3000, (192, 256), (192, 256), batch=2),
             "gpu": likenet_stages(5000, 1500, (192, 256), FULL, batch=8),
         },
     ),
