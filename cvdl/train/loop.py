@@ -170,10 +170,8 @@ class Run:
             while self.done < self.steps:
                 try:
                     loss, error = self.one_step()
-                except CourseError as refusal:
-                    if self.finite():
-                        raise
-                    raise self.diverged() from refusal  # warping refuses a flow that is not finite
+                except CourseError as refusal:  # of warping, when the flow is not finite
+                    raise self.diverged(f"{refusal} So") from refusal
                 sums += torch.stack([loss, error])
                 self.done += 1
                 bar.update()
@@ -206,9 +204,9 @@ class Run:
         """Whether all weights are.  They may not be although the loss was: a gradient can be NaN by itself."""
         return all(bool(weight.isfinite().all()) for weight in self.average.parameters())
 
-    def diverged(self):
+    def diverged(self, why=""):
         return CourseError(
-            f"{self.stage.name}: the loss or the weights became NaN or infinite by step {self.done}. What was saved before "
+            f"{self.stage.name}: {why}{' ' * bool(why)}the loss or the weights became NaN or infinite by step {self.done}. What was saved before "
             f"is kept in {self.folder}. Lower the rate of the stage ({self.stage.rate}) and go on with --resume; or, if "
             f"it was in half precision ({self.identity['precision']}), begin again with --precision 32-true."
         )
@@ -271,7 +269,8 @@ class Run:
                     part.load_state_dict(state[name])
                 self.done, self.seconds = state["done"], state["seconds"]
             except Exception as error:  # whatever a damaged file makes torch raise
-                raise CourseError(f"{path} is damaged ({error}). Delete it, and the stage begins again.") from error
+                reason = str(error).strip().split("\n")[0]
+                raise CourseError(f"{path} is damaged ({reason}). Delete it, and the stage begins again.") from error
 
     def finish(self):
         """Weights and card; the checkpoint has served."""

@@ -208,7 +208,7 @@ RECIPES = {
                 dict(level0=4, level1=4, level2=4, coarse=4, level3=4, level4=4), (2,) * 5, (48, 64), 2e-4
             ),
             "laptop": spynet_stages(
-                dict(level0=14000, level1=6000, level2=3500, coarse=10000, level3=4500, level4=4500),
+                dict(level0=11200, level1=4800, level2=2800, coarse=8000, level3=2250, level4=2250),
                 (16, 8, 4, 2, 2),
                 (128, 192),
                 2e-4,
@@ -226,7 +226,7 @@ RECIPES = {
         partial(FlowNetS, 1 / 4),
         {
             "quick": flownet_stages(4, 4, (72, 96), None, (64, 64), batch=2),
-            "laptop": flownet_stages(30000, 40000, (288, 384), (160, 192), (128, 128), batch=8, reuse=4),
+            "laptop": flownet_stages(18000, 24000, (288, 384), (160, 192), (128, 128), batch=8, reuse=4),
             "gpu": flownet_stages(50000, 50000, FULL, None, (320, 448), batch=8),
         },
     ),
@@ -235,7 +235,7 @@ RECIPES = {
         partial(FlowNetC, 1 / 4),
         {
             "quick": flownet_stages(4, 4, (72, 96), None, (64, 64), batch=2, warmup=2),
-            "laptop": flownet_stages(20000, 20000, (288, 384), (160, 192), (128, 128), batch=8, reuse=4, warmup=500),
+            "laptop": flownet_stages(18000, 18000, (288, 384), (160, 192), (128, 128), batch=8, reuse=4, warmup=500),
             "gpu": flownet_stages(45000, 45000, FULL, None, (320, 448), batch=8, warmup=2000),
         },
     ),

@@ -66,14 +66,14 @@ class Log:
         self.path = Path(path)
         rows = [row for row in read_log(path) if row["step"] <= until] if self.path.exists() else []
         with replacing(self.path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
+            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             writer.writeheader()
             writer.writerows({name: text(row[name]) for name in COLUMNS} for row in rows)
 
     def add(self, **row):
         try:
             with self.path.open("a", newline="", encoding="utf-8") as file:
-                csv.DictWriter(file, COLUMNS).writerow({name: text(row.get(name)) for name in COLUMNS})
+                csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow({name: text(row.get(name)) for name in COLUMNS})
         except OSError as error:
             raise CourseError(
                 f"{self.path} could not be written ({error}). Is the disk full? The last checkpoint is whole: make room "

@@ -1,0 +1,473 @@
+"""Training can be stopped, killed and divided between processes, and comes to the same weights."""
+
+import copy
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from cvdl import cli
+from cvdl.errors import CourseError
+from cvdl.flow import SPyNet, epe
+from cvdl.flow.data import textures
+from cvdl.flow.data.chairs import Chairs
+from cvdl.settings import ROOT
+from cvdl.train import loop
+from cvdl.train.recipes import RECIPES, rate_factor, up_to_level
+from cvdl.train.runs import read_json, read_log
+from cvdl.train.zoo import read_weights
+from tests.train import full_disk, tiny
+
+FILES = ["card.json", "log.csv", "weights.safetensors"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """As in the processes that are started: with another number, sums are rounded otherwise."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """The tiny recipe, and few held-out pairs."""
+    monkeypatch.setitem(RECIPES, "tiny", tiny())
+    monkeypatch.setattr(loop, "SAMPLES", 3)
+
+
+def cvdl_train(out, *options, recipe="tiny"):
+    return CliRunner().invoke(
+        cli.app, ["train", recipe, "--profile", "quick", "--device", "cpu", "--out", str(out), *map(str, options)]
+    )
+
+
+def finish(out, *options):
+    result = cvdl_train(out, *options)
+    assert result.exit_code == 0 and f"{out}: finished" in result.stderr, result.output
+    return out
+
+
+def refused(result):
+    """What an error says: one paragraph, on stderr, after the progress bar."""
+    assert result.exit_code == 1 and "Traceback" not in result.output and result.stdout == "", result.output
+    return result.stderr.strip().splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, one_thread):
+    """A run that was never stopped."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(RECIPES, "tiny", tiny())
+        patch.setattr(loop, "SAMPLES", 3)
+        return finish(tmp_path_factory.mktemp("whole") / "run")
+
+
+def same(out, whole, tolerance=0.0, stages=("level0", "level1", "joint")):
+    for stage in stages:
+        logs = [read_log(folder / stage / "log.csv") for folder in (out, whole)]
+        assert [row["step"] for row in logs[0]] == [row["step"] for row in logs[1]]
+        for row, wanted in zip(*logs, strict=True):
+            for column in ("loss", "epe", "rate", "held_out"):
+                number = (
+                    wanted[column] if wanted[column] is None else pytest.approx(wanted[column], rel=tolerance, abs=0)
+                )
+                assert row[column] == number, (stage, row, column)
+        ours, others = (load_file(folder / stage / "weights.safetensors") for folder in (out, whole))
+        for name in others:
+            torch.testing.assert_close(ours[name].float(), others[name].float(), rtol=0, atol=10 * tolerance)
+
+
+# What a run does.
+
+
+def test_a_run_leaves_logs_weights_and_cards(whole):
+    assert sorted(path.name for path in whole.iterdir()) == ["joint", "level0", "level1", "run.json"]
+    for number, name in enumerate(("level0", "level1", "joint")):
+        assert sorted(path.name for path in (whole / name).iterdir()) == FILES
+        rows = read_log(whole / name / "log.csv")
+        assert [row["step"] for row in rows] == list(range(1, 9))
+        card = read_json(whole / name / "card.json")
+        assert (card["recipe"], card["profile"], card["seed"], card["scale"]) == ("tiny", "quick", 0, 1.0)
+        assert (card["stage"], card["number"], card["steps"], card["batch"]) == (name, number, 8, 2)
+        assert card["precision"] == "32-true" and "1 CPU thread" in card["hardware"] and card["minutes"] < 5
+        assert {"command", "commit", "date", "torch", "data"} <= set(card) and card["data"]["kind"] == "chairs"
+        assert card["held_out"]["epe"] == pytest.approx(rows[-1]["held_out"], abs=1e-3)
+        assert card["held_out"]["pairs"] == 3 and card["held_out"]["standard_error"] > 0
+        weights = whole / name / "weights.safetensors"
+        assert isinstance(read_weights(weights), SPyNet)
+        assert all(value.dtype == torch.float16 for value in load_file(weights).values())
+
+
+def test_held_out_numbers_are_those_of_the_weights(whole):
+    """Measured again, on pairs that training never sees."""
+    card, net = read_json(whole / "level1/card.json"), read_weights(whole / "level1/weights.safetensors")
+    pairs = Chairs((32, 48), "test", seed=1, motion=3.0, window=(16, 24)).batch(0, 3)
+    with torch.no_grad():
+        each = torch.stack([epe(f, t) for f, t in zip(net(pairs.image1, pairs.image2)[0], pairs.flow, strict=True)])
+    assert card["held_out"]["epe"] == pytest.approx(each.mean().item(), rel=1e-3)
+    assert card["held_out"]["standard_error"] == pytest.approx(each.std().item() / 3**0.5, rel=1e-2)
+    assert card["held_out"]["zero_flow"] == pytest.approx(pairs.flow.norm(dim=1).mean().item(), abs=1e-4)
+
+
+def test_a_plain_loop_comes_to_the_same(whole):
+    """AdamW, clipping, warm-up and cosine, pairs kept for two steps, and the moving average, written out."""
+    stage = tiny().stages_of("quick")[0]
+    torch.manual_seed(0)
+    net = SPyNet(2)
+    average = copy.deepcopy(net.levels[0])
+    source = Chairs((16, 24), "train", seed=0, motion=3.0)
+    optimizer = torch.optim.AdamW(net.levels[0].parameters(), lr=1.0, weight_decay=0.0)
+    losses = []
+    for step in range(8):
+        pairs = stage.augment(source.batch(2 * (step // 2), 2), range(2 * step, 2 * step + 2))
+        first, second = net.normalise(pairs.image1), net.normalise(pairs.image2)
+        flow = net.levels[0](torch.cat([first, second, torch.zeros_like(first[:, :2])], 1))
+        loss = (flow - pairs.flow).square().sum(1).sqrt().mean()
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.levels[0].parameters(), 1.0)
+        optimizer.param_groups[0]["lr"] = 1e-3 * rate_factor(stage, 8, step)
+        optimizer.step()
+        decay = min(0.999, (1 + step) / (10 + step))
+        for kept, now in zip(average.parameters(), net.levels[0].parameters(), strict=True):
+            kept.data = decay * kept.data + (1 - decay) * now.data
+    rows = read_log(whole / "level0/log.csv")
+    assert [row["loss"] for row in rows] == pytest.approx(losses, rel=1e-4)
+    assert [row["rate"] for row in rows] == pytest.approx([1e-3 * rate_factor(stage, 8, s) for s in range(8)], rel=1e-5)
+    for name, value in read_weights(whole / "level0/weights.safetensors").levels[0].state_dict().items():
+        torch.testing.assert_close(value, average.state_dict()[name], rtol=1e-3, atol=1e-5)
+
+
+def test_levels_below_stay_and_new_ones_begin_from_them(whole, tmp_path, monkeypatch):
+    level0, level1, joint = (load_file(whole / s / "weights.safetensors") for s in ("level0", "level1", "joint"))
+    for name in level0:
+        assert torch.equal(level0[name], level1[name]) == name.startswith("levels.0."), name
+        assert not torch.equal(level1[name], joint[name]), name
+    monkeypatch.setitem(RECIPES, "tiny", tiny(steps=1, rate=1e-12))
+    finish(tmp_path / "run")
+    weights = load_file(tmp_path / "run/level1/weights.safetensors")
+    for name in weights:
+        torch.testing.assert_close(weights[name], weights[name.replace("levels.1.", "levels.0.")], rtol=0, atol=1e-6)
+
+
+def test_seed_and_scale(whole, tmp_path):
+    out = finish(tmp_path / "run", "--seed", 1, "--scale", 0.5)
+    rows, others = (read_log(folder / "level0/log.csv") for folder in (out, whole))
+    assert len(rows) == 4 and rows[0]["loss"] != others[0]["loss"]
+    assert rows[2]["rate"] == pytest.approx(others[4]["rate"]) == pytest.approx(0.5e-3)
+
+
+def test_rows_of_a_long_stage(tmp_path, monkeypatch):
+    """A row is the mean over its steps; the last one may be shorter."""
+    monkeypatch.setattr(loop, "ROWS", 3)
+    out = finish(tmp_path / "few", "--stage", "level0")
+    monkeypatch.setattr(loop, "ROWS", 8)
+    each = [row["loss"] for row in read_log(finish(tmp_path / "all", "--stage", "level0") / "level0/log.csv")]
+    rows = read_log(out / "level0/log.csv")
+    assert [row["step"] for row in rows] == [2, 4, 6, 8]
+    assert [row["loss"] for row in rows] == pytest.approx([sum(each[i : i + 2]) / 2 for i in (0, 2, 4, 6)], rel=1e-4)
+    monkeypatch.setitem(RECIPES, "tiny", tiny(steps=11))
+    monkeypatch.setattr(loop, "ROWS", 3)
+    rows = read_log(finish(tmp_path / "odd", "--stage", "level0") / "level0/log.csv")
+    assert [row["step"] for row in rows] == [3, 6, 9, 11]
+
+
+# Stopped, and gone on with.
+
+
+def test_stopped_at_every_row_by_minutes(whole, tmp_path):
+    """`--minutes 0` makes one row and stops; pairs that are kept for two steps are rendered again."""
+    options, calls = ["--minutes", 0], 0
+    while "the time is up" in (result := cvdl_train(tmp_path / "run", *options)).stderr:
+        assert result.exit_code == 0 and calls < 30
+        options, calls = ["--minutes", 0, "--resume"], calls + 1
+    assert result.exit_code == 0 and "finished" in result.stderr, result.output
+    assert calls == 3 * 7
+    same(tmp_path / "run", whole)
+    before = (tmp_path / "run/joint/card.json").read_bytes()
+    assert "joint: finished before" in cvdl_train(tmp_path / "run", "--resume").stderr
+    assert (tmp_path / "run/joint/card.json").read_bytes() == before
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: processors have no scaled half precision")
+def test_half_precision_goes_on_with_its_scale(tmp_path, monkeypatch):
+    """The factor on the loss halves when gradients overflow; a run that forgets it takes other steps."""
+    monkeypatch.setitem(RECIPES, "tiny", tiny(steps=6, loss=large_loss))
+    options = ["--stage", "level0", "--precision", "16-mixed", "--device", "cuda"]
+    straight = finish(tmp_path / "straight", *options)
+    assert "the time is up" in cvdl_train(tmp_path / "run", *options, "--minutes", 0).stderr
+    state = torch.load(tmp_path / "run/level0/checkpoint.ckpt", weights_only=True)
+    assert state["precision"]["scale"] < 65536
+    same(finish(tmp_path / "run", *options, "--resume"), straight, stages=["level0"])
+
+
+def large_loss(net, pairs, k):
+    loss, error = up_to_level(net, pairs, k)
+    return 1000 * loss, error
+
+
+SCRIPT = """
+import sys
+import torch
+from cvdl import cli
+from cvdl.train import loop
+from cvdl.train.recipes import RECIPES
+from tests.train import tiny
+
+RECIPES["tiny"] = tiny(steps={steps}, batch=2)
+loop.SAMPLES, loop.SAVE_EVERY = 3, {save_every}
+torch.set_num_threads(1)
+cli.app()
+"""
+
+
+def start(folder, out, *options, steps=8, save_every=60):
+    """`cvdl train tiny` in a process of its own."""
+    script = folder / "script.py"
+    script.write_text(SCRIPT.format(steps=steps, save_every=save_every))
+    command = [sys.executable, script, "train", "tiny", "--profile", "quick", "--device", "cpu", "--out", out, *options]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(list(map(str, command)), env=environment, **pipes)
+
+
+def test_killed_in_the_middle_of_a_stage(tmp_path, monkeypatch):
+    out, steps = tmp_path / "run", 150
+    process = start(tmp_path, out, "--stage", "level0", steps=steps, save_every=0.15)
+    log, checkpoint = out / "level0/log.csv", out / "level0/checkpoint.ckpt"
+    while not (checkpoint.exists() and len(read_log(log)) > 20):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    process.communicate()
+    saved = torch.load(checkpoint, weights_only=True)["done"]
+    assert 0 < saved <= len(read_log(log)) < steps and not (out / "level0/card.json").exists()
+
+    monkeypatch.setitem(RECIPES, "tiny", tiny(steps=steps))
+    same(
+        finish(out, "--stage", "level0", "--resume"),
+        finish(tmp_path / "straight", "--stage", "level0"),
+        stages=["level0"],
+    )
+    assert sorted(path.name for path in (out / "level0").iterdir()) == FILES
+
+
+def test_rows_after_the_checkpoint_are_not_kept_twice(whole, tmp_path, monkeypatch):
+    """Killed five rows after the checkpoint, half-way through the writing of a row and of the next checkpoint."""
+    out = tmp_path / "run"
+    cvdl_train(out, "--minutes", 0)
+    checkpoint = (out / "level0/checkpoint.ckpt").read_bytes()
+    for _ in range(5):
+        cvdl_train(out, "--minutes", 0, "--resume")
+    (out / "level0/checkpoint.ckpt").write_bytes(checkpoint)
+    (out / "level0/.checkpoint.ckpt.part").write_bytes(checkpoint[:1000])
+    with (out / "level0/log.csv").open("a") as log:
+        log.write("7,1.2,0.0")
+    monkeypatch.setattr(loop, "SAVE_EVERY", 0)
+    same(finish(out, "--resume"), whole)
+    assert sorted(path.name for path in (out / "level0").iterdir()) == FILES
+
+
+def test_two_processes_do_as_one(whole, tmp_path):
+    out = tmp_path / "run"
+    process = start(tmp_path, out, "--devices", "2")
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 0 and "finished" in told, told
+    same(out, whole, tolerance=2e-4)
+    card = read_json(out / "level1/card.json")
+    assert card["hardware"].startswith("2 CPU threads") and card["batch"] == 2
+
+    process = start(tmp_path, out, "--devices", "2")  # without --resume
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 1 and "holds a run already" in told and "Traceback" not in told, told
+
+
+# What may go wrong.
+
+
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        (["spinet"], "no recipe 'spinet'; there are: spynet"),
+        (["tiny", "--stage", "level7"], "no stage 'level7'; it has: level0, level1, joint"),
+        (["tiny", "--profile", "huge"], "no profile 'huge'"),
+        (["tiny", "--profile", "laptop"], "no profile 'laptop'; it has: quick"),
+        (["tiny", "--device", "abacus"], "no device 'abacus'"),
+        (["tiny", "--precision", "8-bit"], "no precision '8-bit'; there are 32-true"),
+        (["tiny", "--stage", "level1"], "level0/weights.safetensors, which is not there. Train that stage first"),
+    ],
+)
+def test_misuse(tmp_path, arguments, told):
+    result = CliRunner().invoke(
+        cli.app, ["train", "--profile", "quick", "--device", "cpu", "--out", str(tmp_path / "run"), *arguments]
+    )
+    assert told in refused(result)
+    assert not list(tmp_path.glob("run/*/*"))
+
+
+def test_without_a_recipe_all_are_listed():
+    result = CliRunner().invoke(cli.app, ["train"])
+    assert result.exit_code == 0 and all(name in result.stdout for name in RECIPES)
+
+
+def test_a_run_is_not_written_over(tmp_path):
+    out = tmp_path / "run"
+    cvdl_train(out, "--minutes", 0)
+    kept = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert "holds a run already. Go on with it by --resume" in refused(cvdl_train(out))
+    for other in (["--seed", 1], ["--scale", 2], ["--precision", "bf16-mixed"]):
+        told = refused(cvdl_train(out, "--resume", *other))
+        assert "holds another run" in told and "'seed': 0" in told and "--out" in told
+    (tmp_path / "file").write_text("")
+    assert "cannot be made" in refused(cvdl_train(tmp_path / "file" / "run"))
+    (out / "run.json").write_text("{")
+    assert "run.json is damaged" in refused(cvdl_train(out, "--resume"))
+    del kept[out / "run.json"]
+    assert all(path.read_bytes() == content for path, content in kept.items())
+
+
+def test_missing_data(tmp_path, monkeypatch):
+    monkeypatch.setenv("CVDL_DATA", str(tmp_path))
+    for bank in ("photo_bank", "chair_bank"):  # those in memory are not asked for
+        monkeypatch.setattr(f"cvdl.flow.data.chairs.{bank}", getattr(textures, bank).__wrapped__)
+    told = refused(cvdl_train(tmp_path / "run"))
+    assert f"photos/SOURCES.tsv is not in {tmp_path}" in told and "CVDL_DATA" in told
+
+
+@pytest.mark.parametrize("damage", [b"", b"nonsense", None])
+def test_a_damaged_checkpoint(tmp_path, damage):
+    out = tmp_path / "run"
+    cvdl_train(out, "--minutes", 0)
+    path = out / "level0/checkpoint.ckpt"
+    path.write_bytes(path.read_bytes()[:-5000] if damage is None else damage)
+    assert "checkpoint.ckpt is damaged" in (told := refused(cvdl_train(out, "--resume"))) and "Delete it" in told
+    path.unlink()
+    finish(out, "--resume", "--stage", "level0")
+
+
+def test_damaged_weights_of_the_stage_before(whole, tmp_path):
+    out = tmp_path / "run"
+    finish(out, "--stage", "level0")
+    path = out / "level0/weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-5000])
+    told = refused(cvdl_train(out, "--resume"))
+    assert "weights.safetensors is damaged" in told and "folder of their stage" in told
+    for each in (out / "level0").iterdir():
+        each.unlink()
+    same(finish(out, "--resume"), whole)
+
+
+def nan_loss(net, pairs, k):
+    loss, error = up_to_level(net, pairs, k)
+    nan_loss.calls += torch.is_grad_enabled()
+    return (loss * float("nan") if nan_loss.calls == nan_loss.at else loss), error
+
+
+def nan_gradient(net, pairs, k):
+    """The loss is finite in the step after which the weights are not."""
+    loss, error = nan_loss(net, pairs, k)
+    weight = net.levels[k][0].weight.sum()
+    return ((weight - weight).sqrt() + error if loss.isnan() else loss), error
+
+
+@pytest.mark.parametrize("loss", [nan_loss, nan_gradient])
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_a_loss_that_is_not_finite(tmp_path, monkeypatch, loss, precision):
+    out, options = tmp_path / "run", ["--stage", "level0", "--precision", precision]
+    monkeypatch.setattr(loop, "SAVE_EVERY", 0)
+    monkeypatch.setitem(RECIPES, "tiny", tiny(loss=loss))
+    nan_loss.calls, nan_loss.at = 0, 5
+    told = refused(cvdl_train(out, *options))
+    assert "level0: the loss or the weights became NaN or infinite by step 5" in told
+    assert str(out / "level0") in told and "--resume" in told and precision in told
+    state = torch.load(out / "level0/checkpoint.ckpt", weights_only=True)
+    assert state["done"] == 4 and all(value.isfinite().all() for value in state["net"].values())
+    assert not (out / "level0/weights.safetensors").exists()
+    nan_loss.calls, nan_loss.at = 0, None
+    straight = finish(tmp_path / "straight", *options)
+    same(finish(out, *options, "--resume"), straight, stages=["level0"])
+
+
+def test_a_flow_that_is_not_finite_between_two_rows(tmp_path, monkeypatch):
+    """Warping refuses it before the row of the log is full."""
+    monkeypatch.setattr(loop, "ROWS", 1)
+    monkeypatch.setattr(loop, "SAVE_EVERY", 0)
+    monkeypatch.setitem(RECIPES, "tiny", tiny(rate=1e30, clip=1e30, warmup=0))
+    told = refused(cvdl_train(tmp_path / "run", "--stage", "level0"))
+    assert "NaN or infinite" in told and "1e+30" in told
+    recipe = tiny(rate=1e30, clip=1e30, warmup=0)
+    recipe.stages["quick"] = recipe.stages["quick"][2:]
+    monkeypatch.setitem(RECIPES, "tiny", recipe)
+    told = refused(cvdl_train(tmp_path / "joint"))
+    assert "joint: " in told and "the loss or the weights became NaN or infinite" in told and "--resume" in told
+
+
+@pytest.mark.parametrize(
+    "size, file", [(1_000_000, "level0/checkpoint.ckpt"), (100, "level0/log.csv"), (10, "run.json")]
+)
+def test_a_full_disk(whole, tmp_path, monkeypatch, size, file):
+    out = tmp_path / "run"
+    if file != "run.json":
+        cvdl_train(out, "--minutes", 0)
+        before = (out / "level0/checkpoint.ckpt").read_bytes()
+    monkeypatch.setattr(loop, "SAVE_EVERY", 0)
+    with full_disk(size):
+        result = cvdl_train(out, "--resume")
+    told = refused(result)
+    assert f"{out / file} could not be written" in told and "disk full" in told and "--resume" in told
+    assert not list(out.rglob("*.part"))
+    if file != "run.json":
+        assert (out / "level0/checkpoint.ckpt").read_bytes() == before
+    same(finish(out, "--resume"), whole)
+
+
+def test_a_full_disk_at_the_end(whole, tmp_path, monkeypatch):
+    """Weights of 1 MB do not fit any more, but all steps are done: nothing is trained again."""
+    out = tmp_path / "run"
+    monkeypatch.setattr(loop, "SAVE_EVERY", 0)
+    monkeypatch.setattr(loop, "write_weights", on_a_full_disk(loop.write_weights))
+    assert "weights.safetensors could not be written" in refused(cvdl_train(out))
+    assert torch.load(out / "level0/checkpoint.ckpt", weights_only=True)["done"] == 8
+    monkeypatch.undo()
+    monkeypatch.setitem(RECIPES, "tiny", tiny())
+    monkeypatch.setattr(loop, "SAMPLES", 3)
+    same(finish(out, "--resume"), whole)
+
+
+def on_a_full_disk(write):
+    def full(*arguments):
+        with full_disk(100_000):
+            write(*arguments)
+
+    return full
+
+
+def test_without_fabric(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lightning.fabric", None)
+    assert 'pip install -e ".[train]"' in refused(cvdl_train(tmp_path / "run"))
+
+
+def test_a_batch_that_cannot_be_divided(tmp_path):
+    fabric = type("Fabric", (), {"world_size": 3, "device": torch.device("cpu")})
+    recipe = tiny()
+    with pytest.raises(CourseError, match="batch of 2 cannot be divided between 3 processes"):
+        loop.Run(fabric, recipe, recipe.stages_of("quick")[0], 0, tmp_path, None, {"seed": 0, "scale": 1.0})
+
+
+def test_short_stages_measure_little(monkeypatch):
+    """No more held-out pairs than a stage trains on, and the full number where it is trained in earnest."""
+    monkeypatch.setattr(loop, "SAMPLES", 64)
+    fabric, identity = loop.launch("cpu", 1, None)[0], {"seed": 0, "scale": 1.0, "precision": "32-true"}
+    recipe = RECIPES["spynet"]
+    first = [recipe.stages_of(profile)[0] for profile in ("quick", "laptop", "gpu")]
+    assert [loop.Run(fabric, recipe, stage, 0, None, None, identity).samples for stage in first] == [8, 64, 64]

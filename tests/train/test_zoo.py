@@ -1,0 +1,114 @@
+"""Weights that ship: written, read, refused, added, listed."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from typer.testing import CliRunner
+
+from cvdl import cli
+from cvdl.errors import CourseError
+from cvdl.flow import FlowNetC, FlowNetS, SPyNet
+from cvdl.flow.nets.base import count
+from cvdl.train import zoo
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A finished run of two stages."""
+    folder = tmp_path / "run"
+    for number, stage in enumerate(("level0", "level1")):
+        (folder / stage).mkdir(parents=True)
+        (folder / stage / "log.csv").write_text(f"step,seconds\n{number},0\n")
+        zoo.write_weights(folder / stage / "weights.safetensors", SPyNet(number + 1))
+        card = {"recipe": "spynet", "stage": stage, "number": number, "minutes": 1.5, "hardware": "2 CPU threads"}
+        (folder / stage / "card.json").write_text(json.dumps(card))
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """An empty folder data/, which the library takes for its own."""
+    (tmp_path / "data/weights").mkdir(parents=True)
+    monkeypatch.setenv("CVDL_DATA", str(tmp_path / "data"))
+    epe = {"net": 1.0, "zero flow": 4.0}
+    monkeypatch.setattr(zoo, "measure", lambda net: {"chairs": {"pairs": 16, "epe": epe}})
+    return tmp_path / "data"
+
+
+@pytest.mark.parametrize("net", [SPyNet(2), FlowNetS(1 / 16), FlowNetC(1 / 16, max_displacement=4, stride=1)])
+def test_round_trip_in_half_precision(tmp_path, net):
+    path = tmp_path / "net.safetensors"
+    zoo.write_weights(path, net)
+    again = zoo.read_weights(path)
+    assert type(again) is type(net) and again.options() == net.options() and again.training
+    for (name, value), (_, kept) in zip(net.named_parameters(), again.named_parameters(), strict=True):
+        assert torch.equal(kept, value.half().float()), name
+    assert path.stat().st_size < 2 * count(net) + 10_000
+    assert not zoo.load(path).training and not zoo.load(str(path)).training
+
+
+def test_weights_that_are_not_finite_are_not_written(tmp_path):
+    net = SPyNet(1)
+    net.levels[0][0].weight.data[0, 0, 0, 0] = 1e6  # too large for half precision
+    with pytest.raises(CourseError, match=r"levels\.0\.0\.weight"):
+        zoo.write_weights(tmp_path / "net.safetensors", net)
+    assert not list(tmp_path.iterdir())
+
+
+def test_foreign_and_damaged_files(tmp_path):
+    path = tmp_path / "net.safetensors"
+    zoo.write_weights(path, SPyNet(1))
+    whole = path.read_bytes()
+    for damaged in (b"", b"nonsense", whole[:-100]):
+        path.write_bytes(damaged)
+        with pytest.raises(CourseError, match="damaged, or not written by this course"):
+            zoo.load(path)
+    save_file({"weight": torch.zeros(1)}, path)
+    with pytest.raises(CourseError, match="not written by this course"):
+        zoo.load(path)
+    save_file({"weight": torch.zeros(1)}, path, metadata={"net": "SPyNet", "options": '{"levels": 1}'})
+    with pytest.raises(CourseError, match="not written by this course"):
+        zoo.load(path)
+
+
+def test_a_run_is_shipped(run, data):
+    paths = zoo.add(run, "small", data)
+    assert all(path.exists() for path in paths)
+    assert zoo.names() == ["small"] and len(zoo.load("small").levels) == 2
+    card = zoo.card("small")
+    assert card["parameters"] == 2 * 240_050 and card["size"] == "CPU" and card["minutes"] == 3
+    assert [stage["stage"] for stage in card["stages"]] == ["level0", "level1"]
+    assert (data / "runs/small/level1.csv").read_text().endswith("1,0\n")
+    assert "small" in zoo.table() and "chairs 1.00 (4.00)" in zoo.table()
+    assert zoo.row("small").startswith("| `weights/small.safetensors` | SPyNet, 480,100 parameters")
+
+
+def test_what_cannot_be_shipped(run, data, tmp_path, monkeypatch):
+    with pytest.raises(CourseError, match="no finished stage"):
+        zoo.add(tmp_path / "nothing", "small", data)
+    monkeypatch.setattr(zoo, "LARGEST", 1000)
+    with pytest.raises(CourseError, match="1,000 at most"):
+        zoo.add(run, "small", data)
+    assert zoo.names() == [] and not (data / "runs").exists()
+
+
+def test_unknown_names(run, data):
+    zoo.add(run, "small", data)
+    for ask in (zoo.load, zoo.card):
+        with pytest.raises(ValueError, match=r"no weights 'large'.*small"):
+            ask("large")
+
+
+def test_commands(run, data):
+    def cvdl(*arguments):
+        return CliRunner().invoke(cli.app, ["zoo", *map(str, arguments)])
+
+    assert "empty" in cvdl().stdout
+    zoo.add(run, "small", data)
+    assert "small" in cvdl().stdout
+    assert json.loads(cvdl("show", "small").stdout)["net"] == "SPyNet"
+    for wrong in (("show", "large"), ("add", "no/run", "x")):
+        failed = cvdl(*wrong)
+        assert failed.exit_code == 1 and "Traceback" not in failed.output
