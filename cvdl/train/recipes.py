@@ -188,8 +188,8 @@ def likenet_stages(chairs, fine, size, later, batch):
     """Two stages on chairs, of so many steps, on whole frames of `size` and `later`.
 
     Frames have to be large: at 1/16 of the size candidates reach 80 pixels far, and in a small frame nearly all of them
-    lead out of it, so that a network trained there fails in larger ones (64 × 96: 11 px in frames of 192 × 256, where
-    zero flow makes 2).  Augmentation changes the light only: the black beyond a turned frame would be one more thing to be matched.
+    lead out of it.  Augmentation changes the light only: the black beyond a turned frame would be one more thing to
+    be matched.
     """
     light = Augment(places=False, noise=0.02, contrast=(-0.4, 0.4), brightness=0.1)
     options = dict(loss=partial(without_truth, loss=likelihood_loss), augment=light, batch=batch, decay=0.0)

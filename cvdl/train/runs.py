@@ -73,7 +73,9 @@ class Log:
     def add(self, **row):
         try:
             with self.path.open("a", newline="", encoding="utf-8") as file:
-                csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow({name: text(row.get(name)) for name in COLUMNS})
+                csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow(
+                    {name: text(row.get(name)) for name in COLUMNS}
+                )
         except OSError as error:
             raise CourseError(
                 f"{self.path} could not be written ({error}). Is the disk full? The last checkpoint is whole: make room "
