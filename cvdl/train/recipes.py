@@ -194,7 +194,7 @@ def likenet_stages(chairs, fine, size, later, batch):
     light = Augment(places=False, noise=0.02, contrast=(-0.4, 0.4), brightness=0.1)
     options = dict(loss=partial(without_truth, loss=likelihood_loss), augment=light, batch=batch, decay=0.0)
     return [
-        Stage("chairs", chairs, size=size, rate=5e-4, warmup=100, **options),
+        Stage("chairs", chairs, size=size, rate=5e-4, warmup=chairs // 30, **options),
         Stage("fine", fine, size=later, rate=2e-4, schedule="cosine", **options),
     ]
 
