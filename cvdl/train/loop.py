@@ -138,7 +138,7 @@ class Run:
         if stage.batch % fabric.world_size:
             raise CourseError(f"A batch of {stage.batch} cannot be divided between {fabric.world_size} processes.")
         torch.manual_seed(1000 * identity["seed"] + number)
-        net = recipe.net()
+        net = recipe.build(identity["profile"])
         if before is not None:
             if not before.exists():
                 raise CourseError(f"{stage.name} starts from {before}, which is not there. Train that stage first.")

@@ -18,7 +18,9 @@ from cvdl.flow.data.chairs import FULL
 from cvdl.flow.losses import multiscale_epe
 from cvdl.flow.metrics import epe
 from cvdl.flow.nets.flownet import FlowNetC, FlowNetS
+from cvdl.flow.nets.likenet import LikeNet
 from cvdl.flow.nets.spynet import SPyNet
+from cvdl.flow.unsupervised import likelihood_loss
 
 # Steps, and where the rate is halved, as parts of the whole.  FlowNet 2.0 (Ilg et al., CVPR 2017), section 3: S_short
 # 600k steps, S_long 1.2M, S_fine 500k after S_long.
@@ -48,6 +50,16 @@ def up_to_level(net, pairs, k):
     flow = net.climb(net.normalise(pairs.image1), net.normalise(pairs.image2), k + 1)[-1]
     error = epe(flow, pairs.flow, pairs.valid)
     return error, error.detach()
+
+
+def without_truth(net, pairs, loss):
+    """Training without ground truth: the loss gets both images and nothing else.  The error is for the log only.
+
+    loss: (net, image1, image2) -> the loss, and the flow at full size.
+    """
+    value, flow = loss(net, pairs.image1, pairs.image2)
+    with torch.no_grad():
+        return value, epe(flow, pairs.flow, pairs.valid)
 
 
 def all_free(net):
@@ -110,8 +122,12 @@ class Recipe:
     """A network and its stages in three sizes."""
 
     title: str
-    net: Callable  # () -> the network
+    net: Callable | dict  # () -> the network; or profile -> such a function
     stages: dict  # profile -> list of Stage
+
+    def build(self, profile):
+        """The network, new."""
+        return (self.net[profile] if isinstance(self.net, dict) else self.net)()
 
     def stages_of(self, profile):
         """The list of its stages.  Raises CourseError for a profile it does not have."""
@@ -168,6 +184,21 @@ def flownet_stages(chairs, fine, size, window, cut, **options):
     ]
 
 
+def likenet_stages(chairs, fine, size, later, batch):
+    """Two stages on chairs, of so many steps, on whole frames of `size` and `later`.
+
+    Frames have to be large: at 1/16 of the size candidates reach 80 pixels far, and in a small frame nearly all of them
+    lead out of it.  Augmentation changes the light only: the black beyond a turned frame would be one more thing to
+    be matched.
+    """
+    light = Augment(places=False, noise=0.02, contrast=(-0.4, 0.4), brightness=0.1)
+    options = dict(loss=partial(without_truth, loss=likelihood_loss), augment=light, batch=batch, decay=0.0)
+    return [
+        Stage("chairs", chairs, size=size, rate=5e-4, warmup=chairs // 30, **options),
+        Stage("fine", fine, size=later, rate=2e-4, schedule="cosine", **options),
+    ]
+
+
 RECIPES = {
     "spynet": Recipe(
         "SPyNet, five levels, 1.2 M parameters",
@@ -206,6 +237,19 @@ RECIPES = {
             "quick": flownet_stages(4, 4, (72, 96), None, (64, 64), batch=2, warmup=2),
             "laptop": flownet_stages(18000, 18000, (288, 384), (160, 192), (128, 128), batch=8, reuse=4, warmup=500),
             "gpu": flownet_stages(45000, 45000, FULL, None, (320, 448), batch=8, warmup=2000),
+        },
+    ),
+    "likenet": Recipe(
+        "LikeNet without ground truth, 0.7 M parameters on a GPU",
+        {
+            "quick": partial(LikeNet, 1 / 4, support=2),
+            "laptop": partial(LikeNet, 1 / 4, support=2),
+            "gpu": partial(LikeNet, support=1),
+        },
+        {
+            "quick": likenet_stages(4, 4, (32, 48), (32, 48), batch=2),
+            "laptop": likenet_stages(3000, 3000, (192, 256), (192, 256), batch=2),
+            "gpu": likenet_stages(5000, 1500, (192, 256), FULL, batch=8),
         },
     ),
 }

@@ -20,11 +20,12 @@ from cvdl.errors import CourseError
 from cvdl.flow import evaluate
 from cvdl.flow.nets.base import count
 from cvdl.flow.nets.flownet import FlowNetC, FlowNetS
+from cvdl.flow.nets.likenet import LikeNet
 from cvdl.flow.nets.spynet import SPyNet
 from cvdl.settings import ROOT, data_path
 from cvdl.train.runs import commit, hardware, read_json, replacing, write_json
 
-NETS = {net.__name__: net for net in (FlowNetC, FlowNetS, SPyNet)}
+NETS = {net.__name__: net for net in (FlowNetC, FlowNetS, LikeNet, SPyNet)}
 LARGEST = 6_000_000  # bytes of a weight file
 
 

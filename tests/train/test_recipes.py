@@ -24,7 +24,7 @@ from cvdl.train.recipes import (
 )
 
 STAGES = [
-    pytest.param(recipe, stage, id=f"{name}-{profile}-{stage.name}")
+    pytest.param(recipe, profile, stage, id=f"{name}-{profile}-{stage.name}")
     for name, recipe in RECIPES.items()
     for profile, stages in recipe.stages.items()
     for stage in stages
@@ -133,18 +133,18 @@ def test_only_one_level_learns(k):
     assert all((p.grad is not None) == name.startswith(f"levels.{k}.") for name, p in net.named_parameters())
 
 
-@pytest.mark.parametrize("recipe, stage", STAGES)
-def test_sizes_fit_the_network(recipe, stage):
+@pytest.mark.parametrize("recipe, profile, stage", STAGES)
+def test_sizes_fit_the_network(recipe, profile, stage):
     """What a stage renders, sees and cuts, and a batch for two processes."""
     with torch.device("meta"):
-        net = recipe.net()
+        net = recipe.build(profile)
     stage.prepare(net)
     assert any(p.requires_grad for p in net.parameters())
     assert type(net).__name__ in zoo.NETS
     window = stage.window or stage.size
     assert all(w <= s for w, s in zip(window, stage.size, strict=True))
     seen = (stage.augment.size if stage.augment else None) or window
-    multiple = net.multiple if stage.loss is every else 2 ** stage.loss.keywords["k"]
+    multiple = 2 ** stage.loss.keywords["k"] if getattr(stage.loss, "func", None) is up_to_level else net.multiple
     assert all(side % multiple == 0 and side >= 16 for side in seen)
     assert stage.batch % 2 == 0 and stage.steps >= 4 and stage.warmup <= stage.steps // 2
     assert 0 < rate_factor(stage, stage.steps, 0) <= 1
