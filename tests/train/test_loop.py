@@ -288,14 +288,14 @@ def test_rows_after_the_checkpoint_are_not_kept_twice(whole, tmp_path):
 def test_two_processes_do_as_one(whole, tmp_path):
     out = tmp_path / "run"
     process = start(tmp_path, out, "--devices", "2")
-    _, told = process.communicate(timeout=120)
+    _, told = process.communicate(timeout=300)
     assert process.returncode == 0 and "finished" in told, told
     same(out, whole, tolerance=2e-4)
     card = read_json(out / "level1/card.json")
     assert card["hardware"].startswith("2 CPU threads") and card["batch"] == 2
 
     process = start(tmp_path, out, "--devices", "2")  # without --resume
-    _, told = process.communicate(timeout=120)
+    _, told = process.communicate(timeout=300)
     assert process.returncode == 1 and "holds a run already" in told and "Traceback" not in told, told
 
 
