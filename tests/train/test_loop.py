@@ -475,7 +475,10 @@ def test_a_batch_that_cannot_be_divided(tmp_path):
 def test_short_stages_measure_little(monkeypatch):
     """No more held-out pairs than a stage trains on, and the full number where it is trained in earnest."""
     monkeypatch.setattr(loop, "SAMPLES", 64)
-    fabric, identity = loop.launch("cpu", 1, None)[0], {"seed": 0, "scale": 1.0, "precision": "32-true"}
+    fabric, identity = (
+        loop.launch("cpu", 1, None)[0],
+        {"seed": 0, "scale": 1.0, "profile": "quick", "precision": "32-true"},
+    )
     recipe = RECIPES["spynet"]
     first = [recipe.stages_of(profile)[0] for profile in ("quick", "laptop", "gpu")]
     assert [loop.Run(fabric, recipe, stage, 0, None, None, identity).samples for stage in first] == [8, 64, 64]
