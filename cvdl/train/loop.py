@@ -124,7 +124,8 @@ class Step(nn.Module):
         self.net, self.loss = net, loss
 
     def forward(self, pairs):
-        return self.loss(self.net, pairs)
+        """pairs: a function that gives them.  Tensors Fabric would round to half precision, the true flow too."""
+        return self.loss(self.net, pairs())
 
 
 class Run:
@@ -223,7 +224,7 @@ class Run:
         pairs = stage.augment(self.pairs, self.numbers(self.done)) if stage.augment else self.pairs
         for group in self.optimizer.param_groups:
             group["lr"] = stage.rate * rate_factor(stage, self.steps, self.done)
-        loss, error = self.step(pairs)
+        loss, error = self.step(lambda: pairs)
         self.optimizer.zero_grad()
         fabric.backward(loss)
         fabric.clip_gradients(self.step, self.optimizer, max_norm=stage.clip, error_if_nonfinite=False)

@@ -203,13 +203,14 @@ def test_stopped_at_every_row_by_minutes(whole, tmp_path):
 def test_half_precision_goes_on_with_its_scale(tmp_path, monkeypatch):
     """The factor on the loss halves when gradients overflow; a run that forgets it takes other steps."""
     monkeypatch.setattr(loop, "launch", lambda *_: (scaled(), "16-mixed"))
-    monkeypatch.setitem(RECIPES, "tiny", tiny(steps=6, loss=large_loss))
-    options = ["--stage", "level0"]
+    monkeypatch.setitem(RECIPES, "tiny", tiny(loss=large_loss))
+    options, scales = ["--resume", "--stage", "level0"], []
     straight = finish(tmp_path / "straight", *options)
-    assert "the time is up" in cvdl_train(tmp_path / "run", *options, "--minutes", 0).stderr
-    state = torch.load(tmp_path / "run/level0/checkpoint.ckpt", weights_only=True)
-    assert state["precision"]["scale"] < 65536
-    same(finish(tmp_path / "run", *options, "--resume"), straight, stages=["level0"])
+    while "the time is up" in cvdl_train(tmp_path / "run", *options, "--minutes", 0).stderr:
+        state = torch.load(tmp_path / "run/level0/checkpoint.ckpt", weights_only=True)
+        scales.append(state["precision"]["scale"])
+    assert len(scales) == 7 and scales[-1] == scales[-2] < scales[0]  # some steps were left out, and the last were not
+    same(tmp_path / "run", straight, stages=["level0"])
 
 
 def scaled():
@@ -220,7 +221,7 @@ def scaled():
 
 def large_loss(net, pairs, k):
     loss, error = up_to_level(net, pairs, k)
-    return 1000 * loss, error
+    return 10 * loss, error
 
 
 SCRIPT = """
@@ -482,3 +483,16 @@ def test_short_stages_measure_little(monkeypatch):
     recipe = RECIPES["spynet"]
     first = [recipe.stages_of(profile)[0] for profile in ("quick", "laptop", "gpu")]
     assert [loop.Run(fabric, recipe, stage, 0, None, None, identity).samples for stage in first] == [8, 64, 64]
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_the_true_flow_is_not_rounded(tmp_path, monkeypatch, precision):
+    seen = []
+
+    def loss(net, pairs, k):
+        seen.append(pairs.flow.dtype)
+        return up_to_level(net, pairs, k)
+
+    monkeypatch.setitem(RECIPES, "tiny", tiny(steps=2, loss=loss))
+    finish(tmp_path / "run", "--stage", "level0", "--precision", precision)
+    assert len(seen) > 2 and set(seen) == {torch.float32}
