@@ -64,14 +64,8 @@ class Chairs:
     """
 
     def __init__(self, size=FULL, split="train", seed=0, device="cpu", chairs=CHAIRS, motion=1.0, window=None):
-        if split not in ("train", "test"):
-            raise CourseError(f'split is {split!r}; it has to be "train" or "test".')
-        if len(size) != 2 or min(size) < 16:
-            raise CourseError(f"size is {tuple(size)}; it has to be (height, width), each 16 pixels or more.")
         self.size, self.split, self.seed, self.chairs, self.motion = tuple(size), split, seed, chairs, motion
-        self.window = tuple(window or size)
-        if min(self.window) < 16 or any(w > s for w, s in zip(self.window, self.size, strict=True)):
-            raise CourseError(f"window is {self.window}; it has to be 16 pixels or more, and within size {self.size}.")
+        self.window = seen(size, split, window)
         self.device = torch.device(device)
         self.photos, self.sprites = (bank(split).to(self.device) for bank in (photo_bank, chair_bank))
 
@@ -87,6 +81,18 @@ class Chairs:
         """What is to be seen in pairs of these numbers, by the dice alone."""
         dice = throw((self.seed, self.split == "test"), indices, 1 + self.chairs[1], DICE)
         return arrange(dice, self.size, self.photos, self.sprites, self.chairs, self.motion, self.window)
+
+
+def seen(size, split, window):
+    """The part of the frame that is drawn, `window` or all of it.  Raises CourseError for what cannot be rendered."""
+    if split not in ("train", "test"):
+        raise CourseError(f'split is {split!r}; it has to be "train" or "test".')
+    if len(size) != 2 or min(size) < 16:
+        raise CourseError(f"size is {tuple(size)}; it has to be (height, width), each 16 pixels or more.")
+    window = tuple(window or size)
+    if min(window) < 16 or any(w > s for w, s in zip(window, size, strict=True)):
+        raise CourseError(f"window is {window}; it has to be 16 pixels or more, and within size {tuple(size)}.")
+    return window
 
 
 # Dice -> scene.

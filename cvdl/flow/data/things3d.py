@@ -23,7 +23,7 @@ import torch
 
 from cvdl.errors import CourseError
 from cvdl.flow.data import solids
-from cvdl.flow.data.chairs import FULL, Pairs
+from cvdl.flow.data.chairs import FULL, Pairs, seen
 from cvdl.flow.data.dice import throw
 from cvdl.flow.data.scene3d import DICE, arrange, columns, follow, look
 from cvdl.flow.data.textures import LEVELS, photo_bank
@@ -60,19 +60,13 @@ class Things:
     def __init__(
         self, size=FULL, split="train", seed=0, device="cpu", things=THINGS, motion=1.0, final=False, window=None
     ):
-        if split not in ("train", "test"):
-            raise CourseError(f'split is {split!r}; it has to be "train" or "test".')
-        if len(size) != 2 or min(size) < 16:
-            raise CourseError(f"size is {tuple(size)}; it has to be (height, width), each 16 pixels or more.")
         if not 0 <= things[0] <= things[1]:
             raise CourseError(
                 f"things is {tuple(things)}; it has to be (fewest, most), not negative and in this order."
             )
         self.size, self.split, self.seed, self.things = tuple(size), split, seed, tuple(things)
         self.motion, self.final, self.device = motion, final, torch.device(device)
-        self.window = tuple(window or size)
-        if min(self.window) < 16 or any(w > s for w, s in zip(self.window, self.size, strict=True)):
-            raise CourseError(f"window is {self.window}; it has to be 16 pixels or more, and within size {self.size}.")
+        self.window = seen(size, split, window)
         self.photos = photo_bank(split).to(self.device)
 
     def batch(self, start, count):
