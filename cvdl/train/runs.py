@@ -97,13 +97,13 @@ def read_log(path):
 def commit():
     """The commit that the library is at, with "+" where files of it were changed since; None outside a repository."""
     try:
-        git = partial_git("rev-parse", "--short=12", "HEAD"), partial_git("status", "--porcelain", "--", "cvdl")
+        head, changed = git("rev-parse", "--short=12", "HEAD"), git("status", "--porcelain", "--", "cvdl")
     except (OSError, subprocess.CalledProcessError):
         return None
-    return git[0] + ("+" if git[1] else "")
+    return head + ("+" if changed else "")
 
 
-def partial_git(*arguments):
+def git(*arguments):
     done = subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
@@ -129,5 +129,13 @@ def processor():
 
 
 def command():
-    """What was typed, to be printed on a card."""
-    return " ".join(["cvdl", *sys.argv[1:]]) if Path(sys.argv[0]).stem in ("cvdl", "cli") else None
+    """What was typed, to be printed on a card; without the folder, which is of one machine."""
+    if Path(sys.argv[0]).stem not in ("cvdl", "cli"):
+        return None
+    typed, words = iter(sys.argv[1:]), ["cvdl"]
+    for word in typed:
+        if word == "--out":
+            next(typed, None)
+        elif not word.startswith("--out="):
+            words.append(word)
+    return " ".join(words)

@@ -181,3 +181,9 @@ def test_hardware(monkeypatch):
 def test_command(monkeypatch, called, told):
     monkeypatch.setattr(sys, "argv", [called, "train", "spynet"])
     assert runs.command() == told
+
+
+@pytest.mark.parametrize("out", [["--out", "/home/me/my runs"], ["--out=/home/me/my runs"]])
+def test_a_command_does_not_name_the_folder(monkeypatch, out):
+    monkeypatch.setattr(sys, "argv", ["cvdl", "train", "spynet", *out, "--resume"])
+    assert runs.command() == "cvdl train spynet --resume"
