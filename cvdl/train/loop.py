@@ -193,7 +193,8 @@ class Run:
                     rate = self.optimizer.param_groups[0]["lr"]
                     log.add(step=self.done, seconds=self.seconds, loss=loss, epe=error, rate=rate, held_out=measured)
                 speed = stage.batch * bar.format_dict["rate"] if bar.format_dict["rate"] else 0
-                bar.set_postfix_str(f"loss {loss:.3g}, EPE {error:.2f} px, {speed:.1f} pairs/s", refresh=False)
+                shown = f"EPE {error:.2f} px" if stage.truth else "no ground truth"
+                bar.set_postfix_str(f"loss {loss:.3g}, {shown}, {speed:.1f} pairs/s", refresh=False)
                 late = self.agree(deadline is not None and time.monotonic() > deadline)
                 if late or self.agree(time.monotonic() - saved > SAVE_EVERY):
                     self.save()
@@ -222,6 +223,8 @@ class Run:
         if render != self.rendered:
             self.rendered, self.pairs = render, self.training.pairs(self.numbers(render))
         pairs = stage.augment(self.pairs, self.numbers(self.done)) if stage.augment else self.pairs
+        if not stage.truth:
+            pairs = pairs.images_only()
         for group in self.optimizer.param_groups:
             group["lr"] = stage.rate * rate_factor(stage, self.steps, self.done)
         loss, error = self.step(lambda: pairs)

@@ -84,7 +84,7 @@ class Log:
 
 
 def text(number):
-    return "" if number is None else number if isinstance(number, int) else f"{number:.6g}"
+    return "" if number is None or number != number else number if isinstance(number, int) else f"{number:.6g}"
 
 
 def read_log(path):

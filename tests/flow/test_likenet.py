@@ -48,6 +48,21 @@ def test_scales(net):
         torch.testing.assert_close(mine, theirs[0])
 
 
+def test_fewer_scales_on_smaller_images_are_the_coarse_ones(net):
+    first, second = images(2, 3, 64, 96)
+    whole = net.scales(first, second)
+    net.active = 3
+    small = net.scales(F.avg_pool2d(first, 4), F.avg_pool2d(second, 4))
+    for (flow, P, D), (all_flow, all_P, all_D) in zip(small, whole[2:], strict=True):
+        torch.testing.assert_close(4 * flow, all_flow)
+        torch.testing.assert_close(P, all_P)
+        torch.testing.assert_close(D, all_D)
+    assert net(*images(1, 3, 20, 24))[0].shape == (1, 2, 20, 24)
+    with pytest.raises(CourseError, match="divisible by 4"):
+        net(*images(1, 3, 22, 24))
+    assert "active" not in net.options()
+
+
 @pytest.mark.parametrize("size", [(16, 16), (17, 33), (31, 64), (47, 50)])
 def test_any_size_in_eval_mode(net, size):
     with torch.no_grad():

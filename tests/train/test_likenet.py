@@ -11,37 +11,59 @@ from cvdl.flow.nets.base import count
 from cvdl.flow.nets.likenet import LikeNet
 from cvdl.train import loop
 from cvdl.train.recipes import RECIPES, Recipe, find
+from cvdl.train.runs import read_log
 
-
-class Forbidden:
-    """Stands where the truth would be, and cannot be used for anything."""
-
-    def __getattr__(self, name):
-        raise AssertionError(f"the loss asked for the truth's {name}")
-
-    def __torch_function__(self, *rest, **more):
-        raise AssertionError("the loss computed with the truth")
+UNSUPERVISED = ("likenet", "likenet-smooth", "likenet-occlusion", "likenet-census")
 
 
 @pytest.fixture
 def quick(monkeypatch):
     """One stage of six steps; the copy inside D follows every fourth."""
-    stage = dataclasses.replace(find("likenet").stages_of("quick")[0], steps=6, warmup=0)
+    stage = dataclasses.replace(find("likenet").stages_of("quick")[0], steps=6, warmup=0, size=(32, 48))
     recipe = Recipe("test", lambda: LikeNet(1 / 8, refresh=4), {"quick": [stage]})
     monkeypatch.setitem(RECIPES, "likenet", recipe)
     return stage
 
 
-def test_the_loss_never_touches_the_truth(monkeypatch):
+@pytest.mark.parametrize("name", UNSUPERVISED)
+def test_training_gets_images_only(name, tmp_path, monkeypatch):
+    """In every profile and stage: what reaches the loss, while the weights learn, is two images and no more."""
+    seen, real = [], find(name)
     for profile in ("quick", "laptop", "gpu"):
+        for stage in real.stages_of(profile):
+            assert not stage.truth
+
+            def watched(net, pairs, loss=stage.loss):
+                seen.append((torch.is_grad_enabled(), pairs))
+                return loss(net, pairs)
+
+            short = dataclasses.replace(stage, loss=watched, steps=2, warmup=0, batch=2, size=(32, 48))
+            monkeypatch.setitem(RECIPES, name, Recipe("test", lambda: LikeNet(1 / 16), {profile: [short]}))
+            loop.train(name, profile, tmp_path / profile / stage.name)
+    learning = [pairs for learns, pairs in seen if learns]
+    assert len(learning) == 2 * 9
+    for pairs in learning:
+        assert pairs.image1.shape == pairs.image2.shape == (2, 3, 32, 48)
+        assert pairs[2:] == (None, None, None, None)
+    assert all(pairs.flow is not None for learns, pairs in seen if not learns)  # held out, to measure with
+
+
+def test_the_supervised_twin_differs_in_the_loss_alone():
+    for profile in ("quick", "laptop", "gpu"):
+        for ours, twin in zip(*(find(n).stages_of(profile) for n in ("likenet", "likenet-supervised")), strict=True):
+            assert twin.truth and dataclasses.replace(twin, loss=ours.loss, prepare=ours.prepare, truth=False) == (ours)
+            assert twin.prepare.keywords == ours.prepare.keywords
+
+
+def test_stages_go_from_coarse_to_fine_and_meet():
+    """The last scale in use has the size of the images, and scales are those of the whole frame."""
+    for profile in ("quick", "laptop", "gpu"):
+        sizes = []
         for stage in find("likenet").stages_of(profile):
-            pairs = Chairs((16, 32)).batch(0, 2)._replace(flow=Forbidden(), valid=Forbidden(), occlusion=Forbidden())
-            pairs = stage.augment(pairs._replace(backward=Forbidden()), range(2))
-            monkeypatch.setattr("cvdl.train.recipes.epe", lambda flow, truth, valid: flow.new_zeros(()))
-            net = LikeNet(1 / 8)
-            loss, _ = stage.loss(net, pairs)
-            loss.backward()
-            assert loss > 0 and net.features[0].weight.grad.any()
+            net = LikeNet(1 / 16)
+            stage.prepare(net)
+            sizes.append((net.active, stage.size[0] * 2 ** (5 - net.active)))
+        assert [active for active, _ in sizes] == [2, 3, 5] and len({height for _, height in sizes}) == 1
 
 
 def test_false_truth_gives_the_same_weights(quick, tmp_path, monkeypatch):
@@ -54,10 +76,11 @@ def test_false_truth_gives_the_same_weights(quick, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Chairs, "pairs", lie)
     loop.train("likenet", "quick", tmp_path / "false")
-    true, false = (load_file(tmp_path / kind / "chairs" / "weights.safetensors") for kind in ("true", "false"))
+    true, false = (load_file(tmp_path / kind / "coarse" / "weights.safetensors") for kind in ("true", "false"))
     assert all(torch.equal(true[name], false[name]) for name in true)
-    first, second = ((tmp_path / kind / "chairs" / "log.csv").read_text() for kind in ("true", "false"))
-    assert first != second  # it was read for the log
+    first, second = (read_log(tmp_path / kind / "coarse" / "log.csv") for kind in ("true", "false"))
+    assert all(row["epe"] is None for row in first + second)  # nor was it read for the log
+    assert first[-1]["held_out"] != second[-1]["held_out"]
 
 
 def test_a_run_that_stopped_goes_on_with_the_same_copy(quick, tmp_path, monkeypatch):
@@ -65,7 +88,7 @@ def test_a_run_that_stopped_goes_on_with_the_same_copy(quick, tmp_path, monkeypa
     assert not loop.train("likenet", "quick", tmp_path / "parts", minutes=0)  # stops after a step …
     while not loop.train("likenet", "quick", tmp_path / "parts", minutes=0, resume=True):
         pass  # … again and again
-    whole, parts = (load_file(tmp_path / kind / "chairs" / "weights.safetensors") for kind in ("whole", "parts"))
+    whole, parts = (load_file(tmp_path / kind / "coarse" / "weights.safetensors") for kind in ("whole", "parts"))
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 

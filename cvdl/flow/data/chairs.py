@@ -41,6 +41,10 @@ class Pairs(NamedTuple):
     occlusion: torch.Tensor  # (B, 1, H, W) bool: the point of frame 1 is covered or outside in frame 2
     backward: torch.Tensor  # (B, 2, H, W), from frame 2 to frame 1
 
+    def images_only(self):
+        """The same pairs without ground truth: None in its place."""
+        return Pairs(self.image1, self.image2, None, None, None, None)
+
 
 class Scene(NamedTuple):
     """Layers of B pairs, back to front, the photograph first: L = 1 + most chairs."""

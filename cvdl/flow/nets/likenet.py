@@ -41,9 +41,10 @@ class LikeNet(FlowNet):
 
     view, temperature, support: what the training loss compares, see `scales`.  refresh: training steps after which the
     frozen copy of the features follows the features.
-    """
 
-    multiple = 16
+    `active` is the number of scales in use, the coarsest first: all five, but training begins with fewer of them.  The
+    images are at the scale of the last one, then, and small.
+    """
 
     def __init__(self, width=1.0, view="features", temperature=3.0, support=0, refresh=500):
         super().__init__()
@@ -56,6 +57,7 @@ class LikeNet(FlowNet):
             )
         self.width, self.view, self.temperature = float(width), check_view(view), float(temperature)
         self.support, self.refresh = int(support), int(refresh)
+        self.active = len(REACHES)
         c = max(1, round(64 * width))
         activation = nn.LeakyReLU(0.1)
         self.features = nn.Sequential(
@@ -68,6 +70,10 @@ class LikeNet(FlowNet):
         # Inside D no gradient goes to F, or it would become constant, which makes every D zero.  So D has a copy.
         self.frozen, self.random = buffers(self.features), buffers(self.features)
         self.register_buffer("age", torch.zeros((), dtype=torch.long))  # training steps since the copy was made
+
+    @property
+    def multiple(self):
+        return 2 ** (self.active - 1)
 
     def options(self):
         names = ("width", "view", "temperature", "support", "refresh")
@@ -107,10 +113,10 @@ class LikeNet(FlowNet):
                 f"Sides have to be divisible by {self.multiple}; these are {tuple(image1.shape[-2:])}. Cut the images, or "
                 "call the network in eval mode, which pads them."
             )
-        firsts, seconds = (pyramid(likelihood.grey(image), len(REACHES)) for image in (image1, image2))
+        firsts, seconds = (pyramid(likelihood.grey(image), self.active) for image in (image1, image2))
         flow, found = torch.zeros_like(firsts[0]).expand(-1, 2, -1, -1).float(), []
-        for k, (first, second, reach) in enumerate(zip(firsts, seconds, REACHES, strict=True)):
-            step = 2 ** (len(REACHES) - 1 - k)  # full-size pixels to a pixel of this scale
+        for k, (first, second, reach) in enumerate(zip(firsts, seconds, REACHES[: self.active], strict=True)):
+            step = 2 ** (self.active - 1 - k)  # full-size pixels to a pixel of this scale
             flow = resize(flow.detach(), first.shape[-2:])
             here = flow / step
             free = likelihood.allowed(here, reach)
