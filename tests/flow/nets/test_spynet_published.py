@@ -5,9 +5,11 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import nn
+from typer.testing import CliRunner
 
+from cvdl import cli
 from cvdl.errors import CourseError
-from cvdl.flow import SPyNet
+from cvdl.flow import SPyNet, write_flow
 from cvdl.train import zoo
 from tests.flow.nets.test_spynet import images
 
@@ -205,6 +207,20 @@ def test_weights_of_the_course_keep_it(path, tmp_path):
     assert again.options() == net.options()
     pair = images(40, 72, dtype=torch.float32)
     torch.testing.assert_close(again(*pair), net(*pair), rtol=0, atol=0.2)  # weights were rounded to half precision
+
+
+def test_command(path, tmp_path):
+    from PIL import Image
+
+    for name in ("00000_img1.ppm", "00000_img2.ppm"):
+        Image.new("RGB", (40, 32), (200, 100, 50)).save(tmp_path / name)
+    write_flow(tmp_path / "00000_flow.flo", torch.zeros(2, 32, 40))
+    done = CliRunner().invoke(cli.app, ["eval", str(path), "--pairs", str(tmp_path), "--no-compare", "--device", "cpu"])
+    assert done.exit_code == 0 and done.stdout.count("network-sintel-final") == 2, done.output
+    (tmp_path / "bad.pytorch").write_bytes(b"nonsense")
+    for wrong, told in (("bad.pytorch", "damaged"), ("none.pytorch", r".pytorch")):
+        failed = CliRunner().invoke(cli.app, ["eval", str(tmp_path / wrong), "--device", "cpu"])
+        assert failed.exit_code == 1 and "Traceback" not in failed.output and told in failed.stderr
 
 
 # What is no such file.
