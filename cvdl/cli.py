@@ -274,7 +274,11 @@ def train(
 @app.command("eval")
 def evaluate(
     net: Annotated[
-        str, typer.Argument(help="A name out of `cvdl zoo`, or a .safetensors file that `cvdl train` wrote.")
+        str,
+        typer.Argument(
+            help="A name out of `cvdl zoo`, a .safetensors file that `cvdl train` wrote, or a published SPyNet: "
+            "network-*.pytorch of its common PyTorch port.",
+        ),
     ],
     pairs: Annotated[
         list[str] | None,
@@ -301,7 +305,7 @@ def evaluate(
     methods = measures.classical() if compare else {}
     if compare and len(methods) == 1:
         typer.echo('Farneback and DIS are left out: OpenCV comes with pip install -e ".[compare]"', err=True)
-    methods |= {Path(net).stem if net.endswith(".safetensors") else net: measures.network(zoo.load(net), device)}
+    methods |= {Path(net).stem if Path(net).suffix else net: measures.network(zoo.load(net), device)}
     look = measures.drawer(save) if save else None
     rows = measures.evaluate(methods, measures.samples_of(pairs or ["chairs"], limit), look)
     typer.echo(measures.table(rows))

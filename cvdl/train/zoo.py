@@ -27,6 +27,7 @@ from cvdl.train.runs import commit, hardware, read_json, replacing, write_json
 
 NETS = {net.__name__: net for net in (FlowNetC, FlowNetS, LikeNet, SPyNet)}
 LARGEST = 6_000_000  # bytes of a weight file
+PUBLISHED = (".pytorch", ".pth", ".pt")  # how weights of others end
 
 
 def names():
@@ -41,16 +42,19 @@ def listed():
 def load(name):
     """A network with its trained weights, in eval mode on the CPU.
 
-    name: one of names(), or the path of a .safetensors file that `cvdl train` wrote.
+    name: one of names(), the path of a .safetensors file that `cvdl train` wrote, or that of a published SPyNet
+    (`SPyNet.load_published`), which ends in .pytorch, .pth or .pt.
     Raises CourseError, a ValueError, for another name or a damaged file.
     """
     if name in names():
         return read_weights(data_path("weights", f"{name}.safetensors")).eval()
     if Path(name).suffix == ".safetensors" and Path(name).exists():
         return read_weights(name).eval()
+    if Path(name).suffix in PUBLISHED and Path(name).exists():
+        return SPyNet.load_published(name)
     raise CourseError(
         f"There are no weights {str(name)!r}. The zoo has: {listed()}. A file of your own has to exist and to "
-        "end in .safetensors."
+        f"end in .safetensors, and one of a published SPyNet in {', '.join(PUBLISHED)}."
     )
 
 

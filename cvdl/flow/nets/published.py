@@ -1,0 +1,67 @@
+"""Weight files of others, as their owners publish them: read, checked, renamed.  None of them ships with the course."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from cvdl.errors import CourseError
+
+INSIDE = ("state_dict", "params", "model")  # entries under which some keep the tensors, beside notes on training
+
+
+def read_tensors(path):
+    """All tensors of a torch or safetensors file, by name, on the CPU.  No code that a file may hold is run.
+
+    Raises CourseError where there is no file, or no dict of tensors in it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CourseError(
+            f"There is no file {path}. Published weights are fetched from their owner; give the path of yours."
+        )
+    try:
+        if path.suffix == ".safetensors":
+            content = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle fails in whatever way its bytes ask for; torch's advice is left out
+        raise CourseError(
+            f"{path} cannot be read as a torch or safetensors file: it is damaged, or holds more than tensors "
+            f"({type(error).__name__}). Fetch it again, and compare its size with that at the source."
+        ) from error
+    for name in INSIDE:
+        if isinstance(content, dict) and isinstance(content.get(name), dict):
+            content = content[name]
+    if not isinstance(content, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in content.items()
+    ):
+        raise CourseError(
+            f"{path} does not hold tensors by name (a state dict), but a {type(content).__name__} of other things. Take "
+            "the file of weights alone; of a network of yours, save net.state_dict()."
+        )
+    return content
+
+
+def load_renamed(net, tensors, names, path):
+    """Fill the network with a file's tensors.  names: {name in the file: name in the network}, for all of the network.
+
+    Raises CourseError for tensors that are missing, too many, of another shape, or not finite; net is unchanged then.
+    """
+    wanted = {theirs: net.state_dict()[ours] for theirs, ours in names.items()}
+    faults = [f"{name} is missing" for name in wanted if name not in tensors]
+    faults += [f"{name} is too many" for name in tensors if name not in wanted]
+    for name in wanted.keys() & tensors.keys():
+        came, shape = tensors[name], tuple(wanted[name].shape)
+        if tuple(came.shape) != shape:
+            faults.append(f"{name} is {tuple(came.shape)} and not {shape}")
+        elif not came.isfinite().all():
+            faults.append(f"{name} is not finite")
+    if faults:
+        raise CourseError(
+            f"{path} is no complete {type(net).__name__} of {len(wanted)} tensors: {'; '.join(sorted(faults)[:3])}"
+            f"{f'; and {len(faults) - 3} more' if len(faults) > 3 else ''}. Fetch it again, or take the file that goes with "
+            "this network."
+        )
+    net.load_state_dict({ours: tensors[theirs] for theirs, ours in names.items()})
+    return net
