@@ -192,11 +192,12 @@ def flownet_stages(chairs, fine, size, window, cut, **options):
     ]
 
 
-def likenet_stages(steps, batch, size, rate, loss, truth=False):
+def likenet_stages(steps, batch, size, motion, rate, loss, truth=False):
     """From coarse to fine: the two coarsest scales first, then three, then all five.
 
     steps, batch: of each stage.  size: of the whole frame, of which a stage sees a reduced one, so that the first stages
-    cost little; later ones begin with coarse scales that know something already.
+    cost little; later ones begin with coarse scales that know something already.  In small frames everything moves less,
+    and coarse scales would see next to nothing but rest: `motion` makes up for that.
 
     Frames have to be large: at 1/16 of the size candidates reach 80 pixels far, and in a small frame nearly all of them
     lead out of it.  Augmentation changes the light only: the black beyond a turned frame would be one more thing to
@@ -211,6 +212,7 @@ def likenet_stages(steps, batch, size, rate, loss, truth=False):
             partial(use_scales, count=scales),
             truth=truth,
             size=tuple(side // 2 ** (5 - scales) for side in size),
+            motion=motion,
             batch=pairs,
             rate=rate,
             schedule="cosine",
@@ -229,14 +231,14 @@ def likenet_recipe(title, loss):
     D was nearer to the truth than that of trained ones, and they stay what they are.
     """
     options = dict(loss=every, truth=True) if loss is None else dict(loss=partial(without_truth, loss=loss))
-    small = partial(LikeNet, 1 / 4, view="random", support=4)
+    small = partial(LikeNet, 1 / 4, view="random", support=6)
     return Recipe(
         f"{title}, 0.7 M parameters on a GPU",
-        {"quick": small, "laptop": small, "gpu": partial(LikeNet, view="random", support=4)},
+        {"quick": small, "laptop": small, "gpu": partial(LikeNet, view="random", support=6)},
         {
-            "quick": likenet_stages((4, 4, 4), (2, 2, 2), (128, 192), 2e-3, **options),
-            "laptop": likenet_stages((400, 800, 2000), (8, 4, 2), (192, 256), 2e-3, **options),
-            "gpu": likenet_stages((4000, 4000, 1500), (16, 8, 8), FULL, 1e-3, **options),
+            "quick": likenet_stages((4, 4, 4), (2, 2, 2), (128, 192), 1.5, 2e-3, **options),
+            "laptop": likenet_stages((300, 600, 1000), (8, 4, 2), (192, 256), 1.5, 2e-3, **options),
+            "gpu": likenet_stages((4000, 4000, 1500), (16, 8, 8), FULL, 1.0, 1e-3, **options),
         },
     )
 
