@@ -305,7 +305,7 @@ def evaluate(
     methods = measures.classical() if compare else {}
     if compare and len(methods) == 1:
         typer.echo('Farneback and DIS are left out: OpenCV comes with pip install -e ".[compare]"', err=True)
-    methods |= {Path(net).stem if Path(net).suffix else net: measures.network(zoo.load(net), device)}
+    methods |= measures.networks(Path(net).stem if Path(net).suffix else net, zoo.load(net), device)
     look = measures.drawer(save) if save else None
     rows = measures.evaluate(methods, measures.samples_of(pairs or ["chairs"], limit), look)
     typer.echo(measures.table(rows))

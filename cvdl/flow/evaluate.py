@@ -67,15 +67,21 @@ class Named:
         return sample._replace(name=f"{self.place}/{sample.name}")
 
 
-def network(net, device="cpu"):
-    """A network as a method: images (3, H, W) -> flow (2, H, W) on the CPU."""
+def networks(name, net, device="cpu"):
+    """A network as a method: images (3, H, W) -> flow (2, H, W) on the CPU.  -> {name: method}
+
+    LikeNet comes with its oracle, the motion of least D, towards which its loss pulls.
+    """
     net = net.to(device).eval()
 
-    @torch.no_grad()
-    def flow(image1, image2):
-        return net(image1[None].to(device), image2[None].to(device))[0].float().cpu()
+    def method(flow_of):
+        @torch.no_grad()
+        def flow(image1, image2):
+            return flow_of(image1[None].to(device), image2[None].to(device))[0].float().cpu()
 
-    return flow
+        return flow
+
+    return {name: method(net)} | ({"oracle": method(net.oracle)} if hasattr(net, "oracle") else {})
 
 
 def zero(image1, image2):

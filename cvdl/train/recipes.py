@@ -192,10 +192,10 @@ def flownet_stages(chairs, fine, size, window, cut, **options):
     ]
 
 
-def likenet_stages(steps, batch, size, motion, rate, loss, truth=False):
+def likenet_stages(steps, batch, size, motion, rate, losses, truth=False):
     """From coarse to fine: the two coarsest scales first, then three, then all five.
 
-    steps, batch: of each stage.  size: of the whole frame, of which a stage sees a reduced one, so that the first stages
+    steps, batch, losses: of each stage.  size: of the whole frame, of which a stage sees a reduced one, so that the first stages
     cost little; later ones begin with coarse scales that know something already.  In small frames everything moves less,
     and coarse scales would see next to nothing but rest: `motion` makes up for that.
 
@@ -220,17 +220,22 @@ def likenet_stages(steps, batch, size, motion, rate, loss, truth=False):
             decay=0.0,
             augment=light,
         )
-        for name, scales, count, pairs in zip(("coarse", "middle", "fine"), (2, 3, 5), steps, batch, strict=True)
+        for name, scales, count, pairs, loss in zip(
+            ("coarse", "middle", "fine"), (2, 3, 5), steps, batch, losses, strict=True
+        )
     ]
 
 
-def likenet_recipe(title, loss):
+def likenet_recipe(title, loss, last=None):
     """LikeNet and its stages.  loss: (net, image1, image2) -> loss, flow; None: the true flow teaches.
 
-    On a processor it has a quarter of the width.  D compares features that nobody trained: in our runs their least
+    last: what the last stage has instead, such as what needs a flow that is not too bad.  On a processor it has a quarter of the width.  D compares features that nobody trained: in our runs their least
     D was nearer to the truth than that of trained ones, and they stay what they are.
     """
-    options = dict(loss=every, truth=True) if loss is None else dict(loss=partial(without_truth, loss=loss))
+    if loss is None:
+        options = dict(losses=[every] * 3, truth=True)
+    else:
+        options = dict(losses=[partial(without_truth, loss=each) for each in (loss, loss, last or loss)])
     small = partial(LikeNet, 1 / 4, view="random", support=6)
     return Recipe(
         f"{title}, 0.7 M parameters on a GPU",
@@ -284,11 +289,17 @@ RECIPES = {
         },
     ),
     "likenet": likenet_recipe("LikeNet without ground truth", likelihood_loss),
-    "likenet-smooth": likenet_recipe("LikeNet, and its flow is smooth", partial(likelihood_loss, smoothness=0.01)),
-    "likenet-occlusion": likenet_recipe(
-        "LikeNet, and what gets hidden does not count", partial(likelihood_loss, occlusion=True)
+    "likenet-smooth": likenet_recipe(
+        "LikeNet, and its flow is smooth at last", likelihood_loss, partial(likelihood_loss, smoothness=0.01)
     ),
-    "likenet-census": likenet_recipe("the same network, by census and smoothness", census_loss),
+    "likenet-occlusion": likenet_recipe(
+        "LikeNet, and what gets hidden does not count at last",
+        likelihood_loss,
+        partial(likelihood_loss, occlusion=True),
+    ),
+    "likenet-census": likenet_recipe(
+        "the same network, by census and smoothness", partial(census_loss, occlusion=False), census_loss
+    ),
     "likenet-supervised": likenet_recipe("the same network, by ground truth", None),
 }
 

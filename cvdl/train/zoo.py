@@ -145,7 +145,7 @@ def row(name):
 
 def measure(net):
     """End-point errors beside zero flow, Farneback and DIS, on held-out rendered pairs and on real ones where they are."""
-    methods = evaluate.classical() | {"net": evaluate.network(net)}
+    methods = evaluate.classical() | evaluate.networks("net", net)
     measured = {"commit": commit(), "date": time.strftime("%Y-%m-%d"), "hardware": hardware("cpu")}
     for where in ("chairs", "things", "real"):
         try:

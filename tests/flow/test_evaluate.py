@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from cvdl import cli
 from cvdl.errors import CourseError
-from cvdl.flow import SPyNet, evaluate, write_flow
+from cvdl.flow import LikeNet, SPyNet, evaluate, write_flow
 from cvdl.train import zoo
 
 H, W = 24, 32
@@ -49,6 +49,16 @@ def test_numbers(folder):
     mean = evaluate.averages(rows)["zero flow"]
     assert mean["epe"] == 7.5 and mean["s0-10"] == 3 and mean["s10-40"] == 12 and math.isnan(mean["s40+"])
     assert rows[5]["warping_error"] == 0  # the third pair stands still
+
+
+def test_likenet_comes_with_its_oracle(folder):
+    net = LikeNet(1 / 16, view="values", support=2)
+    methods = evaluate.networks("mine", net)
+    assert list(methods) == ["mine", "oracle"] and list(evaluate.networks("mine", SPyNet(1))) == ["mine"]
+    sample = evaluate.pairs_of(folder)[0]
+    pair = sample.image1[None], sample.image2[None]
+    for name, flow_of in (("mine", net), ("oracle", net.oracle)):
+        assert torch.equal(methods[name](sample.image1, sample.image2), flow_of(*pair)[0].detach()), name
 
 
 def test_the_true_flow_has_no_warping_error(folder):

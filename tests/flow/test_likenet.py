@@ -67,6 +67,7 @@ def test_fewer_scales_on_smaller_images_are_the_coarse_ones(net):
 def test_any_size_in_eval_mode(net, size):
     with torch.no_grad():
         assert net.eval()(*images(1, 3, *size)).shape == (1, 2, *size)
+        assert net.oracle(*images(1, 3, *size)).shape == (1, 2, *size)
 
 
 def test_siamese(net):

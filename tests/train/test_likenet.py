@@ -19,7 +19,7 @@ UNSUPERVISED = ("likenet", "likenet-smooth", "likenet-occlusion", "likenet-censu
 @pytest.fixture
 def quick(monkeypatch):
     """One stage of six steps; the copy inside D follows every fourth."""
-    stage = dataclasses.replace(find("likenet").stages_of("quick")[0], steps=6, warmup=0, size=(32, 48))
+    stage = dataclasses.replace(find("likenet").stages_of("quick")[0], steps=6, warmup=0, size=(16, 24))
     recipe = Recipe("test", lambda: LikeNet(1 / 8, refresh=4), {"quick": [stage]})
     monkeypatch.setitem(RECIPES, "likenet", recipe)
     return stage
@@ -37,13 +37,13 @@ def test_training_gets_images_only(name, tmp_path, monkeypatch):
                 seen.append((torch.is_grad_enabled(), pairs))
                 return loss(net, pairs)
 
-            short = dataclasses.replace(stage, loss=watched, steps=2, warmup=0, batch=2, size=(32, 48))
+            short = dataclasses.replace(stage, loss=watched, steps=2, warmup=0, batch=2, size=(16, 32))
             monkeypatch.setitem(RECIPES, name, Recipe("test", lambda: LikeNet(1 / 16), {profile: [short]}))
             loop.train(name, profile, tmp_path / profile / stage.name)
     learning = [pairs for learns, pairs in seen if learns]
     assert len(learning) == 2 * 9
     for pairs in learning:
-        assert pairs.image1.shape == pairs.image2.shape == (2, 3, 32, 48)
+        assert pairs.image1.shape == pairs.image2.shape == (2, 3, 16, 32)
         assert pairs[2:] == (None, None, None, None)
     assert all(pairs.flow is not None for learns, pairs in seen if not learns)  # held out, to measure with
 

@@ -28,16 +28,21 @@ class FlowNet(nn.Module):
 
     def forward(self, image1, image2):
         H, W = check_images(image1, image2)
-        bottom, right = -H % self.multiple, -W % self.multiple
         if self.training:
-            if bottom or right:
+            if H % self.multiple or W % self.multiple:
                 raise CourseError(
                     f"In train mode {type(self).__name__} wants sides divisible by {self.multiple}; these are {H} × {W}. "
                     "Cut or render other sizes, or call net.eval() first: then any size will do."
                 )
             return self.flows(image1, image2)
-        image1, image2 = (F.pad(image, [0, right, 0, bottom], mode="replicate") for image in (image1, image2))
-        return resize(self.flows(image1, image2)[0], (H + bottom, W + right))[..., :H, :W]
+        return self.padded(lambda *images: self.flows(*images)[0], image1, image2)
+
+    def padded(self, flow_of, image1, image2):
+        """flow_of(image1, image2), given images padded to the multiple: its flow, cut back to their size."""
+        H, W = image1.shape[-2:]
+        bottom, right = -H % self.multiple, -W % self.multiple
+        images = (F.pad(image, [0, right, 0, bottom], mode="replicate") for image in (image1, image2))
+        return resize(flow_of(*images), (H + bottom, W + right))[..., :H, :W]
 
     def options(self):
         """The arguments that build this network again, as they stand in a weight file."""

@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from cvdl.errors import CourseError
 from cvdl.flow import likelihood
-from cvdl.flow.nets.base import FlowNet, resize
+from cvdl.flow.nets.base import FlowNet, check_images, resize
 from cvdl.flow.nets.flownet import start
 from cvdl.flow.nets.spynet import pyramid
 from cvdl.flow.warp import warp
@@ -98,11 +98,12 @@ class LikeNet(FlowNet):
 
     @torch.no_grad()
     def oracle(self, image1, image2, view=None):
-        """The flow of least D, scale by scale, (B, 2, H, W) in pixels: what the loss pulls towards.
+        """The flow of least D, scale by scale, (B, 2, H, W) in pixels: what the loss pulls towards.  For any size.
 
-        No weights but those of the view are used.  Sides have to be divisible by 16.
+        No weights but those of the view are used.
         """
-        return self.climb(image1, image2, view or self.view, oracle=True)[-1][0]
+        check_images(image1, image2)
+        return self.padded(lambda *images: self.climb(*images, view or self.view, oracle=True)[-1][0], image1, image2)
 
     def climb(self, image1, image2, view=None, oracle=False):
         """All scales, coarsest first: list of (flow, P, D), D None without a view.  oracle: P is that of least D."""
