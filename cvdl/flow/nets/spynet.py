@@ -105,18 +105,6 @@ class SPyNet(FlowNet):
             flows.append(below + net(torch.cat([first, warp(second, below), below], dim=1)))
         return flows
 
-    @torch.no_grad()
-    def task(self, image1, image2, k):
-        """What level k sees: both images at its size (B, 3, h, w), the second warped, and the flow from below.
-
-        image1, image2: at the size of level k, too.  The level learns to add what is missing to that flow.
-        """
-        first, second = self.normalise(image1), self.normalise(image2)
-        below = torch.zeros_like(first[:, :2])
-        if k:
-            below = upsample(self.climb(F.avg_pool2d(first, 2), F.avg_pool2d(second, 2), k)[-1], self.published)
-        return first, warp(second, below), below
-
     def normalise(self, image):
         return (image - self.mean) / self.deviation
 

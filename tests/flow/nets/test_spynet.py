@@ -131,23 +131,6 @@ def test_what_moves_with_the_frame_does_not_change(net):
     torch.testing.assert_close(part[..., inside, inside], whole[..., 62:72, 64:74], rtol=0, atol=1e-9)
 
 
-@torch.no_grad()
-@pytest.mark.parametrize("k", range(LEVELS))
-def test_task_is_what_the_level_sees(net, k):
-    size = (8 * 2**k, 12 * 2**k)
-    image1, image2 = images(*size)
-    first, second, below = net.task(image1, image2, k)
-    assert first.shape == second.shape == (2, 3, *size) and below.shape == (2, 2, *size)
-    flow = below + net.levels[k](torch.cat([first, second, below], 1))
-    net.levels = net.levels[: k + 1]
-    torch.testing.assert_close(flow, plain_spynet(net, image1, image2)[-1], rtol=0, atol=1e-9)
-    torch.testing.assert_close(flow, net.climb(*map(net.normalise, (image1, image2)), k + 1)[-1], rtol=0, atol=1e-9)
-
-
-def test_task_keeps_the_levels_below_out_of_the_graph(net):
-    assert not any(part.requires_grad for part in net.task(*images(16, 24), 1))
-
-
 def test_gradients_reach_every_parameter(net):
     image1, image2 = images(32, 48)
     net(image1, image2)[0].square().mean().backward()
