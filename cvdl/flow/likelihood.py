@@ -108,6 +108,21 @@ def gradients(image):
     return torch.cat([x, -x, y, -y, torch.zeros_like(x)], 1)
 
 
+def contrast(image, radius=3, floor=0.02):
+    """Local contrast normalisation: minus the mean of the surroundings, divided by their standard deviation.
+
+    image: (B, 1, H, W) in [0, 1] -> the same shape, of deviation about 1 wherever there is texture.  floor: a deviation
+    that counts as noise.  Without it D, which grows with the square of the contrast, is all but zero on faint texture,
+    and nothing is learned there.  (Ours.)
+    """
+
+    def mean(maps):
+        return box(F.pad(maps, [radius] * 4, mode="replicate"), radius)[..., radius:-radius, radius:-radius]
+
+    centred = image - mean(image)
+    return centred / (mean(centred.square()).sqrt() + floor)
+
+
 def distributions(maps, temperature):
     """Softmax over channels: features become a distribution, of which JSD can speak.  (B, C, H, W), same shape out.
 

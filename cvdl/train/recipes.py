@@ -242,7 +242,7 @@ def likenet_recipe(title, loss, last=None):
         {"quick": small, "laptop": small, "gpu": partial(LikeNet, view="random", support=6)},
         {
             "quick": likenet_stages((4, 4, 4), (2, 2, 2), (128, 192), 1.5, 2e-3, **options),
-            "laptop": likenet_stages((300, 600, 1000), (8, 4, 2), (192, 256), 1.5, 2e-3, **options),
+            "laptop": likenet_stages((300, 500, 600), (8, 4, 2), (192, 256), 1.5, 2e-3, **options),
             "gpu": likenet_stages((4000, 4000, 1500), (16, 8, 8), FULL, 1.0, 1e-3, **options),
         },
     )

@@ -113,6 +113,26 @@ def test_of_equals_the_shortest_is_best():
     assert P[0, 4, 0, 0] == 1 and P[0, [1, 3, 5, 7], 0, 1].sum() == 1 and not P[..., 2].any()
 
 
+def test_contrast_does_not_see_light_but_texture():
+    image = images_of_noise()
+    normal = likelihood.contrast(image)
+    inner = normal[..., 3:-3, 3:-3]
+    assert inner.std() == pytest.approx(1, abs=0.1) and inner.mean().abs() < 0.1
+    torch.testing.assert_close(likelihood.contrast(0.5 * image + 0.3, floor=0), likelihood.contrast(image, floor=0))
+    faint = likelihood.contrast(0.1 * image)
+    assert faint.std() > 0.5 * normal.std()  # a tenth of the contrast, more than half of the answer
+    assert not likelihood.contrast(torch.full((1, 1, 8, 8), 0.5)).any()  # and nothing comes from nothing
+    around = image[0, 0, 4:11, 5:12]
+    wanted = likelihood.contrast(image, floor=0)[0, 0, 7, 8]
+    means = F.avg_pool2d(F.pad(image, [3] * 4, mode="replicate"), 7, 1)
+    spread = (image - means)[0, 0, 4:11, 5:12].square().mean().sqrt()
+    torch.testing.assert_close(wanted, (image[0, 0, 7, 8] - around.mean()) / spread)
+
+
+def images_of_noise():
+    return torch.rand(1, 1, 24, 24, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
 # The oracle: D is least where the truth is.
 
 

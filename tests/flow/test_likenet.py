@@ -76,8 +76,8 @@ def test_siamese(net):
     first, second = images(1, 3, 32, 32)
     net(first, second)
     assert len(seen) == 2 * 5  # one extractor sees both frames at all scales
-    torch.testing.assert_close(seen[-2], likenet.normalise(likelihood.grey(first)))
-    torch.testing.assert_close(seen[-1], likenet.normalise(likelihood.grey(second)))
+    torch.testing.assert_close(seen[-2], likelihood.contrast(likelihood.grey(first)))
+    torch.testing.assert_close(seen[-1], likelihood.contrast(likelihood.grey(second)))
 
 
 def test_every_parameter_learns_but_four_that_softmax_does_not_see(net):

@@ -22,14 +22,15 @@ from cvdl.flow.nets.spynet import pyramid
 from cvdl.flow.warp import warp
 
 REACHES = (5, 6, 3, 1, 1)  # at 1/16, 1/8, 1/4, 1/2, 1 of the size: (2 r + 1)² = 121, 169, 49, 9, 9 candidates
-MEAN, DEVIATION = 0.45, 0.23  # about those of grey photographs
+DEVIATION = 0.23  # about that of grey photographs
 AT_ONCE = 2**26  # numbers in the largest map of branches that are computed together
 
 
 class LikeNet(FlowNet):
     """697,028 parameters at width 1; `width` scales the 64 channels of all layers.
 
-    One extractor of features serves both frames and all scales: 104,128 parameters.  A *branch* scores one candidate m
+    One extractor of features serves both frames and all scales: 104,128 parameters.  It sees greys whose contrast is
+    normalised (`likelihood.contrast`).  A *branch* scores one candidate m
     from the features of frame 1 and those of frame 2, shifted by m; all branches of a scale share their weights, and
     so do the two scales with 9 of them: 4 × 148,225.  From coarse to fine,
 
@@ -91,8 +92,8 @@ class LikeNet(FlowNet):
 
         view: what D compares; None: the network's own.  "features": a copy of the features which during training
         follows them every `refresh` steps, and otherwise is what they are; "random": the features as they were
-        before training; "gradients": fixed filters; "values": greys of 3 × 3 pixels; each as a distribution at the
-        temperature.  "difference": |ΔI| of the greys.  With `support` s, D is averaged over (2s + 1)² pixels.
+        before training; "gradients": fixed filters, of the same normalised greys; "values": greys of 3 × 3 pixels as
+        they are; each as a distribution at the temperature.  "difference": |ΔI| of the greys.  With `support` s, D is averaged over (2s + 1)² pixels.
         """
         return self.climb(image1, image2, view or self.view)[::-1]
 
@@ -129,7 +130,7 @@ class LikeNet(FlowNet):
 
     def likelihood(self, first, second, flow, reach, free):
         """P of all candidates at one scale.  first, second: grey (B, 1, h, w); flow: (B, 2, h, w), in pixels there."""
-        first, second = (self.features(normalise(image)) for image in (first, second))  # Siamese: the same weights
+        first, second = (self.features(likelihood.contrast(image)) for image in (first, second))  # the same weights
         return likelihood.probabilities(self.branches[str(free.shape[1])](first, warp(second, flow), reach), free)
 
     @torch.no_grad()
@@ -143,10 +144,14 @@ class LikeNet(FlowNet):
             if view in ("features", "random"):
                 # Outside training nothing runs away, and no copy is needed.
                 copied = {"features": self.frozen if self.training else self.features, "random": self.random}[view]
-                maps = copied(normalise(first)), copied(normalise(second))
+                maps = copied(likelihood.contrast(first)), copied(likelihood.contrast(second))
+            elif view == "gradients":
+                maps = (
+                    likelihood.gradients(likelihood.contrast(first)),
+                    likelihood.gradients(likelihood.contrast(second)),
+                )
             else:
-                look = {"gradients": likelihood.gradients, "values": likelihood.patches}[view]
-                maps = look(normalise(first)), look(normalise(second))
+                maps = likelihood.patches(first / DEVIATION), likelihood.patches(second / DEVIATION)
             p, q = (likelihood.distributions(each, self.temperature) for each in maps)
             D = likelihood.distances(p, warp(q, flow), reach)
             return likelihood.supported(D, free, self.support, likelihood.LN2)
@@ -203,10 +208,6 @@ def check_view(view):
     if view not in likelihood.VIEWS:
         raise CourseError(f"There is no view {view!r}; there are {', '.join(likelihood.VIEWS)}.")
     return view
-
-
-def normalise(image):
-    return (image - MEAN) / DEVIATION
 
 
 def buffers(module):
