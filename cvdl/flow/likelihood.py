@@ -108,7 +108,7 @@ def gradients(image):
     return torch.cat([x, -x, y, -y, torch.zeros_like(x)], 1)
 
 
-def contrast(image, radius=3, floor=0.02):
+def contrast(image, radius=3, floor=0.005):
     """Local contrast normalisation: minus the mean of the surroundings, divided by their standard deviation.
 
     image: (B, 1, H, W) in [0, 1] -> the same shape, of deviation about 1 wherever there is texture.  floor: a deviation
