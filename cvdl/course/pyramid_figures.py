@@ -8,7 +8,7 @@ from cvdl.flow.draw import arrows, flow_to_image, wheel
 
 # Okabe & Ito's palette (2008), told apart by most colour-blind readers.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
-DPI = 80  # of figures with photographs, which make a notebook large
+DPI = 88  # of figures with photographs, which make a notebook large
 MARKERS, STYLES = "osD^v*", ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
 
 
@@ -62,12 +62,11 @@ def row(pictures, width=2.1, same_size=True):
     H, W = next(iter(pictures.values())).shape[-2:]
     total = width * len(pictures)
     height = total * max(widths) / sum(widths) * H / W + 0.35
-    figure, grid = plt.subplots(1, len(pictures), squeeze=False, figsize=(total, height), width_ratios=widths)
+    figure, grid = plt.subplots(1, len(pictures), squeeze=False, figsize=(total, height), dpi=DPI, width_ratios=widths)
     for axes, (title, picture) in zip(grid[0], pictures.items(), strict=True):
         axes.imshow(picture.permute(1, 2, 0).clamp(0, 1).numpy(), interpolation="nearest")
         axes.set(xticks=[], yticks=[])
         axes.set_title(title, fontsize=8)
-    figure.set_dpi(DPI)
     return figure
 
 
@@ -79,7 +78,8 @@ def flows(pictures, max_flow=None, columns=4, width=2.3):
     columns = min(columns, count)
     rows = -(-count // columns)
     H, W = next(iter(pictures.values())).shape[-2:]
-    figure, grid = plt.subplots(rows, columns, squeeze=False, figsize=(width * columns, (width * H / W + 0.3) * rows))
+    size = (width * columns, (width * H / W + 0.3) * rows)
+    figure, grid = plt.subplots(rows, columns, squeeze=False, figsize=size, dpi=DPI)
     for axes in grid.flat[count - 1 :]:
         axes.axis("off")
     for axes, (title, picture) in zip(grid.flat, pictures.items(), strict=False):
@@ -92,7 +92,6 @@ def flows(pictures, max_flow=None, columns=4, width=2.3):
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set(visible=True, linewidth=0.5)
     wheel(grid.flat[len(pictures)], longest)
-    figure.set_dpi(DPI)
     return figure
 
 

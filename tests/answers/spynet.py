@@ -165,45 +165,47 @@ def _upsample_corners(flow):
 # --- spynet.residual
 
 
-def _residual(truth, below):
-    up = _upsample(below)
+def _residual(truth, coarser):
+    up = _upsample(coarser)
     factor = truth.shape[-1] // up.shape[-1]
     return F.avg_pool2d(truth, factor) / factor - up
 
 
-def _residual_halving(truth, below):
-    while truth.shape[-1] > 2 * below.shape[-1]:
+def _residual_halving(truth, coarser):
+    while truth.shape[-1] > 2 * coarser.shape[-1]:
         truth = F.avg_pool2d(truth, 2) / 2
-    return truth - _upsample(below)
+    return truth - _upsample(coarser)
 
 
-def _residual_area(truth, below):
-    H, h = truth.shape[2], 2 * below.shape[2]
-    return F.interpolate(truth.double(), size=(h, 2 * below.shape[3]), mode="area") * (h / H) - _upsample_module(below)
+def _residual_area(truth, coarser):
+    H, h = truth.shape[2], 2 * coarser.shape[2]
+    return F.interpolate(truth.double(), size=(h, 2 * coarser.shape[3]), mode="area") * (h / H) - _upsample_module(
+        coarser
+    )
 
 
-def _residual_turned(truth, below):
-    return -_residual(truth, below)
+def _residual_turned(truth, coarser):
+    return -_residual(truth, coarser)
 
 
-def _residual_undivided(truth, below):
-    up = _upsample(below)
+def _residual_undivided(truth, coarser):
+    up = _upsample(coarser)
     return F.adaptive_avg_pool2d(truth, up.shape[2:]) - up
 
 
-def _residual_no_factor(truth, below):
-    up = _upsample_forgotten(below)
+def _residual_no_factor(truth, coarser):
+    up = _upsample_forgotten(coarser)
     factor = truth.shape[-1] // up.shape[-1]
     return F.avg_pool2d(truth, factor) / factor - up
 
 
-def _residual_whole(truth, below):
-    factor = truth.shape[-1] // (2 * below.shape[-1])
+def _residual_whole(truth, coarser):
+    factor = truth.shape[-1] // (2 * coarser.shape[-1])
     return F.avg_pool2d(truth, factor) / factor
 
 
-def _residual_picked(truth, below):
-    up = _upsample(below)
+def _residual_picked(truth, coarser):
+    up = _upsample(coarser)
     factor = truth.shape[-1] // up.shape[-1]
     return F.interpolate(truth, size=up.shape[2:], mode="nearest") / factor - up
 
@@ -211,121 +213,139 @@ def _residual_picked(truth, below):
 # --- spynet.input
 
 
-def _input(image1, image2, below):
-    up = _upsample(below)
+def _input(image1, image2, coarser):
+    up = _upsample(coarser)
     return torch.cat([image1, warp(image2, up), up], dim=1)
 
 
-def _input_filled(image1, image2, below):
+def _input_filled(image1, image2, coarser):
     B, _, h, w = image1.shape
     x = torch.empty(B, 8, h, w)
-    x[:, 6:] = _upsample_loops(below)
+    x[:, 6:] = _upsample_loops(coarser)
     x[:, :3] = image1
     x[:, 3:6] = warp(image2, x[:, 6:])
     return x
 
 
-def _input_frame1(image1, image2, below):
-    up = _upsample(below)
+def _input_frame1(image1, image2, coarser):
+    up = _upsample(coarser)
     return torch.cat([warp(image1, up), image2, up], dim=1)
 
 
-def _input_unwarped(image1, image2, below):
-    return torch.cat([image1, image2, _upsample(below)], dim=1)
+def _input_unwarped(image1, image2, coarser):
+    return torch.cat([image1, image2, _upsample(coarser)], dim=1)
 
 
-def _input_flow_first(image1, image2, below):
-    up = _upsample(below)
+def _input_flow_first(image1, image2, coarser):
+    up = _upsample(coarser)
     return torch.cat([up, image1, warp(image2, up)], dim=1)
 
 
-def _input_no_factor(image1, image2, below):
-    up = _upsample_forgotten(below)
+def _input_no_factor(image1, image2, coarser):
+    up = _upsample_forgotten(coarser)
     return torch.cat([image1, warp(image2, up), up], dim=1)
 
 
-def _input_zeros(image1, image2, below):
-    up = _upsample(below)
+def _input_zeros(image1, image2, coarser):
+    up = _upsample(coarser)
     return torch.cat([image1, warp(image2, up, "zeros"), up], dim=1)
 
 
-def _input_six(image1, image2, below):
-    return torch.cat([image1, warp(image2, _upsample(below))], dim=1)
+def _input_six(image1, image2, coarser):
+    return torch.cat([image1, warp(image2, _upsample(coarser))], dim=1)
 
 
 # --- spynet.level
 
 
-def _level(image1, image2, below, weights):
-    x = _input(image1, image2, below)
+def _level(image1, image2, coarser, weights):
+    x = _input(image1, image2, coarser)
     for weight, bias in weights[:-1]:
         x = torch.relu(F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2))
     weight, bias = weights[-1]
-    return _upsample(below) + F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+    return _upsample(coarser) + F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
 
 
-def _level_modules(image1, image2, below, weights):
-    x = level_input(image1, image2, below)
+def _level_modules(image1, image2, coarser, weights):
+    x = level_input(image1, image2, coarser)
     first = True
     for weight, bias in weights:
         x = x if first else nn.functional.relu(x)
         first = False
         x = F.conv2d(x, weight, padding="same") + bias[:, None, None]
-    return x + x.new_tensor(2.0) * F.interpolate(below, size=x.shape[2:], mode="bilinear")
+    return x + x.new_tensor(2.0) * F.interpolate(coarser, size=x.shape[2:], mode="bilinear")
 
 
-def _level_increment(image1, image2, below, weights):
-    return _level(image1, image2, below, weights) - _upsample(below)
+def _level_increment(image1, image2, coarser, weights):
+    return _level(image1, image2, coarser, weights) - _upsample(coarser)
 
 
-def _level_all_relu(image1, image2, below, weights):
-    x = level_input(image1, image2, below)
+def _level_all_relu(image1, image2, coarser, weights):
+    x = level_input(image1, image2, coarser)
     for weight, bias in weights:
         x = F.relu(F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2))
-    return _upsample(below) + x
+    return _upsample(coarser) + x
 
 
-def _level_no_relu(image1, image2, below, weights):
-    x = level_input(image1, image2, below)
+def _level_no_relu(image1, image2, coarser, weights):
+    x = level_input(image1, image2, coarser)
     for weight, bias in weights:
         x = F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
-    return _upsample(below) + x
+    return _upsample(coarser) + x
 
 
-def _level_no_factor(image1, image2, below, weights):
-    return _level(image1, image2, below, weights) - _upsample_forgotten(below)
+def _level_no_factor(image1, image2, coarser, weights):
+    return _level(image1, image2, coarser, weights) - _upsample_forgotten(coarser)
 
 
-def _level_no_bias(image1, image2, below, weights):
-    return _level(image1, image2, below, [(w, torch.zeros_like(b)) for w, b in weights])
+def _level_no_bias(image1, image2, coarser, weights):
+    return _level(image1, image2, coarser, [(w, torch.zeros_like(b)) for w, b in weights])
 
 
 # --- spynet.parameters
 
 
-def _count(sides, kernel, levels):
+def _count(sides, kernel, levels, other):
     total = 0
     for n in range(len(sides) - 1):
         i, o = sides[n], sides[n + 1]
         total += kernel * kernel * i * o + o
-    return levels * total
+    total = levels * total
+    return total, 100 * (1 - total / other)
 
 
-def _count_modules(sides, kernel, levels):
+def _count_modules(sides, kernel, levels, other):
     layers = [nn.Conv2d(sides[n], sides[n + 1], kernel) for n in range(len(sides) - 1)]
-    return torch.tensor(sum(p.numel() for layer in layers for p in layer.parameters())) * levels
+    count = torch.tensor(sum(p.numel() for layer in layers for p in layer.parameters())) * levels
+    return [count, (other - count) / other * 100]
 
 
-def _count_no_bias(sides, kernel, levels):
-    return levels * kernel**2 * sum(a * b for a, b in pairwise(sides))
+def _count_no_bias(sides, kernel, levels, other):
+    count = levels * kernel**2 * sum(a * b for a, b in pairwise(sides))
+    return count, (other - count) / other * 100
 
 
-def _count_once(sides, kernel, levels):
-    return _count(sides, kernel, 1)
+def _count_once(sides, kernel, levels, other):
+    return _count(sides, kernel, 1, other)
 
 
-def _count_line(sides, kernel, levels):
-    return levels * sum(kernel * a * b + b for a, b in pairwise(sides))
+def _count_line(sides, kernel, levels, other):
+    count = levels * sum(kernel * a * b + b for a, b in pairwise(sides))
+    return count, (other - count) / other * 100
+
+
+def _count_share(sides, kernel, levels, other):
+    count, percent = _count(sides, kernel, levels, other)
+    return count, percent / 100
+
+
+def _count_left(sides, kernel, levels, other):
+    count, _ = _count(sides, kernel, levels, other)
+    return count, 100 * count / other
+
+
+def _count_alone(sides, kernel, levels, other):
+    return _count(sides, kernel, levels, other)[0]
 
 
 # --- spynet.vanish
@@ -374,7 +394,7 @@ WRONG = {
     "spynet.residual": {
         "wrong way round": _residual_turned,
         "truth still in full-size pixels": _residual_undivided,
-        "flow from below not doubled": _residual_no_factor,
+        "coarser flow not doubled": _residual_no_factor,
         "nothing subtracted": _residual_whole,
         "truth subsampled": _residual_picked,
     },
@@ -397,6 +417,9 @@ WRONG = {
         "biases forgotten": _count_no_bias,
         "one level only": _count_once,
         "kernel not squared": _count_line,
+        "share for percent": _count_share,
+        "percent that is left": _count_left,
+        "count only": _count_alone,
     },
     "spynet.vanish": {
         "whole picture lost": _changed("the whole picture moves 48 px", "lost"),

@@ -40,31 +40,33 @@ def upsample_flow(flow):
     return flow + flow
 
 
-def residual_target(truth, below):
-    """What level k has to add.  truth: (B, 2, H, W) in full-size pixels, below: V_{k-1} (B, 2, h/2, w/2)"""
-    up = upsample_flow(below)
+def residual_target(truth, coarser):
+    """What level k has to add.  truth: (B, 2, H, W) in full-size pixels, coarser: V_{k-1} (B, 2, h/2, w/2)"""
+    up = upsample_flow(coarser)
     share = up.shape[-1] / truth.shape[-1]
     return share * F.adaptive_avg_pool2d(truth, up.shape[-2:]) - up
 
 
-def level_input(image1, image2, below):
-    """The eight channels that level k sees.  image1, image2: (B, 3, h, w), below: V_{k-1} (B, 2, h/2, w/2)"""
-    up = upsample_flow(below)
+def level_input(image1, image2, coarser):
+    """The eight channels that level k sees.  image1, image2: (B, 3, h, w), coarser: V_{k-1} (B, 2, h/2, w/2)"""
+    up = upsample_flow(coarser)
     return torch.hstack([image1, warp(image2, up), up])
 
 
-def level_forward(image1, image2, below, weights):
-    """V_k.  Images (B, 3, h, w), below: V_{k-1} (B, 2, h/2, w/2), weights: list of (weight, bias)"""
-    x = level_input(image1, image2, below)
+def level_forward(image1, image2, coarser, weights):
+    """V_k.  Images (B, 3, h, w), coarser: V_{k-1} (B, 2, h/2, w/2), weights: list of (weight, bias)"""
+    x = level_input(image1, image2, coarser)
     *hidden, last = [(weight, bias, 1, weight.shape[-1] // 2) for weight, bias in weights]
     for layer in hidden:
         x = torch.conv2d(x, *layer).clamp(min=0)
-    return torch.conv2d(x, *last).add(upsample_flow(below))
+    return torch.conv2d(x, *last).add(upsample_flow(coarser))
 
 
-def count_parameters(sides, kernel, levels):
-    """Learned numbers of `levels` equal networks of convolutions with `sides` channels: inputs, …, outputs."""
-    return levels * sum(outputs * (inputs * kernel**2 + 1) for inputs, outputs in pairwise(sides))
+def count_parameters(sides, kernel, levels, other):
+    """Learned numbers of `levels` equal networks of convolutions with `sides` channels: inputs, …, outputs; and by how
+    many percent they are fewer than `other`."""
+    count = levels * sum(outputs * (inputs * kernel**2 + 1) for inputs, outputs in pairwise(sides))
+    return count, 100 - 100 * count / other
 
 
 # --- helpers --------------------------------------------------------------------------------------------
@@ -176,7 +178,7 @@ pyramid = Exercise(
     mistakes=(
         Mistake(
             "sum for mean",
-            "You added the four pixels up; each level is four times as bright as the one below. Take their mean.",
+            "You added the four pixels up; each level is four times as bright as the next finer one. Take their mean.",
             like=_chain(lambda i: 4 * F.avg_pool2d(i, 2)),
         ),
         Mistake(
@@ -418,18 +420,18 @@ def _residual_args(h, w, factor):
     return lambda g: (5 * _normal(g, 2, 2, h * factor, w * factor), _normal(g, 2, 2, h // 2, w // 2))
 
 
-def _factor(truth, below):
-    return truth.shape[-1] // (2 * below.shape[-1])
+def _factor(truth, coarser):
+    return truth.shape[-1] // (2 * coarser.shape[-1])
 
 
-def _residual_oracle(truth, below):
-    n = _factor(truth, below)
-    return _blocks(truth.double(), n).mean((-1, -2)) / n - _up(below)
+def _residual_oracle(truth, coarser):
+    n = _factor(truth, coarser)
+    return _blocks(truth.double(), n).mean((-1, -2)) / n - _up(coarser)
 
 
-def _small(truth, below, divide=1, shrink=F.avg_pool2d):
+def _small(truth, coarser, divide=1, shrink=F.avg_pool2d):
     """The truth at the size of the level; its values divided by the factor to some power."""
-    n = _factor(truth, below)
+    n = _factor(truth, coarser)
     return shrink(truth, n) / n**divide
 
 
@@ -450,12 +452,12 @@ residual = Exercise(
         Case(
             "by hand: all moves 8 px",
             4,
-            "At a quarter of the size 8 pixels are 2. From below comes 0.5, which is 1 here. What is missing?",
+            "At a quarter of the size 8 pixels are 2. The coarser level found 0.5, which is 1 here. What is missing?",
             make=lambda g: (torch.full((1, 2, 8, 16), 8.0), torch.full((1, 2, 1, 2), 0.5)),
             want=lambda *_: torch.full((1, 2, 2, 4), 1.0),
         ),
         Case(
-            "at the top nothing comes from below",
+            "at the top there is no coarser level",
             3,
             "With V_{-1} = 0 the target is the whole motion, in pixels of the level.",
             make=lambda g: (5 * _normal(g, 2, 2, 16, 32), torch.zeros(2, 2, 2, 4)),
@@ -464,65 +466,67 @@ residual = Exercise(
         Case(
             "random",
             4,
-            "Truth at the level's size and in its pixels, minus what comes from below.",
+            "Truth at the level's size and in its pixels, minus the coarser level's flow, upsampled.",
             make=_residual_args(4, 6, 4),
         ),
     ),
     mistakes=(
         Mistake(
             "wrong way round",
-            "You subtract the truth from what comes from below. The level has to *add* what is missing: truth minus that.",
-            like=lambda truth, below: _plain_up(below) * 2 - _small(truth, below),
+            "You subtract the truth from what is known already. The level has to *add* what is missing: truth minus that.",
+            like=lambda truth, coarser: _plain_up(coarser) * 2 - _small(truth, coarser),
         ),
         Mistake(
             "truth still in full-size pixels",
             "The truth has been made smaller, its values have not: in pixels of the level they are `factor` times smaller.",
-            like=lambda truth, below: _small(truth, below, 0) - 2 * _plain_up(below),
+            like=lambda truth, coarser: _small(truth, coarser, 0) - 2 * _plain_up(coarser),
         ),
         Mistake(
             "truth multiplied",
             "You multiplied the truth by the factor. Pixels of the level are larger, so a motion takes fewer of them: divide.",
-            like=lambda truth, below: _small(truth, below, -1) - 2 * _plain_up(below),
+            like=lambda truth, coarser: _small(truth, coarser, -1) - 2 * _plain_up(coarser),
         ),
         Mistake(
             "truth divided twice",
             "The truth is divided by the factor twice. Its *area* shrinks by the square, a displacement only by the factor.",
-            like=lambda truth, below: _small(truth, below, 2) - 2 * _plain_up(below),
+            like=lambda truth, coarser: _small(truth, coarser, 2) - 2 * _plain_up(coarser),
         ),
         Mistake(
-            "flow from below not doubled",
+            "coarser flow not doubled",
             "V_{k-1} is in pixels of its own level. Brought to this one its values double: upsample_flow does both.",
-            like=lambda truth, below: _small(truth, below) - _plain_up(below),
+            like=lambda truth, coarser: _small(truth, coarser) - _plain_up(coarser),
         ),
         Mistake(
             "nothing subtracted",
-            "That is the whole motion. What comes from below is known already: subtract it.",
-            like=lambda truth, below: _small(truth, below),
+            "That is the whole motion. The coarser level's flow is known already: subtract it.",
+            like=lambda truth, coarser: _small(truth, coarser),
         ),
         Mistake(
             "added",
             "You added the two. What is missing is the difference.",
-            like=lambda truth, below: _small(truth, below) + 2 * _plain_up(below),
+            like=lambda truth, coarser: _small(truth, coarser) + 2 * _plain_up(coarser),
         ),
         Mistake(
             "truth subsampled",
             "You picked single pixels of the truth. Average it over each block, as the pyramid averages the images.",
-            like=lambda truth, below: _small(truth, below, 1, lambda t, n: t[..., ::n, ::n]) - 2 * _plain_up(below),
+            like=lambda truth, coarser: (
+                _small(truth, coarser, 1, lambda t, n: t[..., ::n, ::n]) - 2 * _plain_up(coarser)
+            ),
         ),
         Mistake(
             "everything at full size",
             "The target is at full size. It is wanted at the size of the level: twice that of V_{k-1}.",
-            like=lambda truth, below: (
+            like=lambda truth, coarser: (
                 truth
-                - F.interpolate(below, size=truth.shape[-2:], mode="bilinear", align_corners=False)
+                - F.interpolate(coarser, size=truth.shape[-2:], mode="bilinear", align_corners=False)
                 * 2
-                * _factor(truth, below)
+                * _factor(truth, coarser)
             ),
         ),
     ),
     hints=(
         "First bring both to the size of the level and into its pixels. Only then subtract.",
-        "upsample_flow(below) has the right size. The truth is so many times as wide: truth.shape[-1] // up.shape[-1].",
+        "upsample_flow(coarser) has the right size. The truth is so many times as wide: truth.shape[-1] // up.shape[-1].",
         "F.avg_pool2d(truth, factor) is the truth at that size; its values still count full-size pixels.",
     ),
 )
@@ -541,8 +545,8 @@ def _input_args(h, w, strength=0.7):
     return make
 
 
-def _input_oracle(image1, image2, below):
-    up = _up(below)
+def _input_oracle(image1, image2, coarser):
+    up = _up(coarser)
     return torch.cat([image1.double(), _sampled(image2, up), up], 1)
 
 
@@ -551,20 +555,20 @@ def _one_to_the_right(g):
     return image1, image2, torch.tensor([0.5, 0.0])[None, :, None, None].expand(2, 2, 2, 3).clone()
 
 
-def _shifted(image1, image2, below):
+def _shifted(image1, image2, coarser):
     warped = torch.cat([image2[..., 1:], image2[..., -1:]], -1)
     flow = torch.zeros(2, 2, 4, 6)
     flow[:, 0] = 1
     return torch.cat([image1, warped, flow], 1)
 
 
-def _parts(image1, image2, below):
-    up = 2 * _plain_up(below)
+def _parts(image1, image2, coarser):
+    up = 2 * _plain_up(coarser)
     return image1, image2, up
 
 
 def _from_parts(build):
-    return lambda image1, image2, below: torch.cat(build(*_parts(image1, image2, below)), 1)
+    return lambda image1, image2, coarser: torch.cat(build(*_parts(image1, image2, coarser)), 1)
 
 
 inputs = Exercise(
@@ -582,7 +586,7 @@ inputs = Exercise(
             test=_shape_only,
         ),
         Case(
-            "nothing comes from below",
+            "no coarser level",
             3,
             "With V_{k-1} = 0 nothing is warped: both frames as they are, then two channels of zeros.",
             make=lambda g: (*_input_args(4, 6)(g)[:2], torch.zeros(2, 2, 2, 3)),
@@ -590,7 +594,7 @@ inputs = Exercise(
         Case(
             "by hand: half a pixel to the right",
             4,
-            "Half a pixel below is one pixel here. What frame 1 shows at x, frame 2 shows at x + 1: bring it back from there.",
+            "Half a pixel of the coarser level is one pixel here. What frame 1 shows at x, frame 2 shows at x + 1: bring it back from there.",
             make=_one_to_the_right,
             want=_shifted,
         ),
@@ -620,8 +624,8 @@ inputs = Exercise(
         ),
         Mistake(
             "factor forgotten",
-            "The flow from below is enlarged, its values are not doubled. Use upsample_flow.",
-            like=lambda a, b, below: torch.cat([a, warp(b, _plain_up(below)), _plain_up(below)], 1),
+            "The coarser flow is enlarged, its values are not doubled. Use upsample_flow.",
+            like=lambda a, b, coarser: torch.cat([a, warp(b, _plain_up(coarser)), _plain_up(coarser)], 1),
         ),
         Mistake(
             "warped by the wrong sign",
@@ -650,7 +654,7 @@ inputs = Exercise(
         ),
         Mistake(
             "flow missing",
-            "Six channels: the flow itself is missing. The level has to know what comes from below.",
+            "Six channels: the flow itself is missing. The level has to know what the coarser ones found.",
             like=_from_parts(lambda a, b, up: [a, warp(b, up)]),
         ),
         Mistake(
@@ -666,8 +670,8 @@ inputs = Exercise(
         Mistake(
             "nearest",
             "The flow comes in blocks of 2 × 2. Use upsample_flow, which interpolates bilinearly.",
-            like=lambda a, b, below: torch.cat(
-                [a, warp(b, 2 * _interpolated(below, "nearest")), 2 * _interpolated(below, "nearest")], 1
+            like=lambda a, b, coarser: torch.cat(
+                [a, warp(b, 2 * _interpolated(coarser, "nearest")), 2 * _interpolated(coarser, "nearest")], 1
             ),
         ),
     ),
@@ -687,20 +691,20 @@ def _level_args(h, w, sides=(8, 5, 4, 2), kernel=7):
             (_normal(g, o, i, kernel, kernel) * (2 / (i * kernel**2)) ** 0.5, 0.5 * _normal(g, o))
             for i, o in pairwise(sides)
         ]
-        image1, image2, below = _input_args(h, w)(g)
-        return image1, image2, below, weights
+        image1, image2, coarser = _input_args(h, w)(g)
+        return image1, image2, coarser, weights
 
     return make
 
 
 def _zeroed(g):
-    image1, image2, below, weights = _level_args(6, 8)(g)
-    return image1, image2, below, [(torch.zeros_like(w), torch.zeros_like(b)) for w, b in weights]
+    image1, image2, coarser, weights = _level_args(6, 8)(g)
+    return image1, image2, coarser, [(torch.zeros_like(w), torch.zeros_like(b)) for w, b in weights]
 
 
-def _level_oracle(image1, image2, below, weights):
+def _level_oracle(image1, image2, coarser, weights):
     """Convolution as a product of matrices, in double precision."""
-    x = _input_oracle(image1, image2, below)
+    x = _input_oracle(image1, image2, coarser)
     for n, (weight, bias) in enumerate(weights):
         B, _, h, w = x.shape
         k = weight.shape[-1]
@@ -708,7 +712,7 @@ def _level_oracle(image1, image2, below, weights):
         x = (weight.double().flatten(1) @ patches + bias.double()[:, None]).view(B, -1, h, w)
         if n + 1 < len(weights):
             x = x.where(x > 0, 0.0)
-    return x + _up(below)
+    return x + _up(coarser)
 
 
 def _stack(x, weights, between=torch.relu, after=lambda x: x, biased=True):
@@ -719,12 +723,14 @@ def _stack(x, weights, between=torch.relu, after=lambda x: x, biased=True):
 
 
 def _added(**options):
-    return lambda a, b, below, weights: _stack(level_input(a, b, below), weights, **options) + 2 * _plain_up(below)
+    return lambda a, b, coarser, weights: (
+        _stack(level_input(a, b, coarser), weights, **options) + 2 * _plain_up(coarser)
+    )
 
 
 def _of_input(build):
-    def like(a, b, below, weights):
-        up = 2 * _plain_up(below)
+    def like(a, b, coarser, weights):
+        up = 2 * _plain_up(coarser)
         return _stack(torch.cat(build(a, b, up), 1), weights) + up
 
     return like
@@ -747,7 +753,7 @@ forward = Exercise(
         Case(
             "a network that answers zero",
             4,
-            "If G_k has nothing to add, V_k is what comes from below, upsampled.",
+            "If G_k has nothing to add, V_k is the coarser level's flow, upsampled.",
             make=_zeroed,
         ),
         Case(
@@ -763,7 +769,7 @@ forward = Exercise(
             make=_level_args(6, 6, (8, 6, 2), 3),
         ),
         Case(
-            "nothing from below",
+            "no coarser level",
             2,
             "At the top V_{-1} = 0 and V_0 is what the network says.",
             make=lambda g: (*_input_args(6, 8, 0.0)(g), _level_args(6, 8)(g)[3]),
@@ -773,18 +779,18 @@ forward = Exercise(
     mistakes=(
         Mistake(
             "increment only",
-            "That is v_k, what the network adds. V_k is that *plus* the upsampled flow from below.",
-            like=lambda a, b, below, weights: _stack(level_input(a, b, below), weights),
+            "That is v_k, what the network adds. V_k is that *plus* the upsampled flow of the coarser level.",
+            like=lambda a, b, coarser, weights: _stack(level_input(a, b, coarser), weights),
         ),
         Mistake(
             "added without the factor",
-            "You add the flow from below enlarged, but not doubled. Use upsample_flow.",
-            like=lambda a, b, below, weights: _stack(level_input(a, b, below), weights) + _plain_up(below),
+            "You add the coarser flow enlarged, but not doubled. Use upsample_flow.",
+            like=lambda a, b, coarser, weights: _stack(level_input(a, b, coarser), weights) + _plain_up(coarser),
         ),
         Mistake(
             "subtracted",
             "The signs are wrong: V_k = u(V_{k-1}) + v_k.",
-            like=lambda a, b, below, weights: 2 * _plain_up(below) - _stack(level_input(a, b, below), weights),
+            like=lambda a, b, coarser, weights: 2 * _plain_up(coarser) - _stack(level_input(a, b, coarser), weights),
         ),
         Mistake(
             "ReLU at the end",
@@ -838,87 +844,141 @@ forward = Exercise(
 # --- spynet.parameters ----------------------------------------------------------------------------------
 
 
-def _count_oracle(sides, kernel, levels):
+def _count_oracle(sides, kernel, levels, other):
     nets = [nn.Conv2d(i, o, kernel, device="meta") for _ in range(levels) for i, o in pairwise(sides)]
-    return sum(p.numel() for net in nets for p in net.parameters())
+    count = sum(p.numel() for net in nets for p in net.parameters())
+    return count, 100 * (other - count) / other
 
 
 def _weights_only(sides, kernel):
     return sum(i * o * kernel**2 for i, o in pairwise(sides))
 
 
+def _counted(count):
+    """What one returns who counts wrong, and then goes on rightly."""
+
+    def like(sides, kernel, levels, other):
+        wrong = count(sides, kernel, levels)
+        return wrong, 100 * (1 - wrong / other)
+
+    return like
+
+
+def _compared(percent):
+    """What one returns who counts rightly, and then compares wrong."""
+
+    def like(sides, kernel, levels, other):
+        count, _ = count_parameters(sides, kernel, levels, other)
+        return count, percent(count, other)
+
+    return like
+
+
+SPYNET, FLOWNET = (8, 32, 64, 32, 16, 2), 32_070_472  # FlowNetS in the lecture's table
+
 parameters = Exercise(
     id="spynet.parameters",
     title="counting parameters",
     library=count_parameters,
     oracle=_count_oracle,
+    parts=("parameters", "percent"),
     cases=(
         Case(
             "one layer, kernel 1",
             2,
             "With a kernel of 1 × 1: a weight from each input to each output, and a bias for each output.",
-            make=_given((3, 2), 1, 1),
+            make=_given((3, 2), 1, 1, 10),
         ),
         Case(
             "one layer, kernel 7",
             2,
             "A kernel of 7 has 7 × 7 weights for each pair of input and output channel.",
-            make=_given((8, 32), 7, 1),
+            make=_given((8, 32), 7, 1, 100_000),
         ),
         Case(
             "one level of SPyNet",
             3,
             "Five layers: 8→32, 32→64, 64→32, 32→16, 16→2. Add them up.",
-            make=_given((8, 32, 64, 32, 16, 2), 7, 1),
+            make=_given(SPYNET, 7, 1, FLOWNET),
         ),
-        Case("all five levels", 3, "Each level has weights of its own.", make=_given((8, 32, 64, 32, 16, 2), 7, 5)),
+        Case("all five levels", 3, "Each level has weights of its own.", make=_given(SPYNET, 7, 5, FLOWNET)),
     ),
     mistakes=(
         Mistake(
             "biases forgotten",
             "The kernels are counted, the biases are not: one for each output channel of each layer.",
-            like=lambda sides, kernel, levels: levels * _weights_only(sides, kernel),
+            like=_counted(lambda sides, kernel, levels: levels * _weights_only(sides, kernel)),
         ),
         Mistake(
             "one level only",
             "That is one level. Unlike the steps of a recurrent network, the levels of SPyNet do not share weights.",
-            like=lambda sides, kernel, levels: count_parameters(sides, kernel, 1),
+            like=_counted(lambda sides, kernel, levels: count_parameters(sides, kernel, 1, 1)[0]),
         ),
         Mistake(
             "kernel not squared",
             "A kernel has a height and a width: kernel × kernel weights, not kernel.",
-            like=lambda sides, kernel, levels: levels * sum(o * (i * kernel + 1) for i, o in pairwise(sides)),
+            like=_counted(lambda sides, kernel, levels: levels * sum(o * (i * kernel + 1) for i, o in pairwise(sides))),
         ),
         Mistake(
             "bias for each input",
             "A bias belongs to an output channel, not to an input channel.",
-            like=lambda sides, kernel, levels: levels * (_weights_only(sides, kernel) + sum(sides[:-1])),
+            like=_counted(lambda sides, kernel, levels: levels * (_weights_only(sides, kernel) + sum(sides[:-1]))),
         ),
         Mistake(
             "bias for all channels",
             "You counted a bias for the eight input channels, too. Only outputs of layers have one.",
-            like=lambda sides, kernel, levels: levels * (_weights_only(sides, kernel) + sum(sides)),
+            like=_counted(lambda sides, kernel, levels: levels * (_weights_only(sides, kernel) + sum(sides))),
         ),
         Mistake(
             "one bias per layer",
             "One bias per layer is too few: each output channel has its own.",
-            like=lambda sides, kernel, levels: levels * (_weights_only(sides, kernel) + len(sides) - 1),
+            like=_counted(lambda sides, kernel, levels: levels * (_weights_only(sides, kernel) + len(sides) - 1)),
         ),
         Mistake(
             "biases of one level",
             "The biases are counted once. Each level has its own, as it has its own kernels.",
-            like=lambda sides, kernel, levels: levels * _weights_only(sides, kernel) + sum(sides[1:]),
+            like=_counted(lambda sides, kernel, levels: levels * _weights_only(sides, kernel) + sum(sides[1:])),
         ),
         Mistake(
             "input channels forgotten",
             "Each output channel has a kernel for *every* input channel: multiply by their number, too.",
-            like=lambda sides, kernel, levels: levels * sum(o * (kernel**2 + 1) for o in sides[1:]),
+            like=_counted(lambda sides, kernel, levels: levels * sum(o * (kernel**2 + 1) for o in sides[1:])),
+        ),
+        Mistake(
+            "share for percent",
+            "The count is right. Of the other number percent are asked for: 40 and not 0.4.",
+            like=_compared(lambda count, other: 1 - count / other),
+        ),
+        Mistake(
+            "percent that is left",
+            "The count is right. But that is what is left, in percent of `other`. Asked is what has been saved.",
+            like=_compared(lambda count, other: 100 * count / other),
+        ),
+        Mistake(
+            "share that is left",
+            "The count is right. But that is the share that is left. Asked is what has been saved, in percent.",
+            like=_compared(lambda count, other: count / other),
+        ),
+        Mistake(
+            "percent of the count",
+            "The count is right. «Fewer than `other`» means in percent of `other`: that is what you divide by.",
+            like=_compared(lambda count, other: 100 * (other - count) / count),
+        ),
+        Mistake(
+            "wrong way round",
+            "The count is right. The percentage comes out negative: subtract the count from `other`, not the reverse.",
+            like=_compared(lambda count, other: 100 * (count - other) / other),
+        ),
+        Mistake(
+            "count only",
+            "Two values are asked for: return the count and the percentage, with a comma between them.",
+            when=lambda got, want: not isinstance(got, tuple),
         ),
     ),
     hints=(
         "Count one layer first: from i channels to o channels with a kernel of k × k.",
-        "It has i · o · k² weights and o biases.",
-        "Sum over neighbours in `sides`, times levels.",
+        "It has i · o · k² weights and o biases. Sum over neighbours in `sides`, times levels.",
+        "What is saved is other - count. In percent of `other`: times 100, divided by `other`.",
     ),
 )
 
