@@ -5,7 +5,7 @@
 #
 # - say why a small network on a pyramid finds large motions, and measure it,
 # - enlarge a flow without the mistake that everybody makes once,
-# - build SPyNet from its five equal levels, and train a level on what the one below has left over,
+# - build SPyNet from its five equal levels, and train a level on what the coarser ones have left over,
 # - say which motions a pyramid loses, and make one vanish.
 #
 # You need convolutions, the end-point error, backward warping, and FlowNet (notebook 5).
@@ -45,8 +45,8 @@ from cvdl.flow.draw import describe
 # %% [markdown]
 # ## A belief to lose
 #
-# Two pictures, and how each point of the first moves to the second. The pair is rendered: chairs that fly over a
-# photograph. So we know the flow exactly.
+# Two pictures, and how each point of the first moves to the second. The pair is rendered: chairs that fly over
+# a photograph. So we know the flow exactly.
 
 # %%
 FULL = (384, 512)  # height and width of FlyingChairs' frames
@@ -59,9 +59,9 @@ show(
 print(f"greatest displacement: {truth.norm(dim=1).max():.0f} pixels")
 
 # %% [markdown]
-# To see that a point has moved by so many pixels, a network has to look at least so far. Looking far takes many
-# layers, and many layers take many weights. So **who wants to see large motions needs a large network.** FlowNetS
-# is one. This counts its learned numbers, without taking memory for them:
+# To see where such a point has gone, a network has to look at least so far. Looking far takes many layers, and
+# many layers take many weights. So **who wants to see large motions needs a large network.** FlowNetS is one.
+# This counts its learned numbers, without taking memory for them:
 
 # %%
 with torch.device("meta"):  # shapes only
@@ -70,8 +70,8 @@ flownet_parameters = sum(p.numel() for p in flownet.parameters())
 print(f"FlowNetS: {flownet_parameters:,} parameters")
 
 # %% [markdown]
-# SPyNet, of this notebook, sees large motions, too. Each of its layers looks only 3 pixels further, and there are
-# five.
+# SPyNet finds large motions, too. Yet it is made of stacks of only five layers, and each layer looks no more
+# than 3 pixels further than the one before.
 #
 # **Write down a guess.** How many parameters does SPyNet need: half as many as FlowNetS, a tenth, a hundredth?
 # Exercise 7 counts them.
@@ -85,8 +85,8 @@ print(f"FlowNetS: {flownet_parameters:,} parameters")
 # %% [markdown]
 # > **Exercise 1 · `spynet.pyramid`** · easy · 10 minutes · 10 points
 # >
-# > Make a pyramid of `count` pictures. Each pixel is the **mean** of 2 × 2 pixels of the next finer picture. The
-# > coarsest comes first, the image itself last. (Use `reshape` and `mean`, or slices with a step.)
+# > Make a pyramid of `count` pictures. Each pixel is the **mean** of 2 × 2 pixels of the next finer picture.
+# > The coarsest comes first, the image itself last. (For example with `reshape` and `mean`, or with slices.)
 # >
 # > *Your pictures get brighter on the way up?* Then you add instead of averaging.
 
@@ -115,7 +115,7 @@ for k, image in enumerate(images):
     print(f"level {k}: {height:>3} × {width:>3}, mean brightness {image.mean():.3f}")
 
 # %% [markdown]
-# Five levels, from a stamp to the whole frame. The brightness stays: averaging takes nothing away on the whole.
+# Five levels, from a stamp to the whole frame. The mean brightness stays: an average of averages is the same.
 
 # %%
 show(
@@ -123,12 +123,15 @@ show(
     "Frame 1 at five levels, drawn at one size. At level 0, 24 × 32 pixels, the chairs are a few coarse blocks; "
     "from level to level edges and texture come back.",
 )
+brightness = [image.mean().item() for image in images]
+outcome("all levels are equally bright", max(brightness) - min(brightness) < 1e-4)
 
 # %% [markdown]
 # ### How large is a motion, at each level?
 #
-# We take many pairs, of flying chairs and of solids that fly through a room. At each level we average the flow as the pyramid
-# averages images. And since a pixel of the level is 16, 8, 4, 2 or 1 pixels of the frame wide, we divide by that.
+# We take many pairs, of flying chairs and of solids that fly through a room. At each level we average the flow
+# as the pyramid averages images. And since a pixel of the level is 16, 8, 4, 2 or 1 pixels of the frame wide,
+# we divide by that.
 
 # %%
 LEVELS = 5
@@ -149,7 +152,7 @@ amounts = {
     "99 % are below": [x.quantile(0.99).item() for x in lengths],
     "greatest": [x.max().item() for x in lengths],
 }
-reach_of_level = 15  # pixels: exercise 2
+reach_of_level = 15  # pixels that the network of a level looks to each side: exercise 2
 too_far = (lengths[-1] > reach_of_level).float().mean().item()
 show(
     draw.levels_and_reach(amounts, reach_of_level, [f"level {k}" for k in range(LEVELS)]),
@@ -164,19 +167,21 @@ outcome(
 outcome("at full size more than 5 % are not", too_far > 0.05)
 
 # %% [markdown]
-# At full size many motions are further than 15 pixels, the dashed line. At the top none is. **There a small network
-# is enough.** What it finds is coarse. The finer levels only have to refine it.
+# At full size many motions are further than 15 pixels, the dashed line. At the top none is: **every motion is
+# small there.** A small network can reach it. What it finds is coarse, and the finer levels only have to refine
+# it.
 
 # %% [markdown]
 # ## How far does a level look?
 #
-# Each level of SPyNet is the same small network: five convolutions with kernels of 7 × 7, stride 1. A kernel of 7
-# looks 3 pixels to each side. The second layer looks at results that have looked 3 pixels themselves, and so on.
+# Each level of SPyNet is the same small network: five convolutions with kernels of 7 × 7, stride 1. A kernel of
+# 7 looks 3 pixels to each side. The second layer looks at results that have looked 3 pixels themselves, and so
+# on.
 #
 # > **Exercise 2 · `spynet.reach`** · easy · 10 minutes · 10 points
 # >
-# > How many **full-size** pixels does such a stack look to one side, if a pixel of its level is `factor` full-size
-# > pixels wide?
+# > How many **full-size** pixels does such a stack look to one side, if a pixel of its level is `factor`
+# > full-size pixels wide?
 # >
 # > *You get 31 instead of 15?* That is the whole field, left, right and the pixel itself.
 
@@ -203,14 +208,15 @@ for k in range(LEVELS):
     print(f"level {k} looks {far:>3} full-size pixels far: {covered:.1%} of all motions")
 
 # %% [markdown]
-# All levels cost the same weights. The top one looks sixteen times as far, since its pixels are sixteen times as wide.
-# FlowNet does something like it *inside* the network, with strides. SPyNet does it outside, with the images.
+# All levels cost the same weights. The top one looks sixteen times as far, since its pixels are sixteen times
+# as wide. FlowNet does something like it *inside* the network, with strides. SPyNet does it outside, with the
+# images.
 
 # %% [markdown]
 # ## The ladder
 #
-# A level gets a first answer from the level below it in number, the coarser one. (In the literature's count level 0 is the
-# *top* of the pyramid. «From below» means: from the level with the smaller number.)
+# Level 0 is the top, where the pictures are smallest. Each level gets a first answer from the **coarser** one
+# before it, and hands a better one to the **finer** one after it.
 
 # %%
 show(
@@ -237,13 +243,13 @@ show(
 # %% [markdown]
 # ## Upsampling a flow
 #
-# An image is enlarged by interpolating. A flow is an image with two channels. So a flow is enlarged by interpolating.
-# **Is it?**
+# An image is enlarged by interpolating. A flow is an image with two channels. So a flow is enlarged by
+# interpolating. **Is it?**
 #
 # > **Exercise 3 · `spynet.upsample`** · easy · 10 minutes · 15 points
 # >
-# > Bring a flow to a grid of twice the height and width. Interpolate bilinearly with `align_corners=False`, as pixels are cut
-# > in two. Then think of what a value of the flow *means*.
+# > Bring a flow to a grid of twice the height and width. Interpolate bilinearly with `align_corners=False`,
+# > since each pixel is cut into four. Then think of what a value of the flow *means*.
 # >
 # > *Everything later is right in direction, and far too short?* Then something is missing here.
 
@@ -262,13 +268,13 @@ def upsample_flow(flow):
 check("spynet.upsample")
 
 # %% tags=["expect"]
-two = torch.tensor(
-    [[[[1.0, 3.0]], [[0.0, 0.0]]]]
-)  # two pixels in a row; they move 1 and 3 px to the right
+# two pixels in a row; they move 1 and 3 px to the right
+two = torch.tensor([[[[1.0, 3.0]], [[0.0, 0.0]]]])
 print(upsample_flow(two)[0, 0])
 
 # %% [markdown]
-# Two pixels have become four in a row, and there are two rows. What moved 3 pixels moves 6 of the new, smaller ones.
+# Two pixels have become four in a row, and there are two rows. What moved 3 pixels moves 6 of the new, smaller
+# ones.
 #
 # What does it cost to forget that? We give the top the *true* flow and climb to full size.
 
@@ -292,41 +298,46 @@ errors = {
 for name, error in errors.items():
     print(f"{name:>18}: EPE {error:.2f} px")
 still = errors["no flow at all"]
-outcome("with the factor the error is below 30 %", errors["with the factor 2"] < 0.3 * still)
+outcome(
+    "with the factor less than 30 % of the error is left",
+    errors["with the factor 2"] < 0.3 * still,
+)
 outcome("without it almost all is lost", errors["factor forgotten"] > 0.85 * still)
 
 # %% [markdown]
-# Forgotten once, the factor halves every motion. Forgotten at four levels, it leaves a sixteenth, hardly better than no
-# flow at all. And nothing warns you: shapes are right, directions are right, colours are right if the picture is scaled by its own maximum.
+# Forgotten once, the factor halves every motion. Forgotten at four levels, it leaves a sixteenth, hardly better
+# than no flow at all. And nothing warns you: shapes are right, directions are right, and so are colours, if
+# each picture is scaled by its own maximum.
 #
 # <details><summary>What is left of the error with the factor, if the top is perfect?</summary>
 #
-# Edges. A pixel of the top is 16 × 16 pixels of the frame, and where a chair ends, it mixes the chair's motion with that
-# of the background. The finer levels have to mend that.
+# Edges. A pixel of the top is 16 × 16 pixels of the frame, and where a chair ends, it mixes the chair's motion
+# with that of the background. The finer levels have to mend that.
 # </details>
 
 # %% [markdown]
 # ## What a level sees: eight channels
 #
-# A level gets frame 1, frame 2 **brought back** by what is known so far, and what is known so far.
-# Three channels, three, and two.
+# A level gets frame 1, frame 2 **brought back** by what is known so far, and what is known so far. Three
+# channels, three, and two.
 #
-# Warping is what makes the rest small. If the flow from below is right, the warped frame 2 looks like frame 1, and there is
-# nothing left to do. If it is nearly right, what is left is a small motion.
+# Warping is what makes the rest small. If the coarser level is right, the warped frame 2 looks like frame 1,
+# and nothing is left to do. If it is nearly right, a small motion is left.
 #
 # > **Exercise 4 · `spynet.input`** · medium · 15 minutes · 15 points
 # >
 # > Put the eight channels together, in that order. `warp(image2, flow)` is imported; `upsample_flow` is yours.
 # >
-# > *The warped frame shows everything twice as far off?* Then the sign is wrong, or it is frame 1 that you warp.
+# > *The warped frame shows everything twice as far off?* Then the sign is wrong, or it is frame 1 that you
+# > warp.
 
 
 # %%
 @exercise("spynet.input", points=15)
-def level_input(image1, image2, below):
-    """image1, image2: (B, 3, h, w) at level k; below: V_{k-1}, (B, 2, h/2, w/2) -> (B, 8, h, w)"""
+def level_input(image1, image2, coarser):
+    """image1, image2: (B, 3, h, w) at level k; coarser: V_{k-1}, (B, 2, h/2, w/2) -> (B, 8, h, w)"""
     ### BEGIN SOLUTION
-    up = upsample_flow(below)
+    up = upsample_flow(coarser)
     warped = warp(image2, up)
     return torch.cat([image1, warped, up], dim=1)
     ### END SOLUTION
@@ -338,7 +349,7 @@ check("spynet.input")
 # %% tags=["expect"]
 K = 3  # the level to look at
 first, second = image_pyramid(frame1, LEVELS)[K], image_pyramid(frame2, LEVELS)[K]
-seen = level_input(first, second, at_level(truth, K - 1))  # as if the level below were perfect
+seen = level_input(first, second, at_level(truth, K - 1))  # as if level 2 were perfect
 apart = {
     "frame 2": (second - first).abs().mean().item(),
     "frame 2 warped": (seen[:, 3:6] - first).abs().mean().item(),
@@ -378,22 +389,27 @@ outcome(
 #
 # $$\hat v_k = V^{\text{true}}_k - u(V_{k-1})$$
 #
-# Learning a residual is an old friend by now: a ResNet block adds to what it gets, and an LSTM to its cell state.
+# Learning a residual is an old friend by now: a ResNet block adds to what it gets, and an LSTM to its cell
+# state.
 #
 # > **Exercise 5 · `spynet.residual`** · medium · 15 minutes · 15 points
 # >
-# > The truth comes at full size, in full-size pixels. $V_{k-1}$ comes at its own size. Bring both to level $k$, size *and* unit,
-# > and subtract. (`F.avg_pool2d` averages over blocks.)
+# > The truth comes at full size, in full-size pixels. $V_{k-1}$ comes at its own size. Bring both to level $k$,
+# > size *and* unit, and subtract. (`F.avg_pool2d` averages over blocks.)
 # >
-# > *Your targets grow towards the top?* There motions are small: values have to be divided when the picture shrinks.
+# > *Your targets grow towards the top?* There motions are small: values have to be divided when the picture
+# > shrinks.
 
 
 # %%
 @exercise("spynet.residual", points=15)
-def residual_target(truth, below):
-    """truth: (B, 2, H, W) in full-size pixels; below: V_{k-1}, (B, 2, h/2, w/2) -> (B, 2, h, w) in pixels of level k"""
+def residual_target(truth, coarser):
+    """What level k has to add: (B, 2, h, w), in pixels of level k.
+
+    truth: (B, 2, H, W) in full-size pixels; coarser: V_{k-1}, (B, 2, h/2, w/2)
+    """
     ### BEGIN SOLUTION
-    up = upsample_flow(below)
+    up = upsample_flow(coarser)
     factor = truth.shape[-1] // up.shape[-1]
     truth_here = F.avg_pool2d(truth, factor) / factor
     return truth_here - up
@@ -404,18 +420,16 @@ def residual_target(truth, below):
 check("spynet.residual")
 
 # %% tags=["expect"]
-print(
-    "with nothing from below:",
-    f"{residual_target(truth, 0 * at_level(truth, 2)).norm(dim=1).mean():.2f} px on average",
-)
-print(
-    "with the true flow from below:",
-    f"{residual_target(truth, at_level(truth, 2)).norm(dim=1).mean():.2f} px",
-)
+perfect = at_level(truth, K - 1)
+for told, flow in (("nothing", 0 * perfect), ("the true flow", perfect)):
+    target = residual_target(truth, flow)
+    print(f"level {K - 1} says {told}: level {K} has to add {target.norm(dim=1).mean():.2f} px")
 
 # %% [markdown]
-# Now the second half of the argument. At the top all motion is small. Is it small for the *other* levels? It depends on
-# the levels below. Suppose they are perfect:
+# The more the coarser level knows, the less is left to add.
+#
+# Now the second half of the argument. At the top all motion is small. Is it small for the *other* levels, too?
+# That depends on the coarser ones. Suppose they are perfect:
 
 # %%
 left = [
@@ -430,33 +444,39 @@ share_left = [
     (residual.mean() / lengths[k].mean()).item() for k, residual in enumerate(left, 1)
 ]
 outcome("less than a quarter of the motion is left at each level", max(share_left) < 0.25)
+under_one = min((residual < 1).float().mean().item() for residual in left)
+outcome("less than 1 px is left for nine pixels in ten", under_one > 0.9)
 
 # %% [markdown]
-# So the task is small at every level. **That is why a small network will do at each.** But it was a supposition: the levels below
-# are not perfect, and what they get wrong, a level can mend only within its reach.
+# So the task is small at every level. **That is why a small network will do at each.** The paper says the same:
+# what is left for a level is below one pixel.
+#
+# But we supposed perfect levels. Real ones make mistakes, and a finer level can mend them only within its
+# reach.
 
 # %% [markdown]
 # ## One level, forward
 #
 # > **Exercise 6 · `spynet.level`** · medium · 15 minutes · 15 points
 # >
-# > The whole step: make the input, run it through the convolutions, add. `weights` is a list of `(weight, bias)`, one pair
-# > per layer. After each layer but the last comes a ReLU. Sizes stay: the padding is half the kernel, rounded down.
+# > The whole step: make the input, run it through the convolutions, add. `weights` is a list of `(weight,
+# > bias)`, one pair per layer. After each layer but the last comes a ReLU. Sizes stay: the padding is half the
+# > kernel, rounded down.
 # >
 # > *All motions go right and down?* A ReLU after the last layer cuts negative values off.
 
 
 # %%
 @exercise("spynet.level", points=15)
-def level_forward(image1, image2, below, weights):
-    """V_k, (B, 2, h, w).  image1, image2: (B, 3, h, w); below: V_{k-1}, (B, 2, h/2, w/2)"""
+def level_forward(image1, image2, coarser, weights):
+    """V_k, (B, 2, h, w).  image1, image2: (B, 3, h, w); coarser: V_{k-1}, (B, 2, h/2, w/2)"""
     ### BEGIN SOLUTION
-    x = level_input(image1, image2, below)
+    x = level_input(image1, image2, coarser)
     for n, (weight, bias) in enumerate(weights):
         x = F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
         if n + 1 < len(weights):
             x = torch.relu(x)
-    return upsample_flow(below) + x
+    return upsample_flow(coarser) + x
     ### END SOLUTION
 
 
@@ -469,15 +489,17 @@ silent = [
     (torch.zeros(2, 32, 7, 7), torch.zeros(2)),
 ]
 passed_on = level_forward(first, second, at_level(truth, K - 1), silent)
-print(
-    "a level that adds nothing passes on", f"{passed_on.norm(dim=1).mean():.2f} px on average"
-)
+print(f"with all weights zero it passes on {passed_on.norm(dim=1).mean():.2f} px on average")
+
+# %% [markdown]
+# A network of zeros adds nothing. So the flow of the coarser level comes out, upsampled. Whatever a level
+# learns, it starts from that.
 
 # %% [markdown]
 # ### The whole network
 #
-# Five such steps. The weights come with the course. They were trained as you will see below, and their *card* says where and
-# for how long.
+# Five such steps. The weights come with the course. They were trained as you will see further down, and their
+# *card* says where and for how long.
 
 # %%
 net = zoo.load("spynet")
@@ -509,8 +531,8 @@ def climb(image1, image2, weights):
 
 
 # %% [markdown]
-# Like the paper's, our network wants colours in ImageNet's normalisation: `net.normalise` subtracts the mean and divides by the
-# deviation. Is it the same network as the library's?
+# Like the paper's, our network wants colours in ImageNet's normalisation: `net.normalise` subtracts the mean
+# and divides by the deviation. Is it the same network as the library's?
 
 # %%
 start = time.perf_counter()
@@ -525,10 +547,14 @@ print(
 outcome("your pieces make the same network", apart_px < 1e-2)
 
 # %% [markdown]
+# Apart from rounding, your pieces are SPyNet. (If the cell stops, one of them still has a mistake: `progress()`
+# says which, and `use_library("spynet.level")`, for example, lets you go on.)
+
+# %% [markdown]
 # ## What does each level add?
 #
-# Move the slider. On the left is the flow after level $k$. Beside it, what level $k$ has added. All in full-size pixels,
-# so that colours can be compared.
+# Move the slider. On the left is the flow after level $k$. Beside it, what level $k$ has added. All in
+# full-size pixels, so that colours can be compared.
 
 
 # %%
@@ -563,7 +589,8 @@ explore(
 )
 
 # %% [markdown]
-# Level 0 says roughly where it goes. The coarse levels add whole regions, the fine ones little, and mostly at edges.
+# Level 0 says roughly where it goes. The coarse levels add whole regions, the fine ones little, and mostly at
+# edges.
 #
 # One pair is no measurement. So, on several:
 
@@ -596,30 +623,32 @@ outcome(
 )
 
 # %% [markdown]
-# The coarse levels do most of the work, at the least cost: the top has 256 times fewer pixels than the bottom. The fine levels
-# polish.
+# The coarse levels do most of the work, at the least cost: the top has 256 times fewer pixels than the bottom.
+# The fine levels polish.
 
 # %% [markdown]
 # ## How many weights?
 #
 # > **Exercise 7 · `spynet.parameters`** · easy · 10 minutes · 10 points
 # >
-# > Count the learned numbers of `levels` networks of the same form. `sides` lists the channels: 8 in, then 32, 64, 32,
-# > 16, and 2 out.
+# > Count the learned numbers of `levels` networks of the same form. `sides` lists the channels: 8 in, then 32,
+# > 64, 32, 16, and 2 out. And by how many **percent** are they fewer than `other`, the count of another
+# > network?
 # >
 # > *You are 146 short per level?* Those are biases.
 
 
 # %%
 @exercise("spynet.parameters", points=10)
-def count_parameters(sides, kernel, levels):
-    """sides: channels, inputs first, outputs last; kernel: its height and width; levels: networks -> int"""
+def count_parameters(sides, kernel, levels, other):
+    """sides: channels, inputs first, outputs last; kernel: its height and width -> (count, percent fewer than other)"""
     ### BEGIN SOLUTION
     one_level = 0
     for n in range(len(sides) - 1):
         inside, outside = sides[n], sides[n + 1]
         one_level += kernel * kernel * inside * outside + outside
-    return levels * one_level
+    count = levels * one_level
+    return count, 100 * (other - count) / other
     ### END SOLUTION
 
 
@@ -628,38 +657,53 @@ check("spynet.parameters")
 
 # %% tags=["expect"]
 sides = (8, 32, 64, 32, 16, 2)
-spynet_parameters = count_parameters(sides, 7, 5)
-print(f"one level {count_parameters(sides, 7, 1):,}, all five {spynet_parameters:,}")
-lecture = 32_070_472  # FlowNetS in the lecture's table, from the SPyNet paper
-for name, other in (
-    ("FlowNetS as in the lecture's table", lecture),
-    ("FlowNetS as released", flownet_parameters),
-):
-    print(f"{1 - spynet_parameters / other:.1%} fewer than {name}, {other:,}")
+lecture = 32_070_472  # FlowNetS in the lecture's table
+spynet_parameters, fewer = count_parameters(sides, 7, 5, lecture)
+print(f"SPyNet: {spynet_parameters:,} parameters, {fewer:.1f} % fewer than {lecture:,}")
 
 # %% [markdown]
-# Look back at your guess. The paper says 96 %, against a count of FlowNetS that no released FlowNet has (notebook 5 says where it
-# comes from); against the released one it is a little more.
+# Look back at your guess. **Four in a hundred are enough.** «96 % smaller than FlowNet», says the paper.
 #
-# Half of the argument is the reach, which costs nothing on a pyramid. The other half: each level has a simple task, so it needs few
-# channels.
+# Half of the argument is the reach, which costs nothing on a pyramid. The other half: each level has a simple
+# task, so it needs few channels.
+#
+# The FlowNetS that was counted at the beginning is the one that was released, and it has more. What is
+# different?
 
 # %%
-outcome(
-    "at least 96 % fewer than FlowNetS",
-    spynet_parameters < 0.04 * min(lecture, flownet_parameters),
-)
+_, fewer_than_released = count_parameters(sides, 7, 5, flownet_parameters)
+print(f"{fewer_than_released:.1f} % fewer than the released {flownet_parameters:,}")
+layers = {
+    name: sum(p.numel() for p in layer.parameters())
+    for name, layer in flownet.named_children()
+    if name.startswith("conv")
+}
+print(f"its layer conv6_1: {layers.pop('conv6_1'):,}")
+# on the way back: up-convolutions 5 × 5 of features and coarser flow, a flow from each by a 1 × 1
+back = sum(25 * (i + 2) * o + 2 * o + 2 for i, o in pairwise((1024, 512, 256, 128, 64)))
+as_in_lecture = sum(layers.values()) + back
+print(f"the other {len(layers)} convolutions, and {back:,} for the way back: {as_in_lecture:,}")
+outcome("that is the number of the lecture", as_in_lecture == lecture)
+
+# %% [markdown]
+# The table's number comes from the SPyNet paper. No released FlowNet has it. It comes out exactly if one leaves
+# conv6_1 out, as the figure in FlowNet's paper does, and goes back by up-convolutions of 5 × 5 without skip
+# connections. That this is what was counted is our guess. For the comparison it does not matter:
+
+# %%
+outcome("at least 96 % fewer than either", min(fewer, fewer_than_released) > 96)
 outcome("the trained network has as many", card["parameters"] == spynet_parameters)
 
 # %% [markdown]
 # ### Fewer weights, so faster?
 #
-# Another belief. A weight of a convolution is used once **per pixel**. FlowNet has most of its weights where the picture is small,
-# at a 64th of the size. SPyNet's last level works at full size.
+# Another belief. A weight of a convolution is used once **per pixel**. FlowNet has most of its weights where
+# its maps are small. SPyNet's last level works at full size. We count multiplications:
 
 # %%
 H, W = FULL
-per_level = [count_parameters(sides, 7, 1) * (H >> k) * (W >> k) for k in range(LEVELS)]
+one_level, _ = count_parameters(sides, 7, 1, lecture)
+per_level = [one_level * (H >> k) * (W >> k) for k in range(LEVELS)]
 spynet_work = sum(per_level)
 blank = torch.zeros(1, 3, H, W, device="meta")
 from torch.utils.flop_counter import FlopCounterMode
@@ -681,7 +725,7 @@ outcome(
 )
 
 # %% [markdown]
-# A thirtieth of the weights, and more arithmetic. Weights are memory; time is weights times pixels.
+# A thirtieth of the weights, and more arithmetic. Weights take memory; weights times pixels take time.
 
 # %% [markdown]
 # ## Training, level by level
@@ -694,9 +738,9 @@ outcome(
 #
 # <details><summary>Independently, and yet one after the other: why?</summary>
 #
-# Independently: no gradient flows from one level to another, each has its own loss. One after the other: the input of $G_k$, the
-# warped frame, and its target, the residual, both come from $V_{k-1}$. Change a lower level, and everything above learns for
-# a wrong input.
+# Independently: no gradient flows from one level to another, each has its own loss. One after the other: the
+# input of $G_k$, the warped frame, and its target, the residual, both come from $V_{k-1}$. Change a coarser
+# level, and all finer ones have learned for a wrong input.
 # </details>
 #
 # The loss is the end-point error between what the level adds and the residual target. Note that
@@ -707,14 +751,17 @@ where = device()
 
 
 def train_level(k, layers, steps, batch):
-    """Train level k on the shipped levels before it, from `layers` on -> {step: held-out EPE}, what was left over"""
+    """Train level k after the shipped levels before it, from `layers` on.
+
+    -> {step: held-out EPE}, and the EPE of a level that adds nothing
+    """
     seed(k)
     size = (24 * 2**k, 32 * 2**k)  # frames of the level's own size: coarse ones are nearly free
     exaggerated = {0: 3.0, 1: 2.0, 2: 1.5}.get(k, 1.0)
     options = dict(size=size, seed=k, device=where, motion=exaggerated)
     source, held_out = Chairs(split="train", **options), Chairs(split="test", **options)
     mean, deviation = net.mean.to(where), net.deviation.to(where)
-    lower = [[(w.to(where), b.to(where)) for w, b in level] for level in weights[:k]]
+    before = [[(w.to(where), b.to(where)) for w, b in level] for level in weights[:k]]
     layers = [
         tuple(nn.Parameter(p.detach().clone().to(where)) for p in layer) for layer in layers
     ]
@@ -722,13 +769,13 @@ def train_level(k, layers, steps, batch):
 
     def task(pairs):
         first, second = ((i - mean) / deviation for i in (pairs.image1, pairs.image2))
-        below = first.new_zeros(len(first), 2, size[0] // 2, size[1] // 2)
+        coarser = first.new_zeros(len(first), 2, size[0] // 2, size[1] // 2)
         if k:
-            below = climb(F.avg_pool2d(first, 2), F.avg_pool2d(second, 2), lower)[-1]
-        return first, second, below, residual_target(pairs.flow, below)
+            coarser = climb(F.avg_pool2d(first, 2), F.avg_pool2d(second, 2), before)[-1]
+        return first, second, coarser, residual_target(pairs.flow, coarser)
 
-    def error(first, second, below, target):
-        added = level_forward(first, second, below, layers) - upsample_flow(below)
+    def error(first, second, coarser, target):
+        added = level_forward(first, second, coarser, layers) - upsample_flow(coarser)
         return epe(added, target)
 
     exam, marks = task(held_out.batch(0, budget(quick=12, laptop=32, gpu=64))), {}
@@ -760,19 +807,17 @@ def random_level():
 # %% [markdown]
 # ### Level 0, from nothing
 #
-# Motions are exaggerated here, three times at level 0, or most of them would be far below a pixel.
+# Motions are exaggerated here, three times at level 0. Otherwise most of them would be far below a pixel.
 
 # %%
 steps = budget(quick=25, laptop=400, gpu=1500)
 marks, nothing = train_level(0, random_level(), steps, batch=16)
-print(
-    f"EPE on held-out pairs: {marks[0]:.3f} px at first, {marks[max(marks)]:.3f} px after {steps} steps; "
-    f"a level that says nothing has {nothing:.3f} px"
-)
+print(f"EPE on held-out pairs: {marks[0]:.3f} px at first,")
+print(f"{marks[max(marks)]:.3f} px after {steps} steps; if it says nothing, {nothing:.3f} px")
 
 # %% [markdown]
-# Disappointing? That is how it goes. The first level has to find out what a motion *is*, and for hundreds of steps next to nothing
-# is to be seen of that. Here is the recorded run from which the shipped weights come:
+# Disappointing? That is how it goes. The first level has to find out what a motion *is*, and for a long while
+# next to nothing is to be seen of that. Here is the recorded run from which the shipped weights come:
 
 # %%
 from cvdl.settings import data_path
@@ -800,18 +845,18 @@ show(
     f"steps. For the first {begins:,} steps it stays within a tenth of where it began.",
 )
 print(
-    f"{begins:,} steps passed before it was a tenth better than at first; it took {log[-1]['step']:,}"
+    f"{begins:,} of {log[-1]['step']:,} steps passed until it was a tenth better than at first"
 )
 outcome("in the end it is at least a fifth better", lately[-1] < 0.8 * started)
 
 # %% [markdown]
-# If your own first level seems to learn nothing, do not conclude too early.
+# A plateau, and then it falls. If your own first level seems to learn nothing, do not conclude too early.
 
 # %% [markdown]
-# ### The next level, from the one below
+# ### The next level, from the one before
 #
-# Now level 1, on top of the shipped level 0. Twice: once from random numbers, once as a copy of level 0, as the paper does
-# it. Both see the same pairs.
+# Now level 1, on top of the shipped level 0. Twice: once from random numbers, once as a copy of level 0, as the
+# paper does it. Both see the same pairs.
 
 # %%
 steps = budget(quick=24, laptop=160, gpu=400)
@@ -835,8 +880,9 @@ outcome("the copy has learned more", copied[max(copied)] < 0.98 * random[max(ran
 outcome("it mends some of what level 0 has left over", copied[max(copied)] < 0.99 * left_over)
 
 # %% [markdown]
-# In the end the copy is ahead. It knows already what a motion looks like; level 0 had to learn that. Random numbers gain a little, too.
-# How much can be gained *without looking at the pictures*, just by making level 0's flow longer or shorter?
+# In the end the copy is ahead. It knows already what a motion looks like; level 0 had to learn that. Random
+# numbers gain a little, too. How much can be gained *without looking at the pictures*, just by making level 0's
+# flow longer or shorter?
 
 # %%
 exam = Chairs(size=(48, 64), split="test", seed=1, motion=2.0).batch(0, 32)
@@ -844,9 +890,8 @@ halves = [F.avg_pool2d(net.normalise(image), 2) for image in (exam.image1, exam.
 up = upsample_flow(climb(*halves, weights[:1])[-1])
 stretched = {n / 10: epe(n / 10 * up, exam.flow).item() for n in range(8, 17)}
 best = min(stretched, key=stretched.get)
-print(
-    f"EPE {stretched[1.0]:.3f} px as it is, {stretched[best]:.3f} px if all of it is made {best} times as long"
-)
+print(f"EPE of level 0's flow: {stretched[1.0]:.3f} px as it is,")
+print(f"{stretched[best]:.3f} px if all of it is made {best} times as long")
 
 # %% [markdown]
 # Gains of that size need no understanding of motion. Keep it in mind when a loss falls quickly at first.
@@ -861,16 +906,18 @@ for k, steps, batch in budget(
     if k == 2:
         gained = marks[0] / left_over
     print(
-        f"level {k}: left over {left_over:.3f} px; {marks[0]:.3f} px as a copy, {marks[max(marks)]:.3f} px after {steps} steps"
+        f"level {k}: left over {left_over:.3f} px; {marks[0]:.3f} px as a copy, "
+        f"{marks[max(marks)]:.3f} px after {steps} steps"
     )
 
 outcome("untrained, the copy takes away more than 5 % at level 2", gained < 0.95)
 
 # %% [markdown]
-# Before it has been trained for its own level at all, the copy takes away a part of the error. In so few steps little is added to that.
+# Before it has been trained for its own level at all, the copy takes away a part of the error. A few
+# dozen steps with a few pairs each change next to nothing about that.
 #
-# So it goes on, level by level. The budget of a notebook ends here; the recorded run went on. Each curve is relative to what a
-# level that sees no motion at all would get.
+# So it goes on, level by level. The budget of a notebook ends here; the recorded run went on. Each curve is
+# relative to the error of zero flow.
 
 # %%
 recorded = {}
@@ -892,22 +939,27 @@ show(
 )
 for stage in card["stages"]:
     print(
-        f"{stage['stage']:>7}: {stage['minutes']:5.1f} minutes, {stage['steps']:6,} steps of {stage['batch']} pairs"
+        f"{stage['stage']:>7}: {stage['minutes']:5.1f} minutes, "
+        f"{stage['steps']:6,} steps of {stage['batch']} pairs"
     )
 
 # %% [markdown]
-# A stage whose name is not that of a level is ours, not the paper's: there several levels learn together. (*coarse*: levels 0, 1 and 2.)
+# Each stage starts where the one before has ended, so most of the fall is from curve to curve. (Each has held-out
+# pairs of its own size and speed. That is why a later curve can lie higher.)
 #
-# The paper gave each level 60 epochs of 4,000 steps with 32 pairs each, and then more at a lower rate. This run had a small part
-# of that, which is why its errors are not the paper's. `cvdl train spynet` repeats it, `--profile gpu` goes further.
+# A stage whose name is not that of a level is ours, not the paper's: there several levels learn together.
+# (*coarse*: levels 0, 1 and 2.)
+#
+# The paper gave each level 60 epochs of 4,000 steps with 32 pairs each, and then more at a lower rate. This run
+# had a small part of that, and other data. `cvdl train spynet` repeats it, `--profile gpu` goes further.
 
 # %% [markdown]
 # ## Where it fails
 #
 # The pyramid makes every motion small. It makes everything else small, too.
 #
-# Take a ball, 8 pixels wide, and look for it on the way up. We make each picture twice, with the ball and without. Their difference is
-# all that a level can see of it.
+# Take a ball, 8 pixels wide, and look for it on the way up. We make each picture twice, with the ball and
+# without. Their difference is all that a level can see of it.
 
 # %%
 room = Chairs(size=FULL, split="test", seed=7, motion=0, chairs=(0, 0))  # photographs alone
@@ -964,15 +1016,15 @@ outcome(
 )
 
 # %% [markdown]
-# The number above each picture is the greatest difference that the ball makes there. At the top it is a stain in a single pixel,
-# and looks like anything else.
+# The number above each picture is the greatest difference that the ball makes there. At the top the ball is
+# half a pixel wide. What is left is a stain, and looks like anything else.
 #
 # Now think of what follows. At which level is a motion small enough? Is the thing that moves still there?
 #
 # > **Exercise 8 · `spynet.vanish`** · medium · 10 minutes · 10 points
 # >
-# > Write `"found"` or `"lost"` for each scene: will SPyNet find most of the motion, or next to nothing? Frames are 192 × 256.
-# > The next cells measure it.
+# > Write `"found"` or `"lost"` for each scene: will SPyNet find most of the motion, or next to nothing? Frames
+# > are 192 × 256. The next cells measure it.
 
 
 # %%
@@ -994,8 +1046,8 @@ def what_is_found():
 check("spynet.vanish")
 
 # %% [markdown]
-# Let us see. *Found* is the share of the motion that the network's flow explains, on the ball: 100 % if it is right there, 0 % if
-# it is as wrong as no flow at all.
+# Let us see. *Found* is the share of the motion that the network's flow explains, on the ball: 100 % if it is
+# right there, 0 % if it is as wrong as no flow at all.
 
 
 # %%
@@ -1050,8 +1102,8 @@ print(f"balls twice as wide as they move: {wide:.0%} found; half as wide: {narro
 outcome("it is the ratio that counts", wide > narrow + 0.25)
 
 # %% [markdown]
-# The border between found and lost runs along the diagonal: **a thing has to be wider than it moves.** Where a motion is small, the thing
-# must still be there.
+# Follow a diagonal: the shares are much alike. The border between found and lost runs beside it: **a thing has to be
+# clearly wider than it moves.** Where its motion is small enough, the thing must still be there.
 #
 # Look at single cases. Choose a width and a motion:
 
@@ -1073,7 +1125,7 @@ def look_at(width, motion):
 explore(
     look_at,
     "Frame 1 with a ball {width} px wide in the middle, its true flow of {motion} px to the "
-    "right, and SPyNet's flow. The table above tells how much of it SPyNet finds.",
+    "right, and SPyNet's flow, with the share of it that is found.",
     width=[64, 16, 8],
     motion=[16, 4, 64],
 )
@@ -1081,34 +1133,63 @@ explore(
 # %% [markdown]
 # <details><summary>Could one mend it by a level less, so that the top is less coarse?</summary>
 #
-# Then small things last longer, and large motions are out of reach: half the top, half the reach. It is a bargain, not a
-# mistake. Warping makes it worse: once a coarse level has decided, the finer ones see frame 2 only through its decision, and look 15
-# pixels to each side of it. Later networks (PWC-Net, RAFT) put learned features and correlations where SPyNet has pixels; RAFT drops
-# the way from coarse to fine.
+# Then small things last longer, but large motions are out of reach: a top twice as fine reaches half as far.
+#
+# Nor can the finer levels make up for it. Once a coarse level has decided, they see frame 2 only through its
+# decision, and look 15 of their pixels to each side of it.
+#
+# Later networks compare learned features by correlation, where SPyNet compares pixels (PWC-Net). RAFT drops the
+# way from coarse to fine altogether.
 # </details>
 
 # %% [markdown]
 # ## Beside FlowNet
 #
-# End-point error by **speed band**, number of parameters, time. The FlowNets that come with the course are thin: a quarter of the
-# channels, a sixteenth of the weights, to fit into the repository. So this is no comparison with the paper's FlowNet; it is one
-# between networks of like size and like training.
+# End-point error by **speed band**, number of parameters, time.
+#
+# The FlowNets that come with the course are thin, so that their weights fit into the repository. The table says
+# which part of the channels they have, and how long they were trained. So this is no comparison with the
+# paper's FlowNet. It is one between small networks that had little training, on the same kind of pairs.
 
 # %%
-nets = {
-    name: zoo.load(name) for name in ("spynet", "flownet-s", "flownet-c") if name in zoo.names()
-}
+wanted = ("spynet", "flownet-s", "flownet-c")
+nets = {name: zoo.load(name) for name in wanted if name in zoo.names()}
+cards = {name: zoo.card(name) for name in nets}
+for name in wanted:
+    if name not in nets:
+        print(f"{name} does not come with this version of the course")
+for name, about in cards.items():
+    part = about["options"].get("width", 1)
+    print(
+        f"{name:>9}: {about['parameters']:>9,} parameters, {part:.0%} of the paper's channels, "
+        f"trained for {about['minutes']:.0f} minutes"
+    )
+
+# %% [markdown]
+# Now all of them see the same pairs. For the time we take the fastest of them, since other programs may slow
+# the others.
+
+# %%
 compared = budget(quick=4, laptop=16, gpu=32)
 fresh = rendered("chairs+things", size=FULL, split="test", seed=13)
 sample = [fresh.batch(i, 1) for i in range(compared)]
 true = torch.cat([p.flow for p in sample])
 answers, milliseconds = {"zero flow": torch.zeros_like(true)}, {}
-with torch.no_grad():
-    for name, network in nets.items():
-        network(sample[0].image1, sample[0].image2)  # the first call is slower
+
+
+@torch.no_grad()
+def timed(network, pairs):
+    """Flows of all pairs, and the milliseconds of the fastest one."""
+    flows, took = [], []
+    for p in pairs:
         start = time.perf_counter()
-        answers[name] = torch.cat([network(p.image1, p.image2) for p in sample])
-        milliseconds[name] = 1000 * (time.perf_counter() - start) / compared
+        flows.append(network(p.image1, p.image2))
+        took.append(1000 * (time.perf_counter() - start))
+    return torch.cat(flows), min(took)
+
+
+for name, network in nets.items():
+    answers[name], milliseconds[name] = timed(network, sample)
 
 speed = true.norm(dim=1, keepdim=True)
 limits = {"below 10": (0, 10), "10 to 40": (10, 40), "above 40": (40, 1e9)}
@@ -1119,15 +1200,11 @@ by_speed = {
     for name, flow in answers.items()
 }
 print(f"{compared} pairs of {FULL[0]} × {FULL[1]}, half chairs, half things")
-print(
-    f"{'':>10}{'parameters':>12}{'ms a pair':>11}{'EPE px':>9}"
-    + "".join(f"{band:>10}" for band in masks)
-)
+print(f"{'':>10}{'ms a pair':>11}{'EPE px':>9}" + "".join(f"{band:>10}" for band in masks))
 for name, errors in by_speed.items():
-    weights_in = f"{sum(p.numel() for p in nets[name].parameters()):,}" if name in nets else "–"
     took = f"{milliseconds[name]:.0f}" if name in nets else "–"
     print(
-        f"{name:>10}{weights_in:>12}{took:>11}{epe(answers[name], true):>9.2f}"
+        f"{name:>10}{took:>11}{epe(answers[name], true):>9.2f}"
         + "".join(f"{e:>10.2f}" for e in errors)
     )
 
@@ -1139,41 +1216,50 @@ show(
     draw.bands(by_speed, list(masks)),
     f"Bars on a logarithmic scale: end-point error of each method in the speed bands {', '.join(masks)} px. {told} px.",
 )
-for band in masks:
-    best = min(nets, key=lambda name: by_speed[name][list(masks).index(band)])
+for n, band in enumerate(masks):
+    best = min(nets, key=lambda name: by_speed[name][n])
     print(f"{band:>9} px: lowest error of the networks: {best}")
 outcome(
     "SPyNet is better than zero flow",
     epe(answers["spynet"], true) < 0.9 * epe(answers["zero flow"], true),
 )
+slower = milliseconds["spynet"] / max(milliseconds[name] for name in nets if name != "spynet")
+print(f"SPyNet takes {slower:.0f} times as long as the slowest FlowNet here")
+outcome("few weights are not little time", slower > 1)
 outcome(
     "its error is greatest where motion is fastest",
     by_speed["spynet"][-1] > 2 * by_speed["spynet"][0],
 )
-outcome("FlowNetS needs less time", milliseconds["flownet-s"] < milliseconds["spynet"])
 
 # %% [markdown]
-# The fast band is the hard one, for all of them. In the paper SPyNet was better than FlowNet but for displacements above 40
-# pixels; which one wins here, the lines above say. And SPyNet, with fewer weights, takes longer on this machine, as the count of products
-# foretold.
+# The fast band is the hard one. In the paper SPyNet was better than FlowNet except for displacements above 40
+# pixels. Which network is better *here*, band by band, the lines above say: they are measured, and need not
+# agree with the paper.
 #
-# The cards hold the same measurement on more pairs at full size, with its standard error:
+# And the time? SPyNet has the fewest weights, and takes the longest. It works at full size.
+#
+# The cards hold the same measurement on more pairs at full size, and on some real ones, each with its standard
+# error:
 
 # %%
-print(f"{'':>10}{'parameters':>12}  {'chairs':^16}{'things':^16}")
-for name in nets:
-    about = zoo.card(name)
+kinds = [k for k in ("chairs", "things", "real") if k in cards["spynet"]["measured"]]
+count = {kind: cards["spynet"]["measured"][kind]["pairs"] for kind in kinds}
+print(f"{'EPE in px':>10}" + "".join(f"{f'{kind}, {count[kind]} pairs':^20}" for kind in kinds))
+for name, about in cards.items():
+    known = [about["measured"].get(kind) for kind in kinds]
     cells = [
-        f"{about['measured'][kind]['epe']['net']:.2f} ± {about['measured'][kind]['standard_error']['net']:.2f} px"
-        for kind in ("chairs", "things")
+        f"{m['epe']['net']:.2f} ± {m['standard_error']['net']:.2f}" if m else "–" for m in known
     ]
-    print(f"{name:>10}{about['parameters']:>12,}  " + "".join(f"{cell:^16}" for cell in cells))
+    print(f"{name:>10}" + "".join(f"{cell:^20}" for cell in cells))
+
+# %% [markdown]
+# Two errors that differ by less than the numbers behind the ± tell you nothing about which network is better.
 
 # %% [markdown]
 # ## And on a real picture?
 #
-# Real pairs with known flow may not be passed on, so they do not come with the course. Where some are (`CVDL_REAL`), this cell measures
-# on them and prints numbers only; else it takes another rendered pair.
+# Real pairs with known flow may not be passed on, so they do not come with the course. Where some are
+# (`CVDL_REAL`), this cell measures on them and prints numbers only. Otherwise it takes another rendered pair.
 
 # %%
 from cvdl.errors import CourseError
@@ -1187,15 +1273,17 @@ try:
         if s.flow is not None
     ]
 except CourseError:
-    print("no real pairs here; a rendered one instead")
+    print("no real pairs here; a rendered pair takes their place")
     p = rendered("things", size=size, split="test", seed=5).batch(0, 1)
     others = [("things", p.image1, p.image2, p.flow, p.valid)]
 for name, image1, image2, flow, valid in others:
     with torch.no_grad():
         here = epe(net(image1, image2), flow, valid).item()
-    print(
-        f"{name}: EPE {here:.2f} px, zero flow {epe(torch.zeros_like(flow), flow, valid):.2f} px"
-    )
+    nothing = epe(torch.zeros_like(flow), flow, valid).item()
+    print(f"{name}: EPE {here:.2f} px, zero flow {nothing:.2f} px")
+
+# %% [markdown]
+# Single pairs differ a lot. A mean over many says more, and the cards above have it.
 
 # %% [markdown]
 # ## Your points
@@ -1211,22 +1299,23 @@ progress()
 # The pyramid makes it small at the top. Warping makes it small at all other levels: only the residual is left.
 # </details>
 #
-# <details><summary>What would happen without warping, but with the flow from below as input?</summary>
+# <details><summary>What would happen without warping, but with the coarser flow as input?</summary>
 #
-# The level would have to look as far as the whole motion, and its reach is 15 pixels. It would know where to look, from the flow, but
-# could not look there.
+# The level would have to look as far as the whole motion goes, and its reach is 15 of its pixels. From the flow
+# it would know where to look. But it could not look there.
 # </details>
 #
 # <details><summary>All levels do the same task. Why do they not share their weights?</summary>
 #
-# One could try: a copy of level 0 was a good start for level 1. But blur, noise and texture differ between levels, and the top sees
-# whole motions, the others residuals. The paper gives each level its own weights; RAFT later shared them among all its steps.
+# One could try: a copy of level 0 was a good start for level 1. But blur, noise and texture differ between
+# levels, and the top sees whole motions, the others residuals. The paper gives each level its own weights. RAFT
+# later shared them among all its steps.
 # </details>
 #
 # <details><summary>Where does the pyramid help FlowNet?</summary>
 #
-# It has one inside: strides make features smaller, and its refinement predicts flow from coarse to fine. But it does not warp. FlowNet
-# 2.0 warps between whole networks (notebook 6).
+# It has one inside: strides make features smaller, and its refinement predicts flow from coarse to fine. But it
+# does not warp. FlowNet 2.0 warps between whole networks (notebook 6).
 # </details>
 
 # %% [markdown]
@@ -1234,20 +1323,22 @@ progress()
 #
 # - On a pyramid every motion is small somewhere. At the top all are.
 # - A flow that is brought to another size changes its **values**, too.
-# - Each level adds a residual to what comes from below. Warping keeps that residual small.
-# - Levels are trained one after the other, each as a copy of the one before.
+# - Each level adds a residual to the flow of the coarser one. Warping keeps that residual small.
+# - Levels are trained one after the other. Each starts as a copy of the one before.
 # - Few weights are not little time.
 # - What is smaller than its own motion gets lost.
 #
 # ## Further reading
 #
-# - A. Ranjan, M. Black, *Optical Flow Estimation using a Spatial Pyramid Network*, CVPR 2017, [arXiv 1611.00850](https://arxiv.org/abs/1611.00850):
-#   the network of this notebook.
-# - P. Burt, E. Adelson, *The Laplacian Pyramid as a Compact Image Code*, IEEE Transactions on Communications 31 (1983): pyramids.
-# - J. Bergen, P. Anandan, K. Hanna, R. Hingorani, *Hierarchical Model-Based Motion Estimation*, ECCV 1992: coarse to fine, with warping,
-#   long before networks.
-# - D. Sun, X. Yang, M.-Y. Liu, J. Kautz, *PWC-Net: CNNs for Optical Flow Using Pyramid, Warping, and Cost Volume*, CVPR 2018,
-#   [arXiv 1709.02371](https://arxiv.org/abs/1709.02371): the same ladder with features and correlation.
-# - Z. Teed, J. Deng, *RAFT: Recurrent All-Pairs Field Transforms for Optical Flow*, ECCV 2020, [arXiv 2003.12039](https://arxiv.org/abs/2003.12039):
-#   without the ladder.
+# - A. Ranjan, M. Black, *Optical Flow Estimation using a Spatial Pyramid Network*, CVPR 2017, [arXiv
+#   1611.00850](https://arxiv.org/abs/1611.00850): the network of this notebook.
+# - P. Burt, E. Adelson, *The Laplacian Pyramid as a Compact Image Code*, IEEE Transactions on Communications 31
+#   (1983): pyramids.
+# - J. Bergen, P. Anandan, K. Hanna, R. Hingorani, *Hierarchical Model-Based Motion Estimation*, ECCV 1992:
+#   coarse to fine, with warping, long before networks.
+# - D. Sun, X. Yang, M.-Y. Liu, J. Kautz, *PWC-Net: CNNs for Optical Flow Using Pyramid, Warping, and Cost
+#   Volume*, CVPR 2018, [arXiv 1709.02371](https://arxiv.org/abs/1709.02371): the same ladder with features and
+#   correlation.
+# - Z. Teed, J. Deng, *RAFT: Recurrent All-Pairs Field Transforms for Optical Flow*, ECCV 2020, [arXiv
+#   2003.12039](https://arxiv.org/abs/2003.12039): without the ladder.
 # - The data and their licences: `data/README.md`.

@@ -126,8 +126,9 @@ def curves(lines, xlabel, ylabel, level=None, marks=True):
     if level:
         axes.axhline(level[1], color="black", lw=0.8, ls=":")
         axes.text(axes.get_xlim()[1], level[1], level[0], ha="right", va="bottom", fontsize=8)
+        axes.margins(y=0.12)
     axes.set(xlabel=xlabel, ylabel=ylabel)
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return figure
 
 
@@ -139,7 +140,7 @@ def grid(values, rows, columns, xlabel, ylabel, title):
         for j in range(len(columns)):
             value = float(values[i][j])
             axes.text(
-                j, i, f"{value:.0%}", ha="center", va="center", fontsize=8, color="white" if value < 0.5 else "black"
+                j, i, f"{value:.0%}", ha="center", va="center", fontsize=8, color="white" if value < 0.45 else "black"
             )
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)

@@ -344,6 +344,11 @@ def _count_left(sides, kernel, levels, other):
     return count, 100 * count / other
 
 
+def _count_rounded(sides, kernel, levels, other):
+    count, percent = _count(sides, kernel, levels, other)
+    return count, round(percent, 1)
+
+
 def _count_alone(sides, kernel, levels, other):
     return _count(sides, kernel, levels, other)[0]
 
@@ -419,6 +424,7 @@ WRONG = {
         "kernel not squared": _count_line,
         "share for percent": _count_share,
         "percent that is left": _count_left,
+        "rounded": _count_rounded,
         "count only": _count_alone,
     },
     "spynet.vanish": {

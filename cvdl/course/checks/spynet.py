@@ -970,6 +970,16 @@ parameters = Exercise(
             like=_compared(lambda count, other: 100 * (count - other) / other),
         ),
         Mistake(
+            "rounded",
+            "The percentage is rounded. Return it as it comes out; you can round when you print it.",
+            when=lambda got, want: (
+                isinstance(got, tuple)
+                and got[0] == want[0]
+                and isinstance(got[1], int | float)
+                and abs(got[1] - want[1]) < 0.51
+            ),
+        ),
+        Mistake(
             "count only",
             "Two values are asked for: return the count and the percentage, with a comma between them.",
             when=lambda got, want: not isinstance(got, tuple),
