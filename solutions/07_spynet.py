@@ -36,8 +36,8 @@ from cvdl import (
     use_library,
     zoo,
 )
-from cvdl.course import pyramid_figures as draw
 from cvdl.flow import FlowNetS, epe, warp
+from cvdl.flow import draw_pyramid as draw
 from cvdl.flow.data.chairs import Chairs
 from cvdl.flow.data.rendered import rendered
 from cvdl.flow.draw import describe
@@ -963,7 +963,7 @@ for stage in card["stages"]:
 
 # %%
 room = Chairs(size=FULL, split="test", seed=7, motion=0, chairs=(0, 0))  # photographs alone
-photos = room.batch(0, 8).image1
+photos = torch.cat([room.batch(i, 2).image1 for i in range(0, 8, 2)])
 BALLS = (192, 256)  # height and width of the frames with balls
 
 
@@ -1007,7 +1007,7 @@ for k, image in enumerate(image_pyramid(ball(8, 0)[0], LEVELS)):
 show(
     draw.row(around, width=1.7),
     "The middle of a frame with a ball of 8 pixels at five levels. At level 4 the ball is plain to see, at level 2 it is two "
-    "pixels wide, at level 0 nothing of it is left. Greatest difference that the ball makes, from level 0 to 4: "
+    "pixels wide, at level 0 next to nothing of it is left. Greatest difference that the ball makes, from level 0 to 4: "
     + ", ".join(f"{c:.2f}" for c in contrast)
     + ".",
 )
