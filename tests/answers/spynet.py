@@ -70,6 +70,29 @@ def _pyramid_longer(image, count):
     return images[::-1]
 
 
+def _pyramid_mixed(image, count):
+    images = [image]
+    while len(images) < count:
+        B, C, H, W = images[0].shape
+        images.insert(0, images[0].view(B, C, 2, H // 2, 2, W // 2).mean(dim=(2, 4)))
+    return images
+
+
+def _pyramid_narrow(image, count):
+    images = [image]
+    while len(images) < count:
+        images.insert(0, F.avg_pool2d(images[0], (1, 2)))
+    return images
+
+
+def _pyramid_halved(image, count):
+    images = [image]
+    while len(images) < count:
+        i = images[0]
+        images.insert(0, (i[..., ::2, ::2] + i[..., 1::2, ::2] + i[..., ::2, 1::2] + i[..., 1::2, 1::2]) / 2)
+    return images
+
+
 # --- spynet.reach
 
 
@@ -108,6 +131,18 @@ def _reach_divided(kernels, factor):
 
 def _reach_halves(kernels, factor):
     return sum(k / 2 for k in kernels) * factor
+
+
+def _reach_own(kernels, factor):
+    return sum((k + 1) // 2 for k in kernels) * factor
+
+
+def _reach_seven(kernels, factor):
+    return len(kernels) * 3 * factor
+
+
+def _reach_half_field(kernels, factor):
+    return _reach_width(kernels, factor) // 2
 
 
 # --- spynet.upsample
@@ -210,6 +245,31 @@ def _residual_picked(truth, coarser):
     return F.interpolate(truth, size=up.shape[2:], mode="nearest") / factor - up
 
 
+def _residual_halved(truth, coarser):
+    up = _upsample(coarser)
+    return F.adaptive_avg_pool2d(truth, up.shape[2:]) / 2 - up
+
+
+def _residual_twice(truth, coarser):
+    return _residual(truth, coarser) - _upsample(coarser)
+
+
+def _residual_unscaled(truth, coarser):
+    up = _upsample_forgotten(coarser)
+    return F.adaptive_avg_pool2d(truth, up.shape[2:]) - up
+
+
+def _residual_max(truth, coarser):
+    up = _upsample(coarser)
+    factor = truth.shape[-1] // up.shape[-1]
+    return F.max_pool2d(truth, factor) / factor - up
+
+
+def _residual_bilinear(truth, coarser):
+    up = _upsample(coarser)
+    return F.interpolate(truth, size=up.shape[2:], mode="bilinear") * up.shape[2] / truth.shape[2] - up
+
+
 # --- spynet.input
 
 
@@ -244,6 +304,14 @@ def _input_flow_first(image1, image2, coarser):
 def _input_no_factor(image1, image2, coarser):
     up = _upsample_forgotten(coarser)
     return torch.cat([image1, warp(image2, up), up], dim=1)
+
+
+def _input_flow_short(image1, image2, coarser):
+    return torch.cat([image1, warp(image2, _upsample(coarser)), _upsample_forgotten(coarser)], dim=1)
+
+
+def _input_warp_short(image1, image2, coarser):
+    return torch.cat([image1, warp(image2, _upsample_forgotten(coarser)), _upsample(coarser)], dim=1)
 
 
 def _input_zeros(image1, image2, coarser):
@@ -298,6 +366,10 @@ def _level_no_factor(image1, image2, coarser, weights):
     return _level(image1, image2, coarser, weights) - _upsample_forgotten(coarser)
 
 
+def _level_long(image1, image2, coarser, weights):
+    return _level(image1, image2, coarser, weights) + _upsample(coarser)
+
+
 def _level_no_bias(image1, image2, coarser, weights):
     return _level(image1, image2, coarser, [(w, torch.zeros_like(b)) for w, b in weights])
 
@@ -344,6 +416,11 @@ def _count_left(sides, kernel, levels, other):
     return count, 100 * count / other
 
 
+def _count_swapped(sides, kernel, levels, other):
+    count, percent = _count(sides, kernel, levels, other)
+    return percent, count
+
+
 def _count_rounded(sides, kernel, levels, other):
     count, percent = _count(sides, kernel, levels, other)
     return count, round(percent, 1)
@@ -361,7 +438,7 @@ def _changed(scene, answer):
 
 
 def _listed():
-    return dict(list(what_is_found().items()))
+    return {scene: answer.capitalize() for scene, answer in what_is_found().items()}
 
 
 RIGHT = {
@@ -381,6 +458,9 @@ WRONG = {
         "finest first": _pyramid_reversed,
         "greatest for mean": _pyramid_max,
         "one too many": _pyramid_longer,
+        "not neighbours": _pyramid_mixed,
+        "one axis only": _pyramid_narrow,
+        "divided by two": _pyramid_halved,
     },
     "spynet.reach": {
         "width of the field": _reach_width,
@@ -388,6 +468,9 @@ WRONG = {
         "factor forgotten": _reach_level,
         "divided by the factor": _reach_divided,
         "half kernels": _reach_halves,
+        "own pixel counted": _reach_own,
+        "always seven": _reach_seven,
+        "half of the field": _reach_half_field,
     },
     "spynet.upsample": {
         "factor forgotten": _upsample_forgotten,
@@ -402,6 +485,11 @@ WRONG = {
         "coarser flow not doubled": _residual_no_factor,
         "nothing subtracted": _residual_whole,
         "truth subsampled": _residual_picked,
+        "truth divided by 2": _residual_halved,
+        "coarser flow doubled twice": _residual_twice,
+        "values as they were": _residual_unscaled,
+        "greatest for mean": _residual_max,
+        "truth interpolated": _residual_bilinear,
     },
     "spynet.input": {
         "frame 1 warped": _input_frame1,
@@ -410,12 +498,15 @@ WRONG = {
         "factor forgotten": _input_no_factor,
         "black beyond the frame": _input_zeros,
         "flow missing": _input_six,
+        "flow channels not doubled": _input_flow_short,
+        "warped half as far": _input_warp_short,
     },
     "spynet.level": {
         "increment only": _level_increment,
         "ReLU at the end": _level_all_relu,
         "no ReLU": _level_no_relu,
         "added without the factor": _level_no_factor,
+        "added twice as long": _level_long,
         "biases forgotten": _level_no_bias,
     },
     "spynet.parameters": {
@@ -425,6 +516,7 @@ WRONG = {
         "share for percent": _count_share,
         "percent that is left": _count_left,
         "rounded": _count_rounded,
+        "percentage first": _count_swapped,
         "count only": _count_alone,
     },
     "spynet.vanish": {

@@ -118,11 +118,28 @@ GRADIENT = "Compare the derivative by each argument: something cuts it off, as .
 # --- spynet.pyramid -------------------------------------------------------------------------------------
 
 
+NAMES = {torch.Tensor: "one tensor", dict: "a dict"}
 _FOUR = torch.tensor([[[[1.0, 2.0, 8.0, 0.0], [3.0, 6.0, 0.0, 8.0], [0.0, 4.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]]])
 
 
 def _pyramid_args(H, W, count):
     return lambda g: (torch.rand(2, 3, H, W, generator=g), count)
+
+
+def _pictures(got, want):
+    if got is not None and not isinstance(got, tuple):
+        return f"a list of {len(want)} pictures was expected, not {NAMES.get(type(got), type(got).__name__)}"
+    return difference(got, want, axes=("image", "channel", "y", "x"))
+
+
+def _picture_shapes(got, want):
+    wrong = _pictures(got, want)
+    return wrong if wrong and ("expected" in wrong or "returned" in wrong) else None
+
+
+def _mixed_up(i):
+    B, C, H, W = i.shape
+    return i.reshape(B, C, 2, H // 2, 2, W // 2).mean(dim=(2, 4))
 
 
 def _chain(shrink):
@@ -147,13 +164,14 @@ pyramid = Exercise(
             2,
             "`count` pictures: the first is the smallest, each next one twice as high and wide, the last is the image.",
             make=_pyramid_args(8, 16, 3),
-            test=_shape_only,
+            test=_picture_shapes,
         ),
         Case(
             "a pyramid of one",
             1,
             "With count 1 there is only the image itself, in a list.",
             make=_pyramid_args(4, 6, 1),
+            test=_pictures,
         ),
         Case(
             "by hand: four pixels become one",
@@ -161,18 +179,21 @@ pyramid = Exercise(
             "Of the pixels 1, 2, 3 and 6 one is made: their mean, 3.",
             make=lambda g: (_FOUR.clone(), 2),
             want=lambda *_: (torch.tensor([[[[3.0, 4.0], [1.0, 0.0]]]]), _FOUR),
+            test=_pictures,
         ),
         Case(
             "random",
             3,
             "Each picture is made from the next finer one: the mean of each 2 × 2.",
             make=_pyramid_args(8, 24, 3),
+            test=_pictures,
         ),
         Case(
             "square",
             2,
             "Height and width are equal here, and so a swapped one goes unnoticed.",
             make=_pyramid_args(16, 16, 4),
+            test=_pictures,
         ),
     ),
     mistakes=(
@@ -180,6 +201,21 @@ pyramid = Exercise(
             "sum for mean",
             "You added the four pixels up; each level is four times as bright as the next finer one. Take their mean.",
             like=_chain(lambda i: 4 * F.avg_pool2d(i, 2)),
+        ),
+        Mistake(
+            "divided by two",
+            "There are four pixels in a block of 2 × 2, and you divide their sum by two.",
+            like=_chain(lambda i: 2 * F.avg_pool2d(i, 2)),
+        ),
+        Mistake(
+            "not neighbours",
+            "You average pixels that are half a picture apart. Reshape to (B, C, H/2, 2, W/2, 2): the 2 comes *after* each half.",
+            like=_chain(_mixed_up),
+        ),
+        Mistake(
+            "one axis only",
+            "The pictures get narrower, but not lower. Average over both axes.",
+            like=_chain(lambda i: (i[..., ::2] + i[..., 1::2]) / 2),
         ),
         Mistake(
             "every second pixel",
@@ -278,6 +314,21 @@ look = Exercise(
             "both sides",
             "You counted both sides. A kernel of 7 looks 3 pixels to the left and 3 to the right: 3 further, not 6.",
             like=lambda kernels, factor: sum(k - 1 for k in kernels) * factor,
+        ),
+        Mistake(
+            "own pixel counted",
+            "You counted the pixel in the middle as a step. From it a kernel of 7 looks 3 further to one side.",
+            like=lambda kernels, factor: sum(k // 2 + 1 for k in kernels) * factor,
+        ),
+        Mistake(
+            "always seven",
+            "You take 3 for each layer. That holds for kernels of 7 only; here they may differ.",
+            like=lambda kernels, factor: 3 * len(kernels) * factor,
+        ),
+        Mistake(
+            "half of the field",
+            "Half of the whole field holds half of the pixel in the middle, too. Add what each layer looks to one side.",
+            like=lambda kernels, factor: (sum(k - 1 for k in kernels) + 1) * factor // 2,
         ),
         Mistake(
             "factor forgotten",
@@ -492,6 +543,39 @@ residual = Exercise(
             like=lambda truth, coarser: _small(truth, coarser, 2) - 2 * _plain_up(coarser),
         ),
         Mistake(
+            "truth divided by 2",
+            "You halve the truth. From full size to level k it is not one step: divide by how many times smaller it has become.",
+            like=lambda truth, coarser: _small(truth, coarser) * _factor(truth, coarser) / 2 - 2 * _plain_up(coarser),
+        ),
+        Mistake(
+            "coarser flow doubled twice",
+            "upsample_flow doubles the values already. You do it once more.",
+            like=lambda truth, coarser: _small(truth, coarser) - 4 * _plain_up(coarser),
+        ),
+        Mistake(
+            "values as they were",
+            "Both have the right size now. But both still count the pixels of their old size: values change with the grid.",
+            like=lambda truth, coarser: _small(truth, coarser, 0) - _plain_up(coarser),
+        ),
+        Mistake(
+            "greatest for mean",
+            "F.max_pool2d takes the greatest value of a block, and a flow has negative ones, too. Average: F.avg_pool2d.",
+            like=lambda truth, coarser: _small(truth, coarser, 1, F.max_pool2d) - 2 * _plain_up(coarser),
+        ),
+        Mistake(
+            "truth interpolated",
+            "F.interpolate looks at four pixels only, however large the block is. Average over all of it: F.avg_pool2d.",
+            like=lambda truth, coarser: (
+                _small(
+                    truth,
+                    coarser,
+                    1,
+                    lambda t, n: F.interpolate(t, scale_factor=1 / n, mode="bilinear", align_corners=False),
+                )
+                - 2 * _plain_up(coarser)
+            ),
+        ),
+        Mistake(
             "coarser flow not doubled",
             "V_{k-1} is in pixels of its own level. Brought to this one its values double: upsample_flow does both.",
             like=lambda truth, coarser: _small(truth, coarser) - _plain_up(coarser),
@@ -628,6 +712,16 @@ inputs = Exercise(
             like=lambda a, b, coarser: torch.cat([a, warp(b, _plain_up(coarser)), _plain_up(coarser)], 1),
         ),
         Mistake(
+            "flow channels not doubled",
+            "Frame 2 is right. The last two channels are enlarged but not doubled: they hold the flow that you warped by.",
+            like=_from_parts(lambda a, b, up: [a, warp(b, up), up / 2]),
+        ),
+        Mistake(
+            "warped half as far",
+            "The flow is right, and frame 2 is brought back half as far. Warp by the same upsampled flow.",
+            like=_from_parts(lambda a, b, up: [a, warp(b, up / 2), up]),
+        ),
+        Mistake(
             "warped by the wrong sign",
             "You warp by minus the flow. warp looks up image2 at x + flow already.",
             like=_from_parts(lambda a, b, up: [a, warp(b, -up), up]),
@@ -746,7 +840,7 @@ forward = Exercise(
         Case(
             "shape",
             1,
-            "V_k has two channels and the size of the images. A kernel of 7 needs padding 3.",
+            "V_k has two channels and the size of the images: a kernel of 7 needs padding 3, and V_{k-1} has to be upsampled.",
             make=_level_args(6, 8),
             test=_shape_only,
         ),
@@ -786,6 +880,11 @@ forward = Exercise(
             "added without the factor",
             "You add the coarser flow enlarged, but not doubled. Use upsample_flow.",
             like=lambda a, b, coarser, weights: _stack(level_input(a, b, coarser), weights) + _plain_up(coarser),
+        ),
+        Mistake(
+            "added twice as long",
+            "upsample_flow doubles the values already. You do it once more before you add.",
+            like=lambda a, b, coarser, weights: _stack(level_input(a, b, coarser), weights) + 4 * _plain_up(coarser),
         ),
         Mistake(
             "subtracted",
@@ -874,6 +973,22 @@ def _compared(percent):
     return like
 
 
+def _of_two(member, name):
+    """Compares one of the two values that are asked for."""
+
+    def test(got, want):
+        if got is None:
+            return NOTHING
+        if not isinstance(got, tuple) or len(got) != 2:
+            return "two values were expected: the count, and the percentage"
+        wrong = difference(got[member], want[member])
+        if wrong and "expected" not in wrong:
+            wrong = f"{float(got[member]):,.10g} is not right"
+        return f"{name}: {wrong}" if wrong else None
+
+    return test
+
+
 SPYNET, FLOWNET = (8, 32, 64, 32, 16, 2), 32_070_472  # FlowNetS in the lecture's table
 
 parameters = Exercise(
@@ -881,27 +996,42 @@ parameters = Exercise(
     title="counting parameters",
     library=count_parameters,
     oracle=_count_oracle,
-    parts=("parameters", "percent"),
     cases=(
         Case(
             "one layer, kernel 1",
             2,
             "With a kernel of 1 × 1: a weight from each input to each output, and a bias for each output.",
             make=_given((3, 2), 1, 1, 10),
+            test=_of_two(0, "the count"),
         ),
         Case(
             "one layer, kernel 7",
             2,
             "A kernel of 7 has 7 × 7 weights for each pair of input and output channel.",
             make=_given((8, 32), 7, 1, 100_000),
+            test=_of_two(0, "the count"),
         ),
         Case(
             "one level of SPyNet",
-            3,
+            2,
             "Five layers: 8→32, 32→64, 64→32, 32→16, 16→2. Add them up.",
             make=_given(SPYNET, 7, 1, FLOWNET),
+            test=_of_two(0, "the count"),
         ),
-        Case("all five levels", 3, "Each level has weights of its own.", make=_given(SPYNET, 7, 5, FLOWNET)),
+        Case(
+            "all five levels",
+            2,
+            "Each level has weights of its own.",
+            make=_given(SPYNET, 7, 5, FLOWNET),
+            test=_of_two(0, "the count"),
+        ),
+        Case(
+            "percent fewer than FlowNetS",
+            2,
+            "What is saved is other - count. In percent of `other`: times 100, divided by `other`.",
+            make=_given(SPYNET, 7, 5, FLOWNET),
+            test=_of_two(1, "the percentage"),
+        ),
     ),
     mistakes=(
         Mistake(
@@ -970,10 +1100,16 @@ parameters = Exercise(
             like=_compared(lambda count, other: 100 * (count - other) / other),
         ),
         Mistake(
+            "percentage first",
+            "Both values are right. The count comes first, then the percentage.",
+            like=lambda sides, kernel, levels, other: count_parameters(sides, kernel, levels, other)[::-1],
+        ),
+        Mistake(
             "rounded",
             "The percentage is rounded. Return it as it comes out; you can round when you print it.",
             when=lambda got, want: (
                 isinstance(got, tuple)
+                and len(got) == 2
                 and got[0] == want[0]
                 and isinstance(got[1], int | float)
                 and abs(got[1] - want[1]) < 0.51
@@ -982,7 +1118,7 @@ parameters = Exercise(
         Mistake(
             "count only",
             "Two values are asked for: return the count and the percentage, with a comma between them.",
-            when=lambda got, want: not isinstance(got, tuple),
+            when=lambda got, want: not isinstance(got, tuple | dict) or len(got) == 1,
         ),
     ),
     hints=(
@@ -1020,6 +1156,7 @@ def _scene_case(scene):
         answer = got[scene]
         if answer is None:
             return "not answered yet"
+        answer = answer.strip().lower() if isinstance(answer, str) else answer
         if answer not in ("found", "lost"):
             near = difflib.get_close_matches(str(answer), ("found", "lost"), n=1)
             return f"{answer!r} is neither 'found' nor 'lost'" + (f"; did you mean {near[0]!r}?" if near else "")
