@@ -613,9 +613,8 @@ for i in range(pairs_compared):
         known = flow
 print(f"no flow at all: EPE {no_motion:.2f} px")
 for k in range(LEVELS):
-    print(
-        f"after level {k}: EPE {errors_after[k]:.2f} px; it has added {length_added[k]:.2f} px on average"
-    )
+    added = f"it has added {length_added[k]:.2f} px on average"
+    print(f"after level {k}: EPE {errors_after[k]:.2f} px; {added}")
 outcome("the last level ends far below the first", errors_after[-1] < 0.7 * errors_after[0])
 outcome(
     "the first two levels add more than the last two",
@@ -641,7 +640,10 @@ outcome(
 # %%
 @exercise("spynet.parameters", points=10)
 def count_parameters(sides, kernel, levels, other):
-    """sides: channels, inputs first, outputs last; kernel: its height and width -> (count, percent fewer than other)"""
+    """Parameters of `levels` networks, and by how many percent they are fewer than `other` -> (count, percent)
+
+    sides: channels, inputs first, outputs last; kernel: its height and width
+    """
     ### BEGIN SOLUTION
     one_level = 0
     for n in range(len(sides) - 1):
@@ -702,8 +704,8 @@ outcome("the trained network has as many", card["parameters"] == spynet_paramete
 
 # %%
 H, W = FULL
-one_level, _ = count_parameters(sides, 7, 1, lecture)
-per_level = [one_level * (H >> k) * (W >> k) for k in range(LEVELS)]
+per_pixel, _ = count_parameters(sides, 7, 1, lecture)
+per_level = [per_pixel * (H >> k) * (W >> k) for k in range(LEVELS)]
 spynet_work = sum(per_level)
 blank = torch.zeros(1, 3, H, W, device="meta")
 from torch.utils.flop_counter import FlopCounterMode
@@ -716,16 +718,16 @@ for name, work, size_of in (
     ("FlowNetS", flownet_work, flownet_parameters),
 ):
     print(
-        f"{name:>8}: {size_of / 1e6:5.1f} million weights, {work / 1e9:5.1f} billion products for a pair"
+        f"{name:>8}: {size_of / 1e6:5.1f} million weights, {work / 1e9:5.1f} billion products"
     )
 print(f"{per_level[0] / spynet_work:.0%} of SPyNet's are made at full size")
 outcome(
-    "SPyNet multiplies more with fewer weights",
-    spynet_work > flownet_work > 10 * spynet_parameters,
+    "SPyNet has less than a 25th of the weights", 25 * spynet_parameters < flownet_parameters
 )
+outcome("and multiplies more than twice as often", spynet_work > 2 * flownet_work)
 
 # %% [markdown]
-# A thirtieth of the weights, and more arithmetic. Weights take memory; weights times pixels take time.
+# Far fewer weights, and more arithmetic. Weights take memory; weights times pixels take time.
 
 # %% [markdown]
 # ## Training, level by level
