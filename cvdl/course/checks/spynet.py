@@ -1211,4 +1211,4 @@ vanish = Exercise(
     ),
 )
 
-EXERCISES = [pyramid, look, upsample, residual, inputs, forward, parameters, vanish]
+EXERCISES = [pyramid, look, upsample, inputs, residual, forward, parameters, vanish]
