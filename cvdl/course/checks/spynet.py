@@ -1,0 +1,1214 @@
+"""Exercises of notebook 07.
+
+The course's own implementations come first.  They are written in other forms than the exercises ask for, and in other
+ones than `cvdl.flow.nets.spynet`, so that neither gives an answer away.
+"""
+
+import difflib
+import math
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from cvdl.course.compare import NOTHING, difference
+from cvdl.course.judge import Case, Exercise, Mistake
+from cvdl.flow.warp import warp
+
+# --- the library's -------------------------------------------------------------------------------------
+
+
+def image_pyramid(image, count):
+    """Means of 2 × 2 again and again, `count` pictures, the coarsest first.  image: (B, C, H, W)"""
+    return [F.avg_pool2d(image, 2**k) if k else image for k in reversed(range(count))]
+
+
+def reach(kernels, factor):
+    """How many full-size pixels a stack of convolutions looks to one side, where a pixel is `factor` of them wide."""
+    return factor * (sum(kernels) - len(kernels)) // 2
+
+
+def upsample_flow(flow):
+    """A flow on a grid of twice the size: (B, 2, h, w) -> (B, 2, 2h, 2w), values doubled, bilinear."""
+    for axis in (2, 3):
+        n = flow.shape[axis]
+        before = torch.cat([flow.narrow(axis, 0, 1), flow.narrow(axis, 0, n - 1)], axis)
+        after = torch.cat([flow.narrow(axis, 1, n - 1), flow.narrow(axis, n - 1, 1)], axis)
+        pair = torch.stack([0.75 * flow + 0.25 * before, 0.75 * flow + 0.25 * after], axis + 1)
+        flow = pair.flatten(axis, axis + 1)
+    return flow + flow
+
+
+def residual_target(truth, coarser):
+    """What level k has to add.  truth: (B, 2, H, W) in full-size pixels, coarser: V_{k-1} (B, 2, h/2, w/2)"""
+    up = upsample_flow(coarser)
+    share = up.shape[-1] / truth.shape[-1]
+    return share * F.adaptive_avg_pool2d(truth, up.shape[-2:]) - up
+
+
+def level_input(image1, image2, coarser):
+    """The eight channels that level k sees.  image1, image2: (B, 3, h, w), coarser: V_{k-1} (B, 2, h/2, w/2)"""
+    up = upsample_flow(coarser)
+    return torch.hstack([image1, warp(image2, up), up])
+
+
+def level_forward(image1, image2, coarser, weights):
+    """V_k.  Images (B, 3, h, w), coarser: V_{k-1} (B, 2, h/2, w/2), weights: list of (weight, bias)"""
+    x = level_input(image1, image2, coarser)
+    *hidden, last = [(weight, bias, 1, weight.shape[-1] // 2) for weight, bias in weights]
+    for layer in hidden:
+        x = torch.conv2d(x, *layer).clamp(min=0)
+    return torch.conv2d(x, *last).add(upsample_flow(coarser))
+
+
+def count_parameters(sides, kernel, levels, other):
+    """Learned numbers of `levels` equal networks of convolutions with `sides` channels: inputs, …, outputs; and by how
+    many percent they are fewer than `other`."""
+    count = levels * sum(outputs * (inputs * kernel**2 + 1) for inputs, outputs in pairwise(sides))
+    return count, 100 - 100 * count / other
+
+
+# --- helpers --------------------------------------------------------------------------------------------
+
+
+def _normal(generator, *shape):
+    return torch.randn(*shape, generator=generator)
+
+
+def _shape_only(got, want):
+    wrong = difference(got, want)
+    return wrong if wrong and ("expected" in wrong or "returned" in wrong) else None
+
+
+def _matrix(n):
+    """(2n, n): linear interpolation to twice as many points, from the places of pixel centres."""
+    place = ((torch.arange(2 * n, dtype=torch.double) + 0.5) / 2 - 0.5).clamp(0, n - 1)
+    return (1 - (place[:, None] - torch.arange(n)).abs()).clamp(min=0)
+
+
+def _up(flow, factor=2.0):
+    flow = flow.double()
+    return factor * (_matrix(flow.shape[2]) @ flow @ _matrix(flow.shape[3]).T)
+
+
+def _blocks(image, n):
+    return image.unfold(2, n, n).unfold(3, n, n)
+
+
+def _sampled(image, flow):
+    """Backward warping by grid_sample, in double precision, where it is exact enough."""
+    H, W = image.shape[-2:]
+    x = torch.arange(W, dtype=torch.double) + flow[:, 0]
+    y = torch.arange(H, dtype=torch.double)[:, None] + flow[:, 1]
+    grid = torch.stack([2 * x / (W - 1) - 1, 2 * y / (H - 1) - 1], -1)
+    return F.grid_sample(image.double(), grid, padding_mode="border", align_corners=True)
+
+
+def _interpolated(flow, mode="bilinear", **options):
+    return F.interpolate(flow, scale_factor=2, mode=mode, **options)
+
+
+def _plain_up(flow):
+    return _interpolated(flow, align_corners=False)
+
+
+GRADIENT = "Compare the derivative by each argument: something cuts it off, as .detach() or torch.no_grad() would."
+
+# --- spynet.pyramid -------------------------------------------------------------------------------------
+
+
+NAMES = {torch.Tensor: "one tensor", dict: "a dict"}
+_FOUR = torch.tensor([[[[1.0, 2.0, 8.0, 0.0], [3.0, 6.0, 0.0, 8.0], [0.0, 4.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]]])
+
+
+def _pyramid_args(H, W, count):
+    return lambda g: (torch.rand(2, 3, H, W, generator=g), count)
+
+
+def _pictures(got, want):
+    if got is not None and not isinstance(got, tuple):
+        return f"a list of {len(want)} pictures was expected, not {NAMES.get(type(got), type(got).__name__)}"
+    return difference(got, want, axes=("image", "channel", "y", "x"))
+
+
+def _picture_shapes(got, want):
+    wrong = _pictures(got, want)
+    return wrong if wrong and ("expected" in wrong or "returned" in wrong) else None
+
+
+def _mixed_up(i):
+    B, C, H, W = i.shape
+    return i.reshape(B, C, 2, H // 2, 2, W // 2).mean(dim=(2, 4))
+
+
+def _chain(shrink):
+    def like(image, count):
+        images = [image]
+        for _ in range(count - 1):
+            images.insert(0, shrink(images[0]))
+        return images
+
+    return like
+
+
+pyramid = Exercise(
+    id="spynet.pyramid",
+    title="the image pyramid",
+    library=image_pyramid,
+    oracle=lambda image, count: [_blocks(image, 2 ** (count - 1 - k)).mean((-1, -2)) for k in range(count)],
+    axes=("image", "channel", "y", "x"),
+    cases=(
+        Case(
+            "shapes: coarsest first",
+            2,
+            "`count` pictures: the first is the smallest, each next one twice as high and wide, the last is the image.",
+            make=_pyramid_args(8, 16, 3),
+            test=_picture_shapes,
+        ),
+        Case(
+            "a pyramid of one",
+            1,
+            "With count 1 there is only the image itself, in a list.",
+            make=_pyramid_args(4, 6, 1),
+            test=_pictures,
+        ),
+        Case(
+            "by hand: four pixels become one",
+            2,
+            "Of the pixels 1, 2, 3 and 6 one is made: their mean, 3.",
+            make=lambda g: (_FOUR.clone(), 2),
+            want=lambda *_: (torch.tensor([[[[3.0, 4.0], [1.0, 0.0]]]]), _FOUR),
+            test=_pictures,
+        ),
+        Case(
+            "random",
+            3,
+            "Each picture is made from the next finer one: the mean of each 2 × 2.",
+            make=_pyramid_args(8, 24, 3),
+            test=_pictures,
+        ),
+        Case(
+            "square",
+            2,
+            "Height and width are equal here, and so a swapped one goes unnoticed.",
+            make=_pyramid_args(16, 16, 4),
+            test=_pictures,
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "sum for mean",
+            "You added the four pixels up; each level is four times as bright as the next finer one. Take their mean.",
+            like=_chain(lambda i: 4 * F.avg_pool2d(i, 2)),
+        ),
+        Mistake(
+            "divided by two",
+            "There are four pixels in a block of 2 × 2, and you divide their sum by two.",
+            like=_chain(lambda i: 2 * F.avg_pool2d(i, 2)),
+        ),
+        Mistake(
+            "not neighbours",
+            "You average pixels that are half a picture apart. Reshape to (B, C, H/2, 2, W/2, 2): the 2 comes *after* each half.",
+            like=_chain(_mixed_up),
+        ),
+        Mistake(
+            "one axis only",
+            "The pictures get narrower, but not lower. Average over both axes.",
+            like=_chain(lambda i: (i[..., ::2] + i[..., 1::2]) / 2),
+        ),
+        Mistake(
+            "every second pixel",
+            "You kept every second pixel and threw three of four away: fine texture turns into false patterns. Average them.",
+            like=_chain(lambda i: i[..., ::2, ::2]),
+        ),
+        Mistake(
+            "greatest for mean",
+            "Max pooling keeps the brightest of four pixels, so the picture gets lighter on the way up. Average them.",
+            like=_chain(lambda i: F.max_pool2d(i, 2)),
+        ),
+        Mistake(
+            "finest first",
+            "The order is turned round: the smallest picture comes first, the image itself last.",
+            like=lambda image, count: image_pyramid(image, count)[::-1],
+        ),
+        Mistake(
+            "image itself missing",
+            "The image itself belongs to the pyramid, as its last picture. You shrink once too often.",
+            like=lambda image, count: image_pyramid(image, count + 1)[:-1],
+        ),
+        Mistake(
+            "one too many",
+            "There is one picture too many. `count` counts the image itself, too.",
+            like=lambda image, count: image_pyramid(image, count + 1),
+        ),
+        Mistake(
+            "coarsest only",
+            "That is the coarsest picture alone. All of them are wanted: collect them in a list.",
+            like=lambda image, count: image_pyramid(image, count)[0],
+        ),
+    ),
+    hints=(
+        "Begin with a list that holds the image. How do you get from one picture to the next smaller one?",
+        "reshape to (B, C, H/2, 2, W/2, 2): two of the axes run within a 2 × 2 block.",
+        "Average over those two axes, put the result in front of the list, and do it count - 1 times.",
+    ),
+)
+
+# --- spynet.reach ---------------------------------------------------------------------------------------
+
+
+def _reach_oracle(kernels, factor):
+    """By trial: which inputs change the output in the middle?"""
+    middle = sum(kernels)
+    x = torch.zeros(1, 1, 2 * middle + 1, dtype=torch.double, requires_grad=True)
+    y = x
+    for k in kernels:
+        y = F.conv1d(y, torch.full((1, 1, k), 1 / k, dtype=torch.double), padding=k // 2)
+    y[0, 0, middle].backward()
+    return int((x.grad[0, 0, middle + 1 :] != 0).sum()) * factor
+
+
+def _given(*args):
+    return lambda g: args
+
+
+look = Exercise(
+    id="spynet.reach",
+    title="how far a level looks",
+    library=reach,
+    oracle=_reach_oracle,
+    cases=(
+        Case(
+            "one layer",
+            2,
+            "A kernel of 7 has its own pixel in the middle, and how many to each side?",
+            make=_given([7], 1),
+        ),
+        Case(
+            "two layers",
+            2,
+            "The second layer looks at results that have looked further themselves.",
+            make=_given([3, 5], 1),
+        ),
+        Case(
+            "SPyNet at full size",
+            3,
+            "Five layers with kernels of 7: add what each looks further to one side.",
+            make=_given([7] * 5, 1),
+        ),
+        Case(
+            "SPyNet at the top",
+            3,
+            "A pixel of the level is `factor` pixels of the full size wide.",
+            make=_given([7] * 5, 16),
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "width of the field",
+            "That is the whole receptive field, from left to right. Asked is how far it goes to *one* side of the pixel.",
+            like=lambda kernels, factor: (sum(k - 1 for k in kernels) + 1) * factor,
+        ),
+        Mistake(
+            "both sides",
+            "You counted both sides. A kernel of 7 looks 3 pixels to the left and 3 to the right: 3 further, not 6.",
+            like=lambda kernels, factor: sum(k - 1 for k in kernels) * factor,
+        ),
+        Mistake(
+            "own pixel counted",
+            "You counted the pixel in the middle as a step. From it a kernel of 7 looks 3 further to one side.",
+            like=lambda kernels, factor: sum(k // 2 + 1 for k in kernels) * factor,
+        ),
+        Mistake(
+            "always seven",
+            "You take 3 for each layer. That holds for kernels of 7 only; here they may differ.",
+            like=lambda kernels, factor: 3 * len(kernels) * factor,
+        ),
+        Mistake(
+            "half of the field",
+            "Half of the whole field holds half of the pixel in the middle, too. Add what each layer looks to one side.",
+            like=lambda kernels, factor: (sum(k - 1 for k in kernels) + 1) * factor // 2,
+        ),
+        Mistake(
+            "factor forgotten",
+            "That is the reach in pixels of the level. Each of them is `factor` pixels of the full size wide.",
+            like=lambda kernels, factor: sum(k // 2 for k in kernels),
+        ),
+        Mistake(
+            "divided by the factor",
+            "A coarse pixel is wider than a fine one, so the reach in full-size pixels grows with the factor: multiply.",
+            like=lambda kernels, factor: sum(k // 2 for k in kernels) / factor,
+        ),
+        Mistake(
+            "one layer only",
+            "That is one layer. Each further layer looks further.",
+            like=lambda kernels, factor: kernels[0] // 2 * factor,
+        ),
+        Mistake(
+            "layers multiplied",
+            "Reaches add up; they do not multiply. At stride 1 each layer adds the same again.",
+            like=lambda kernels, factor: math.prod(k // 2 for k in kernels) * factor,
+        ),
+        Mistake(
+            "kernels multiplied",
+            "Kernels do not multiply at stride 1: two layers of 3 see 5 pixels, not 9.",
+            like=lambda kernels, factor: math.prod(kernels) // 2 * factor,
+        ),
+        Mistake(
+            "whole kernels",
+            "You added whole kernels. To one side a kernel of 7 looks 3 pixels.",
+            like=lambda kernels, factor: sum(kernels) * factor,
+        ),
+        Mistake(
+            "half kernels",
+            "Half of 7 is 3.5, but the pixel in the middle is no step to the side: 7 // 2.",
+            like=lambda kernels, factor: sum(kernels) / 2 * factor,
+        ),
+    ),
+    hints=(
+        "Draw a row of pixels, and under it the three that a kernel of 3 looks at. Then the same for two layers.",
+        "A kernel of k pixels looks k // 2 further to one side. Layers add up.",
+        "Sum over the kernels, times factor.",
+    ),
+)
+
+# --- spynet.upsample ------------------------------------------------------------------------------------
+
+
+def _flow_args(h, w):
+    return lambda g: (3 * _normal(g, 2, 2, h, w),)
+
+
+upsample = Exercise(
+    id="spynet.upsample",
+    title="upsampling a flow",
+    library=upsample_flow,
+    oracle=_up,
+    axes=("sample", "channel", "y", "x"),
+    cases=(
+        Case("shape", 2, "Twice as high and twice as wide: (B, 2, 2h, 2w).", make=_flow_args(3, 5), test=_shape_only),
+        Case(
+            "by hand: everything moves 3 px",
+            4,
+            "On a grid of twice the size the same motion is 6 pixels long.",
+            make=lambda g: (torch.full((1, 2, 2, 3), 3.0),),
+            want=lambda *_: torch.full((1, 2, 4, 6), 6.0),
+        ),
+        Case(
+            "random",
+            4,
+            "Bilinear interpolation, pixel centres as with align_corners=False; then the values.",
+            make=_flow_args(3, 5),
+        ),
+        Case("square", 3, "All sides are equal here; only numbers can be wrong.", make=_flow_args(4, 4)),
+        Case("gradients", 2, GRADIENT, make=_flow_args(3, 4), gradient=True),
+    ),
+    mistakes=(
+        Mistake(
+            "factor forgotten",
+            "The picture of the flow has grown, its values have not. On the finer grid a pixel is half as wide, so the same "
+            "motion is twice as many pixels.",
+            like=_plain_up,
+        ),
+        Mistake(
+            "halved",
+            "You halved the values. Finer pixels are smaller, so the same motion takes *more* of them: multiply by 2.",
+            like=lambda flow: _plain_up(flow) / 2,
+        ),
+        Mistake(
+            "times four",
+            "The area grows by 4, but a displacement is a length: it grows by 2.",
+            like=lambda flow: 4 * _plain_up(flow),
+        ),
+        Mistake(
+            "nearest",
+            'The factor is right, but the flow comes in blocks of 2 × 2: that is mode="nearest". Interpolate bilinearly.',
+            like=lambda flow: 2 * _interpolated(flow, "nearest"),
+        ),
+        Mistake(
+            "nearest, factor forgotten",
+            'Two things: the flow comes in blocks (mode="nearest", which is the default), and its values have not grown with the grid.',
+            like=lambda flow: _interpolated(flow, "nearest"),
+        ),
+        Mistake(
+            "corners aligned",
+            "align_corners=True puts the outermost pixel centres of both grids on each other. Here pixels are cut in two: False.",
+            like=lambda flow: 2 * _interpolated(flow, align_corners=True),
+        ),
+        Mistake(
+            "corners aligned, factor forgotten",
+            "Two things: align_corners has to be False, and the values have to grow with the grid.",
+            like=lambda flow: _interpolated(flow, align_corners=True),
+        ),
+        Mistake(
+            "bicubic",
+            'Bicubic interpolation shoots over at edges. "bilinear" is asked for.',
+            like=lambda flow: 2 * _interpolated(flow, "bicubic", align_corners=False),
+        ),
+        Mistake(
+            "only the horizontal part",
+            "Only channel 0 has grown. The vertical motion, channel 1, is twice as many pixels, too.",
+            like=lambda flow: _plain_up(flow) * torch.tensor([2.0, 1.0])[:, None, None],
+        ),
+        Mistake(
+            "values only",
+            "The values have grown, the grid has not. Interpolate to twice the height and width.",
+            like=lambda flow: 2 * flow,
+        ),
+    ),
+    hints=(
+        "Two things happen: the grid gets finer, and the unit of its values, the pixel, gets smaller.",
+        'torch.nn.functional.interpolate with scale_factor=2, mode="bilinear", align_corners=False makes the grid finer.',
+        "What was 3 coarse pixels long is how many fine ones? Multiply by that.",
+    ),
+)
+
+# --- spynet.residual ------------------------------------------------------------------------------------
+
+
+def _residual_args(h, w, factor):
+    return lambda g: (5 * _normal(g, 2, 2, h * factor, w * factor), _normal(g, 2, 2, h // 2, w // 2))
+
+
+def _factor(truth, coarser):
+    return truth.shape[-1] // (2 * coarser.shape[-1])
+
+
+def _residual_oracle(truth, coarser):
+    n = _factor(truth, coarser)
+    return _blocks(truth.double(), n).mean((-1, -2)) / n - _up(coarser)
+
+
+def _small(truth, coarser, divide=1, shrink=F.avg_pool2d):
+    """The truth at the size of the level; its values divided by the factor to some power."""
+    n = _factor(truth, coarser)
+    return shrink(truth, n) / n**divide
+
+
+residual = Exercise(
+    id="spynet.residual",
+    title="the residual target",
+    library=residual_target,
+    oracle=_residual_oracle,
+    axes=("sample", "channel", "y", "x"),
+    cases=(
+        Case(
+            "shape",
+            1,
+            "The target has the size of the level: twice that of V_{k-1}.",
+            make=_residual_args(4, 6, 2),
+            test=_shape_only,
+        ),
+        Case(
+            "by hand: all moves 8 px",
+            4,
+            "At a quarter of the size 8 pixels are 2. The coarser level found 0.5, which is 1 here. What is missing?",
+            make=lambda g: (torch.full((1, 2, 8, 16), 8.0), torch.full((1, 2, 1, 2), 0.5)),
+            want=lambda *_: torch.full((1, 2, 2, 4), 1.0),
+        ),
+        Case(
+            "at the top there is no coarser level",
+            3,
+            "With V_{-1} = 0 the target is the whole motion, in pixels of the level.",
+            make=lambda g: (5 * _normal(g, 2, 2, 16, 32), torch.zeros(2, 2, 2, 4)),
+        ),
+        Case("the finest level", 3, "Here the truth has the size of the level already.", make=_residual_args(6, 4, 1)),
+        Case(
+            "random",
+            4,
+            "Truth at the level's size and in its pixels, minus the coarser level's flow, upsampled.",
+            make=_residual_args(4, 6, 4),
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "wrong way round",
+            "You subtract the truth from what is known already. The level has to *add* what is missing: truth minus that.",
+            like=lambda truth, coarser: _plain_up(coarser) * 2 - _small(truth, coarser),
+        ),
+        Mistake(
+            "truth still in full-size pixels",
+            "The truth has been made smaller, its values have not: in pixels of the level they are `factor` times smaller.",
+            like=lambda truth, coarser: _small(truth, coarser, 0) - 2 * _plain_up(coarser),
+        ),
+        Mistake(
+            "truth multiplied",
+            "You multiplied the truth by the factor. Pixels of the level are larger, so a motion takes fewer of them: divide.",
+            like=lambda truth, coarser: _small(truth, coarser, -1) - 2 * _plain_up(coarser),
+        ),
+        Mistake(
+            "truth divided twice",
+            "The truth is divided by the factor twice. Its *area* shrinks by the square, a displacement only by the factor.",
+            like=lambda truth, coarser: _small(truth, coarser, 2) - 2 * _plain_up(coarser),
+        ),
+        Mistake(
+            "truth divided by 2",
+            "You halve the truth. From full size to level k it is not one step: divide by how many times smaller it has become.",
+            like=lambda truth, coarser: _small(truth, coarser) * _factor(truth, coarser) / 2 - 2 * _plain_up(coarser),
+        ),
+        Mistake(
+            "coarser flow doubled twice",
+            "upsample_flow doubles the values already. You do it once more.",
+            like=lambda truth, coarser: _small(truth, coarser) - 4 * _plain_up(coarser),
+        ),
+        Mistake(
+            "values as they were",
+            "Both have the right size now. But both still count the pixels of their old size: values change with the grid.",
+            like=lambda truth, coarser: _small(truth, coarser, 0) - _plain_up(coarser),
+        ),
+        Mistake(
+            "greatest for mean",
+            "F.max_pool2d takes the greatest value of a block, and a flow has negative ones, too. Average: F.avg_pool2d.",
+            like=lambda truth, coarser: _small(truth, coarser, 1, F.max_pool2d) - 2 * _plain_up(coarser),
+        ),
+        Mistake(
+            "truth interpolated",
+            "F.interpolate looks at four pixels only, however large the block is. Average over all of it: F.avg_pool2d.",
+            like=lambda truth, coarser: (
+                _small(
+                    truth,
+                    coarser,
+                    1,
+                    lambda t, n: F.interpolate(t, scale_factor=1 / n, mode="bilinear", align_corners=False),
+                )
+                - 2 * _plain_up(coarser)
+            ),
+        ),
+        Mistake(
+            "coarser flow not doubled",
+            "V_{k-1} is in pixels of its own level. Brought to this one its values double: upsample_flow does both.",
+            like=lambda truth, coarser: _small(truth, coarser) - _plain_up(coarser),
+        ),
+        Mistake(
+            "nothing subtracted",
+            "That is the whole motion. The coarser level's flow is known already: subtract it.",
+            like=lambda truth, coarser: _small(truth, coarser),
+        ),
+        Mistake(
+            "added",
+            "You added the two. What is missing is the difference.",
+            like=lambda truth, coarser: _small(truth, coarser) + 2 * _plain_up(coarser),
+        ),
+        Mistake(
+            "truth subsampled",
+            "You picked single pixels of the truth. Average it over each block, as the pyramid averages the images.",
+            like=lambda truth, coarser: (
+                _small(truth, coarser, 1, lambda t, n: t[..., ::n, ::n]) - 2 * _plain_up(coarser)
+            ),
+        ),
+        Mistake(
+            "everything at full size",
+            "The target is at full size. It is wanted at the size of the level: twice that of V_{k-1}.",
+            like=lambda truth, coarser: (
+                truth
+                - F.interpolate(coarser, size=truth.shape[-2:], mode="bilinear", align_corners=False)
+                * 2
+                * _factor(truth, coarser)
+            ),
+        ),
+    ),
+    hints=(
+        "First bring both to the size of the level and into its pixels. Only then subtract.",
+        "upsample_flow(coarser) has the right size. The truth is so many times as wide: truth.shape[-1] // up.shape[-1].",
+        "F.avg_pool2d(truth, factor) is the truth at that size; its values still count full-size pixels.",
+    ),
+)
+
+# --- spynet.input ---------------------------------------------------------------------------------------
+
+
+def _input_args(h, w, strength=0.7):
+    def make(g):
+        return (
+            torch.rand(2, 3, h, w, generator=g),
+            torch.rand(2, 3, h, w, generator=g),
+            strength * _normal(g, 2, 2, h // 2, w // 2),
+        )
+
+    return make
+
+
+def _input_oracle(image1, image2, coarser):
+    up = _up(coarser)
+    return torch.cat([image1.double(), _sampled(image2, up), up], 1)
+
+
+def _one_to_the_right(g):
+    image1, image2, _ = _input_args(4, 6)(g)
+    return image1, image2, torch.tensor([0.5, 0.0])[None, :, None, None].expand(2, 2, 2, 3).clone()
+
+
+def _shifted(image1, image2, coarser):
+    warped = torch.cat([image2[..., 1:], image2[..., -1:]], -1)
+    flow = torch.zeros(2, 2, 4, 6)
+    flow[:, 0] = 1
+    return torch.cat([image1, warped, flow], 1)
+
+
+def _parts(image1, image2, coarser):
+    up = 2 * _plain_up(coarser)
+    return image1, image2, up
+
+
+def _from_parts(build):
+    return lambda image1, image2, coarser: torch.cat(build(*_parts(image1, image2, coarser)), 1)
+
+
+inputs = Exercise(
+    id="spynet.input",
+    title="the eight channels",
+    library=level_input,
+    oracle=_input_oracle,
+    axes=("sample", "channel", "y", "x"),
+    cases=(
+        Case(
+            "shape: eight channels",
+            2,
+            "3 + 3 + 2 channels, side by side: torch.cat along dimension 1.",
+            make=_input_args(4, 6),
+            test=_shape_only,
+        ),
+        Case(
+            "no coarser level",
+            3,
+            "With V_{k-1} = 0 nothing is warped: both frames as they are, then two channels of zeros.",
+            make=lambda g: (*_input_args(4, 6)(g)[:2], torch.zeros(2, 2, 2, 3)),
+        ),
+        Case(
+            "by hand: half a pixel to the right",
+            4,
+            "Half a pixel of the coarser level is one pixel here. What frame 1 shows at x, frame 2 shows at x + 1: bring it back from there.",
+            make=_one_to_the_right,
+            want=_shifted,
+        ),
+        Case(
+            "random",
+            4,
+            "Frame 1, then frame 2 brought back by the upsampled flow, then that flow.",
+            make=_input_args(6, 8),
+        ),
+        Case("square", 2, "Height and width are equal, so that swapped axes give no error.", make=_input_args(6, 6)),
+    ),
+    mistakes=(
+        Mistake(
+            "frame 1 warped",
+            "You warped frame 1. The flow says where its points are in frame *2*, so frame 2 is brought back to frame 1.",
+            like=_from_parts(lambda a, b, up: [warp(a, up), b, up]),
+        ),
+        Mistake(
+            "both warped",
+            "Both frames are warped. Frame 1 stays as it is: frame 2 is brought back to it.",
+            like=_from_parts(lambda a, b, up: [warp(a, up), warp(b, up), up]),
+        ),
+        Mistake(
+            "nothing warped",
+            "Frame 2 is not warped. Then the level sees the whole motion, not what is left of it.",
+            like=_from_parts(lambda a, b, up: [a, b, up]),
+        ),
+        Mistake(
+            "factor forgotten",
+            "The coarser flow is enlarged, its values are not doubled. Use upsample_flow.",
+            like=lambda a, b, coarser: torch.cat([a, warp(b, _plain_up(coarser)), _plain_up(coarser)], 1),
+        ),
+        Mistake(
+            "flow channels not doubled",
+            "Frame 2 is right. The last two channels are enlarged but not doubled: they hold the flow that you warped by.",
+            like=_from_parts(lambda a, b, up: [a, warp(b, up), up / 2]),
+        ),
+        Mistake(
+            "warped half as far",
+            "The flow is right, and frame 2 is brought back half as far. Warp by the same upsampled flow.",
+            like=_from_parts(lambda a, b, up: [a, warp(b, up / 2), up]),
+        ),
+        Mistake(
+            "warped by the wrong sign",
+            "You warp by minus the flow. warp looks up image2 at x + flow already.",
+            like=_from_parts(lambda a, b, up: [a, warp(b, -up), up]),
+        ),
+        Mistake(
+            "x and y swapped",
+            "Channels 0 and 1 of the flow are swapped before warping. Channel 0 is x, to the right.",
+            like=_from_parts(lambda a, b, up: [a, warp(b, up.flip(1)), up]),
+        ),
+        Mistake(
+            "flow first",
+            "The parts are right, their order is not: frame 1, frame 2 warped, flow.",
+            like=_from_parts(lambda a, b, up: [up, a, warp(b, up)]),
+        ),
+        Mistake(
+            "frame 2 first",
+            "The parts are right, their order is not: frame 1 comes before frame 2.",
+            like=_from_parts(lambda a, b, up: [warp(b, up), a, up]),
+        ),
+        Mistake(
+            "flow in the middle",
+            "The parts are right, their order is not: the flow comes last.",
+            like=_from_parts(lambda a, b, up: [a, up, warp(b, up)]),
+        ),
+        Mistake(
+            "flow missing",
+            "Six channels: the flow itself is missing. The level has to know what the coarser ones found.",
+            like=_from_parts(lambda a, b, up: [a, warp(b, up)]),
+        ),
+        Mistake(
+            "frame 2 twice",
+            "Eleven channels: frame 2 is in there unwarped, too. (FlowNet 2.0 does that; SPyNet does not.)",
+            like=_from_parts(lambda a, b, up: [a, b, warp(b, up), up]),
+        ),
+        Mistake(
+            "black beyond the frame",
+            'Beyond the frame you put zeros. Keep the default, padding="border": it repeats the nearest pixel.',
+            like=_from_parts(lambda a, b, up: [a, warp(b, up, padding="zeros"), up]),
+        ),
+        Mistake(
+            "nearest",
+            "The flow comes in blocks of 2 × 2. Use upsample_flow, which interpolates bilinearly.",
+            like=lambda a, b, coarser: torch.cat(
+                [a, warp(b, 2 * _interpolated(coarser, "nearest")), 2 * _interpolated(coarser, "nearest")], 1
+            ),
+        ),
+    ),
+    hints=(
+        "First bring V_{k-1} to the size of this level. You have a function for it.",
+        "warp(image2, up) brings frame 2 back to frame 1.",
+        "torch.cat of three tensors along the channels, in the order frame 1, warped frame 2, flow.",
+    ),
+)
+
+# --- spynet.level ---------------------------------------------------------------------------------------
+
+
+def _level_args(h, w, sides=(8, 5, 4, 2), kernel=7):
+    def make(g):
+        weights = [
+            (_normal(g, o, i, kernel, kernel) * (2 / (i * kernel**2)) ** 0.5, 0.5 * _normal(g, o))
+            for i, o in pairwise(sides)
+        ]
+        image1, image2, coarser = _input_args(h, w)(g)
+        return image1, image2, coarser, weights
+
+    return make
+
+
+def _zeroed(g):
+    image1, image2, coarser, weights = _level_args(6, 8)(g)
+    return image1, image2, coarser, [(torch.zeros_like(w), torch.zeros_like(b)) for w, b in weights]
+
+
+def _level_oracle(image1, image2, coarser, weights):
+    """Convolution as a product of matrices, in double precision."""
+    x = _input_oracle(image1, image2, coarser)
+    for n, (weight, bias) in enumerate(weights):
+        B, _, h, w = x.shape
+        k = weight.shape[-1]
+        patches = F.unfold(x, k, padding=k // 2)
+        x = (weight.double().flatten(1) @ patches + bias.double()[:, None]).view(B, -1, h, w)
+        if n + 1 < len(weights):
+            x = x.where(x > 0, 0.0)
+    return x + _up(coarser)
+
+
+def _stack(x, weights, between=torch.relu, after=lambda x: x, biased=True):
+    for n, (weight, bias) in enumerate(weights):
+        x = F.conv2d(x, weight, bias if biased else None, padding=weight.shape[-1] // 2)
+        x = between(x) if n + 1 < len(weights) else after(x)
+    return x
+
+
+def _added(**options):
+    return lambda a, b, coarser, weights: (
+        _stack(level_input(a, b, coarser), weights, **options) + 2 * _plain_up(coarser)
+    )
+
+
+def _of_input(build):
+    def like(a, b, coarser, weights):
+        up = 2 * _plain_up(coarser)
+        return _stack(torch.cat(build(a, b, up), 1), weights) + up
+
+    return like
+
+
+forward = Exercise(
+    id="spynet.level",
+    title="one level, forward",
+    library=level_forward,
+    oracle=_level_oracle,
+    axes=("sample", "channel", "y", "x"),
+    cases=(
+        Case(
+            "shape",
+            1,
+            "V_k has two channels and the size of the images: a kernel of 7 needs padding 3, and V_{k-1} has to be upsampled.",
+            make=_level_args(6, 8),
+            test=_shape_only,
+        ),
+        Case(
+            "a network that answers zero",
+            4,
+            "If G_k has nothing to add, V_k is the coarser level's flow, upsampled.",
+            make=_zeroed,
+        ),
+        Case(
+            "random",
+            4,
+            "Convolutions with ReLU between them, none after the last; then add the upsampled flow.",
+            make=_level_args(6, 8),
+        ),
+        Case(
+            "kernels of 3, two layers",
+            2,
+            "The padding follows the kernel: half of it, rounded down.",
+            make=_level_args(6, 6, (8, 6, 2), 3),
+        ),
+        Case(
+            "no coarser level",
+            2,
+            "At the top V_{-1} = 0 and V_0 is what the network says.",
+            make=lambda g: (*_input_args(6, 8, 0.0)(g), _level_args(6, 8)(g)[3]),
+        ),
+        Case("gradients", 2, GRADIENT, make=_level_args(6, 8), gradient=True),
+    ),
+    mistakes=(
+        Mistake(
+            "increment only",
+            "That is v_k, what the network adds. V_k is that *plus* the upsampled flow of the coarser level.",
+            like=lambda a, b, coarser, weights: _stack(level_input(a, b, coarser), weights),
+        ),
+        Mistake(
+            "added without the factor",
+            "You add the coarser flow enlarged, but not doubled. Use upsample_flow.",
+            like=lambda a, b, coarser, weights: _stack(level_input(a, b, coarser), weights) + _plain_up(coarser),
+        ),
+        Mistake(
+            "added twice as long",
+            "upsample_flow doubles the values already. You do it once more before you add.",
+            like=lambda a, b, coarser, weights: _stack(level_input(a, b, coarser), weights) + 4 * _plain_up(coarser),
+        ),
+        Mistake(
+            "subtracted",
+            "The signs are wrong: V_k = u(V_{k-1}) + v_k.",
+            like=lambda a, b, coarser, weights: 2 * _plain_up(coarser) - _stack(level_input(a, b, coarser), weights),
+        ),
+        Mistake(
+            "ReLU at the end",
+            "ReLU after the last layer makes every motion go right and down: it cuts negative values off. None there.",
+            like=_added(after=torch.relu),
+        ),
+        Mistake(
+            "ReLU over the sum",
+            "ReLU over the sum cuts negative motions off. It belongs between the layers only.",
+            like=lambda *args: _added()(*args).relu(),
+        ),
+        Mistake(
+            "no ReLU",
+            "Without ReLU between them the layers are one linear filter.",
+            like=_added(between=lambda x: x),
+        ),
+        Mistake(
+            "leaky ReLU",
+            "FlowNet's ReLU leaks, SPyNet's does not: torch.relu.",
+            like=_added(between=lambda x: F.leaky_relu(x, 0.1)),
+        ),
+        Mistake("tanh for ReLU", "Between the layers stands ReLU, not tanh.", like=_added(between=torch.tanh)),
+        Mistake(
+            "biases forgotten",
+            "The biases are not used. F.conv2d takes them as its third argument.",
+            like=_added(biased=False),
+        ),
+        Mistake(
+            "frame 2 not warped",
+            "Frame 2 goes in unwarped. level_input makes the right eight channels.",
+            like=_of_input(lambda a, b, up: [a, b, up]),
+        ),
+        Mistake(
+            "frames swapped",
+            "Frame 2 goes in before frame 1. level_input makes the right eight channels.",
+            like=_of_input(lambda a, b, up: [warp(b, up), a, up]),
+        ),
+        Mistake(
+            "frame 1 warped",
+            "Frame 1 is warped instead of frame 2. level_input makes the right eight channels.",
+            like=_of_input(lambda a, b, up: [warp(a, up), b, up]),
+        ),
+    ),
+    hints=(
+        "Three steps: make the eight channels, run them through the layers, add the upsampled flow.",
+        "F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2) keeps the size.",
+        "torch.relu after every layer but the last. You may call level_input and upsample_flow.",
+    ),
+)
+
+# --- spynet.parameters ----------------------------------------------------------------------------------
+
+
+def _count_oracle(sides, kernel, levels, other):
+    nets = [nn.Conv2d(i, o, kernel, device="meta") for _ in range(levels) for i, o in pairwise(sides)]
+    count = sum(p.numel() for net in nets for p in net.parameters())
+    return count, 100 * (other - count) / other
+
+
+def _weights_only(sides, kernel):
+    return sum(i * o * kernel**2 for i, o in pairwise(sides))
+
+
+def _counted(count):
+    """What one returns who counts wrong, and then goes on rightly."""
+
+    def like(sides, kernel, levels, other):
+        wrong = count(sides, kernel, levels)
+        return wrong, 100 * (1 - wrong / other)
+
+    return like
+
+
+def _compared(percent):
+    """What one returns who counts rightly, and then compares wrong."""
+
+    def like(sides, kernel, levels, other):
+        count, _ = count_parameters(sides, kernel, levels, other)
+        return count, percent(count, other)
+
+    return like
+
+
+def _of_two(member, name):
+    """Compares one of the two values that are asked for."""
+
+    def test(got, want):
+        if got is None:
+            return NOTHING
+        if not isinstance(got, tuple) or len(got) != 2:
+            return "two values were expected: the count, and the percentage"
+        wrong = difference(got[member], want[member])
+        if wrong and "expected" not in wrong:
+            wrong = f"{float(got[member]):,.10g} is not right"
+        return f"{name}: {wrong}" if wrong else None
+
+    return test
+
+
+SPYNET, FLOWNET = (8, 32, 64, 32, 16, 2), 32_070_472  # FlowNetS in the lecture's table
+
+parameters = Exercise(
+    id="spynet.parameters",
+    title="counting parameters",
+    library=count_parameters,
+    oracle=_count_oracle,
+    cases=(
+        Case(
+            "one layer, kernel 1",
+            2,
+            "With a kernel of 1 × 1: a weight from each input to each output, and a bias for each output.",
+            make=_given((3, 2), 1, 1, 10),
+            test=_of_two(0, "the count"),
+        ),
+        Case(
+            "one layer, kernel 7",
+            2,
+            "A kernel of 7 has 7 × 7 weights for each pair of input and output channel.",
+            make=_given((8, 32), 7, 1, 100_000),
+            test=_of_two(0, "the count"),
+        ),
+        Case(
+            "one level of SPyNet",
+            2,
+            "Five layers: 8→32, 32→64, 64→32, 32→16, 16→2. Add them up.",
+            make=_given(SPYNET, 7, 1, FLOWNET),
+            test=_of_two(0, "the count"),
+        ),
+        Case(
+            "all five levels",
+            2,
+            "Each level has weights of its own.",
+            make=_given(SPYNET, 7, 5, FLOWNET),
+            test=_of_two(0, "the count"),
+        ),
+        Case(
+            "percent fewer than FlowNetS",
+            2,
+            "What is saved is other - count. In percent of `other`: times 100, divided by `other`.",
+            make=_given(SPYNET, 7, 5, FLOWNET),
+            test=_of_two(1, "the percentage"),
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "biases forgotten",
+            "The kernels are counted, the biases are not: one for each output channel of each layer.",
+            like=_counted(lambda sides, kernel, levels: levels * _weights_only(sides, kernel)),
+        ),
+        Mistake(
+            "one level only",
+            "That is one level. Unlike the steps of a recurrent network, the levels of SPyNet do not share weights.",
+            like=_counted(lambda sides, kernel, levels: count_parameters(sides, kernel, 1, 1)[0]),
+        ),
+        Mistake(
+            "kernel not squared",
+            "A kernel has a height and a width: kernel × kernel weights, not kernel.",
+            like=_counted(lambda sides, kernel, levels: levels * sum(o * (i * kernel + 1) for i, o in pairwise(sides))),
+        ),
+        Mistake(
+            "bias for each input",
+            "A bias belongs to an output channel, not to an input channel.",
+            like=_counted(lambda sides, kernel, levels: levels * (_weights_only(sides, kernel) + sum(sides[:-1]))),
+        ),
+        Mistake(
+            "bias for all channels",
+            "You counted a bias for the eight input channels, too. Only outputs of layers have one.",
+            like=_counted(lambda sides, kernel, levels: levels * (_weights_only(sides, kernel) + sum(sides))),
+        ),
+        Mistake(
+            "one bias per layer",
+            "One bias per layer is too few: each output channel has its own.",
+            like=_counted(lambda sides, kernel, levels: levels * (_weights_only(sides, kernel) + len(sides) - 1)),
+        ),
+        Mistake(
+            "biases of one level",
+            "The biases are counted once. Each level has its own, as it has its own kernels.",
+            like=_counted(lambda sides, kernel, levels: levels * _weights_only(sides, kernel) + sum(sides[1:])),
+        ),
+        Mistake(
+            "input channels forgotten",
+            "Each output channel has a kernel for *every* input channel: multiply by their number, too.",
+            like=_counted(lambda sides, kernel, levels: levels * sum(o * (kernel**2 + 1) for o in sides[1:])),
+        ),
+        Mistake(
+            "share for percent",
+            "The count is right. Of the other number percent are asked for: 40 and not 0.4.",
+            like=_compared(lambda count, other: 1 - count / other),
+        ),
+        Mistake(
+            "percent that is left",
+            "The count is right. But that is what is left, in percent of `other`. Asked is what has been saved.",
+            like=_compared(lambda count, other: 100 * count / other),
+        ),
+        Mistake(
+            "share that is left",
+            "The count is right. But that is the share that is left. Asked is what has been saved, in percent.",
+            like=_compared(lambda count, other: count / other),
+        ),
+        Mistake(
+            "percent of the count",
+            "The count is right. «Fewer than `other`» means in percent of `other`: that is what you divide by.",
+            like=_compared(lambda count, other: 100 * (other - count) / count),
+        ),
+        Mistake(
+            "wrong way round",
+            "The count is right. The percentage comes out negative: subtract the count from `other`, not the reverse.",
+            like=_compared(lambda count, other: 100 * (count - other) / other),
+        ),
+        Mistake(
+            "percentage first",
+            "Both values are right. The count comes first, then the percentage.",
+            like=lambda sides, kernel, levels, other: count_parameters(sides, kernel, levels, other)[::-1],
+        ),
+        Mistake(
+            "rounded",
+            "The percentage is rounded. Return it as it comes out; you can round when you print it.",
+            when=lambda got, want: (
+                isinstance(got, tuple)
+                and len(got) == 2
+                and got[0] == want[0]
+                and isinstance(got[1], int | float)
+                and abs(got[1] - want[1]) < 0.51
+            ),
+        ),
+        Mistake(
+            "count only",
+            "Two values are asked for: return the count and the percentage, with a comma between them.",
+            when=lambda got, want: not isinstance(got, tuple | dict) or len(got) == 1,
+        ),
+    ),
+    hints=(
+        "Count one layer first: from i channels to o channels with a kernel of k × k.",
+        "It has i · o · k² weights and o biases. Sum over neighbours in `sides`, times levels.",
+        "What is saved is other - count. In percent of `other`: times 100, divided by `other`.",
+    ),
+)
+
+# --- spynet.vanish --------------------------------------------------------------------------------------
+
+_SCENES = {
+    "a ball 128 px wide moves 16 px": ("found", "Three levels up, 16 px are 2 px. How wide is the ball there?"),
+    "a ball 64 px wide moves 4 px": ("found", "Even at full size the motion is within the reach of 15 px."),
+    "a ball 32 px wide moves 64 px": (
+        "lost",
+        "Only the two coarsest levels reach 64 px far. How wide is the ball there, and how far does it fly compared to that?",
+    ),
+    "a ball 8 px wide moves 16 px": ("lost", "Where the motion is small, at the top, the ball is half a pixel wide."),
+    "the whole picture moves 48 px": ("found", "What is to be seen of the whole picture at the top?"),
+}
+
+
+def what_is_found():
+    """Each scene, and whether SPyNet finds the motion."""
+    return {scene: answer for scene, (answer, _) in _SCENES.items()}
+
+
+def _scene_case(scene):
+    def test(got, want):
+        if got is None:
+            return NOTHING
+        if not isinstance(got, dict) or scene not in got:
+            return f"the key {scene!r} is missing"
+        answer = got[scene]
+        if answer is None:
+            return "not answered yet"
+        answer = answer.strip().lower() if isinstance(answer, str) else answer
+        if answer not in ("found", "lost"):
+            near = difflib.get_close_matches(str(answer), ("found", "lost"), n=1)
+            return f"{answer!r} is neither 'found' nor 'lost'" + (f"; did you mean {near[0]!r}?" if near else "")
+        return None if answer == want[scene] else "think again"
+
+    return Case(scene, 2, _SCENES[scene][1], test=test)
+
+
+def _answered(scene, answer):
+    return lambda got, want: isinstance(got, dict) and got.get(scene) == answer
+
+
+vanish = Exercise(
+    id="spynet.vanish",
+    title="what is found",
+    kind="answer",
+    library=what_is_found,
+    oracle=what_is_found,
+    cases=tuple(map(_scene_case, _SCENES)),
+    mistakes=(
+        Mistake(
+            "whole picture lost",
+            "However far the whole picture moves, at the top it is still a whole picture, and moves a sixteenth as far.",
+            when=_answered("the whole picture moves 48 px", "lost"),
+        ),
+        Mistake(
+            "tiny ball found",
+            "Sixteen full-size pixels become one at the top. A ball of 8 px is a quarter of such a pixel's area, averaged away.",
+            when=_answered("a ball 8 px wide moves 16 px", "found"),
+        ),
+        Mistake(
+            "small ball found",
+            "At the levels that reach so far, this ball is two to four pixels wide and flies over twice its own width. What is "
+            "it to be recognised by?",
+            when=_answered("a ball 32 px wide moves 64 px", "found"),
+        ),
+        Mistake(
+            "large ball lost",
+            "A ball of 128 px is 8 px wide even at the top, and moves 1 px there.",
+            when=_answered("a ball 128 px wide moves 16 px", "lost"),
+        ),
+        Mistake(
+            "slow ball lost",
+            "A motion of 4 px is within reach at every level, at full size too, where the ball is 64 px wide.",
+            when=_answered("a ball 64 px wide moves 4 px", "lost"),
+        ),
+    ),
+    hints=(
+        "Ask for each level, from the top: how wide is the ball here, and how far does it move?",
+        "The motion has to be found at a level where it is small. There the ball has to be visible still.",
+        "Compare the motion with the width of what moves. Which of the five flies further than it is wide?",
+    ),
+)
+
+EXERCISES = [pyramid, look, upsample, inputs, residual, forward, parameters, vanish]
