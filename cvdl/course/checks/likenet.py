@@ -6,6 +6,7 @@ candidates at once, where the exercise goes from one to the next.  The oracles s
 
 import difflib
 import math
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -54,7 +55,7 @@ def count_parameters(c, extractors, branches):
     """Learned numbers of so many extractors of features and so many branches, with c channels each."""
 
     def layers(kernel, *sides):
-        return sum(o + i * o * kernel**2 for i, o in zip(sides, sides[1:], strict=False))
+        return sum(o + i * o * kernel**2 for i, o in pairwise(sides))
 
     return layers(5, 1, c, c) * extractors + layers(3, 2 * c, c, c, c, 1) * branches
 
