@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import torch
+from matplotlib.ticker import FuncFormatter
 
 from cvdl.flow.draw import HALO, arrows, flow_to_image, wheel
 from cvdl.flow.likelihood import candidates
@@ -107,8 +108,7 @@ def curves(named, xlabel, ylabel, levels=(), log=False):
     for name, y in levels:
         axes.axhline(y, color="black", lw=0.8, ls=":")
         axes.text(axes.get_xlim()[1], y, name, ha="right", va="bottom", fontsize=8)
-    if log:
-        axes.set_yscale("log")
+    _scaled(axes, log)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return figure
@@ -116,23 +116,29 @@ def curves(named, xlabel, ylabel, levels=(), log=False):
 
 def bars(groups, names, ylabel, levels=(), log=False):
     """Bars {series: list, one value for each of `names`}, with their numbers; levels: (name, y) of horizontal lines."""
-    figure, axes = plt.subplots(figsize=(7.4, 3.1))
-    width = 0.82 / len(groups)
+    figure, axes = plt.subplots(figsize=(9.2, 3.3))
+    width = 0.86 / len(groups)
     for n, (label, values) in enumerate(groups.items()):
         places = [k + (n - (len(groups) - 1) / 2) * width for k in range(len(values))]
         look = {"color": COLOURS[n % 6], "edgecolor": "black", "hatch": HATCHES[n % 5]}
         drawn = axes.bar(places, values, 0.92 * width, label=label, **look)
-        axes.bar_label(drawn, [f"{v:.1f}" if v < 99.5 else f"{v:.0f}" for v in values], fontsize=7)
+        axes.bar_label(drawn, [f"{v:.1f}" if v < 9.95 else f"{v:.0f}" for v in values], fontsize=7)
     for name, y in levels:
-        axes.axhline(y, color="black", lw=1, ls="--")
-        axes.text(len(names) - 0.5, y, name, ha="right", va="bottom", fontsize=8, path_effects=HALO)
-    if log:
-        axes.set_yscale("log")
+        axes.axhline(y, color="black", lw=1, ls="--", label=f"{name}: {y:.1f}")
+    _scaled(axes, log)
     axes.set_xticks(range(len(names)), names, fontsize=8)
     axes.set_ylabel(ylabel)
     axes.margins(y=0.12)
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return figure
+
+
+def _scaled(axes, log):
+    if log:  # with plain numbers, not powers of ten
+        axes.set_yscale("log")
+        for which in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+            which(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.tick_params(axis="y", which="both", labelsize=7)
 
 
 def flows(pictures, max_flow=None, columns=4, width=2.3):
