@@ -36,8 +36,7 @@ from cvdl import (
     use_library,
     zoo,
 )
-from cvdl.flow import FlowNetS, epe, warp
-from cvdl.flow import draw_pyramid as draw
+from cvdl.flow import FlowNetS, draw_pyramid, epe, figures, warp
 from cvdl.flow.data.chairs import Chairs
 from cvdl.flow.data.rendered import rendered
 from cvdl.flow.draw import describe
@@ -53,7 +52,7 @@ FULL = (384, 512)  # height and width of FlyingChairs' frames
 pair = Chairs(size=FULL, split="test", seed=7).pairs([0])
 frame1, frame2, truth = pair.image1, pair.image2, pair.flow
 show(
-    draw.flows({"frame 1": frame1[0], "frame 2": frame2[0], "true flow": truth[0]}),
+    figures.flows({"frame 1": frame1[0], "frame 2": frame2[0], "true flow": truth[0]}),
     f"Frame 1 and frame 2 of chairs over a photograph, and the true flow. {describe(truth[0])}",
 )
 print(f"greatest displacement: {truth.norm(dim=1).max():.0f} pixels")
@@ -119,7 +118,7 @@ for k, image in enumerate(images):
 
 # %%
 show(
-    draw.row({f"level {k}": image[0] for k, image in enumerate(images)}, width=1.7),
+    figures.row({f"level {k}": image[0] for k, image in enumerate(images)}, width=1.7),
     "Frame 1 at five levels, drawn at one size. At level 0, 24 × 32 pixels, the chairs are a few coarse blocks; "
     "from level to level edges and texture come back.",
 )
@@ -155,7 +154,9 @@ amounts = {
 reach_of_level = 15  # pixels that the network of a level looks to each side: exercise 2
 too_far = (lengths[-1] > reach_of_level).float().mean().item()
 show(
-    draw.levels_and_reach(amounts, reach_of_level, [f"level {k}" for k in range(LEVELS)]),
+    draw_pyramid.levels_and_reach(
+        amounts, reach_of_level, [f"level {k}" for k in range(LEVELS)]
+    ),
     "Bars on a logarithmic scale: median, 99 % mark and greatest displacement in pixels of each level. From level to "
     f"level they double: the greatest is {amounts['greatest'][0]:.1f} px at level 0 and {amounts['greatest'][-1]:.0f} "
     f"px at level 4. A dashed line at {reach_of_level} px is above all bars of level 0.",
@@ -220,7 +221,7 @@ for k in range(LEVELS):
 
 # %%
 show(
-    draw.ladder(),
+    draw_pyramid.ladder(),
     "Three levels from left to right, the images growing. At each level frame 1, and frame 2 warped (w), go into the "
     "network G with the flow from the level before, upsampled (u). What G says, v, is added to that flow, and gives V, "
     "which goes on to the next level. At level 0 the flow from before is zero.",
@@ -360,7 +361,7 @@ for name, difference in apart.items():
 
 # %%
 show(
-    draw.row(
+    figures.row(
         {
             "frame 1": first[0],
             "frame 2": second[0],
@@ -576,7 +577,7 @@ def one_level(k):
         f"level {k} has added": (after[k] - before[k])[0],
         "truth": truth[0],
     }
-    return draw.flows(pictures, max_flow=truth.norm(dim=1).max().item())
+    return figures.flows(pictures, max_flow=truth.norm(dim=1).max().item())
 
 
 explore(
@@ -835,12 +836,11 @@ begins = next(
 )
 thinned = slice(0, None, max(1, len(log) // 60))
 show(
-    draw.curves(
+    figures.curves(
         {"training pairs": ([row["step"] for row in log][thinned], lately[thinned])},
         "step of the recorded run, level 0",
         "EPE in px of the level",
-        ("where it began", started),
-        marks=False,
+        [("where it began", started)],
     ),
     f"End-point error of level 0 in the recorded run: {started:.2f} px at first, {lately[-1]:.2f} px after {log[-1]['step']:,} "
     f"steps. For the first {begins:,} steps it stays within a tenth of where it began.",
@@ -864,14 +864,14 @@ steps = budget(quick=24, laptop=160, gpu=400)
 copied, left_over = train_level(1, weights[0], steps, batch=8)
 random, _ = train_level(1, random_level(), steps, batch=8)
 show(
-    draw.curves(
+    figures.curves(
         {
             "copy of level 0": (list(copied), list(copied.values())),
             "random numbers": (list(random), list(random.values())),
         },
         "step",
         "held-out EPE in px of level 1",
-        ("level 1 adds nothing", left_over),
+        [("level 1 adds nothing", left_over)],
     ),
     f"Held-out error of level 1 against steps. Copy of level 0: from {copied[0]:.2f} to {copied[max(copied)]:.2f} px. Random "
     f"numbers: from {random[0]:.2f} to {random[max(random)]:.2f} px. A line at {left_over:.2f} px: what is left over if it "
@@ -936,7 +936,9 @@ for stage in card["stages"]:
     )
 last_values = ", ".join(f"{name} {ys[-1]:.2f}" for name, (_, ys) in recorded.items())
 show(
-    draw.curves(recorded, "part of the stage that is done", "held-out EPE / that of zero flow"),
+    figures.curves(
+        recorded, "part of the stage that is done", "held-out EPE / that of zero flow"
+    ),
     f"Held-out error of each stage of the recorded run, relative to zero flow, against progress within the stage. Last values: "
     f"{last_values}.",
 )
@@ -1008,7 +1010,7 @@ for k, image in enumerate(image_pyramid(ball(8, 0)[0], LEVELS)):
         0, :, h // 3 : -(h // 3), w // 3 : -(w // 3)
     ]
 show(
-    draw.row(around, width=1.7),
+    figures.row(around, width=1.7),
     "The middle of a frame with a ball of 8 pixels at five levels. At level 4 the ball is plain to see, at level 2 it is two "
     "pixels wide, at level 0 next to nothing of it is left. Greatest difference that the ball makes, from level 0 to 4: "
     + ", ".join(f"{c:.2f}" for c in contrast)
@@ -1075,7 +1077,7 @@ words = "; ".join(
     for d in diameters
 )
 show(
-    draw.grid(
+    draw_pyramid.grid(
         shares,
         diameters,
         motions,
@@ -1124,7 +1126,7 @@ def look_at(width, motion):
         "true flow": flow[0],
         f"SPyNet: {part:.0%} found": answer[0],
     }
-    return draw.flows(pictures, max_flow=motion)
+    return figures.flows(pictures, max_flow=motion)
 
 
 explore(
@@ -1218,7 +1220,7 @@ told = "; ".join(
     f"{name}: " + ", ".join(f"{e:.1f}" for e in errors) for name, errors in by_speed.items()
 )
 show(
-    draw.bands(by_speed, list(masks)),
+    figures.bars(by_speed, list(masks), "end-point error in px", log=True),
     f"Bars on a logarithmic scale: end-point error of each method in the speed bands {', '.join(masks)} px. {told} px.",
 )
 for n, band in enumerate(masks):
