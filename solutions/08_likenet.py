@@ -633,7 +633,6 @@ nets = {
     for name in (
         "likenet",
         "likenet-smooth",
-        "likenet-occlusion",
         "likenet-census",
         "likenet-supervised",
     )
@@ -858,12 +857,13 @@ for told, prepare in (
 outcome(
     "of greys as they are, D falls to less than a thirtieth", fewer["greys as they are"] > 30
 )
-outcome("of normalised ones it stays", fewer["contrast normalised"] < 2)
+outcome("of normalised ones it stays above a tenth", fewer["contrast normalised"] < 10)
 
 # %% [markdown]
 # $D$ falls with the *square* of the contrast. A network that pays by such a $D$ learns from the strong edges of the
-# training pictures, and nothing from faint texture. Normalised, both count alike. (Ours; what the paper does we do
-# not know. The network itself sees normalised greys, too.)
+# training pictures, and nothing from faint texture. Normalised, faint texture counts, too. (Not all of it: a deviation
+# below .005 is taken for noise. Normalising is ours; what the paper does we do not know. The network itself sees
+# normalised greys as well.)
 #
 # Now one pixel of a photograph that moves by 6 pixels. We go along a line of candidates.
 
@@ -957,19 +957,20 @@ print(f"{'':>12}{'same light':>12}{'other light':>13}")
 for n, view in enumerate(VIEWS):
     print(f"{view:>12}{shares[False][n]:>12.1%}{shares[True][n]:>13.1%}")
 outcome(
-    "random features have far fewer rivals than grey values",
-    shares[False][3] < 0.6 * shares[False][0],
+    "random features have fewer rivals than single greys",
+    shares[False][3] < 0.9 * shares[False][0],
 )
-outcome("other light ruins the plain difference", shares[True][0] > 2 * shares[False][0])
+outcome("other light ruins the plain difference", shares[True][0] > 1.6 * shares[False][0])
+outcome("features do not see it", max(shares[True][3:]) < 1.4 * max(shares[False][3:]))
 
 # %% [markdown]
-# A grey value is shared by very many pixels. A feature of 9 × 9 pixels is far more of a name. That holds for filters
-# that *nobody trained*, too: it is the surroundings that count. (Gradients see four pixels, and are no better than
-# greys.)
+# A grey value is shared by very many pixels. Nine of them are more of a name, and so are features of 9 × 9 pixels, even
+# if *nobody trained* them: it is the surroundings that count. (Gradients see four pixels, and are no better than
+# greys.) But in the same light features are not ahead of the nine values: where contrast is normalised, noise counts
+# for more as well.
 #
-# And in other light? A brighter pixel has another grey. In *values*, the softmax cancels what is added to all nine;
-# slopes do not see it either. Features see through a change of light only as far as their filters happen to, or
-# have learned to.
+# And in other light? A brighter pixel has another grey, and the plain difference fails. In *values* the softmax cancels
+# what is added to all nine, not what they are multiplied with. Features of normalised contrast see neither.
 
 # %% [markdown]
 # ### And the flow?
@@ -1016,7 +1017,7 @@ outcome("but even then zero flow is better", single[3] > still)
 outcome("a window helps every view", all(w < s for w, s in zip(window, single, strict=True)))
 outcome("and takes most of the features' lead away", window[0] < 2 * window[3])
 outcome("in other light the plain difference fails", other_light[0] > 2 * window[0])
-outcome("values and gradients do not", max(other_light[1:3]) < 1.5 * max(window[1:3]))
+outcome("all others do not", max(other_light[1:]) < 1.5 * max(window[1:]))
 
 # %% [markdown]
 # <details><summary>So why do features work better?</summary>
@@ -1024,8 +1025,8 @@ outcome("values and gradients do not", max(other_light[1:3]) < 1.5 * max(window[
 # First, they see the **surroundings**. In the first group, one pixel and the same light, they are ahead by far. But
 # give plain values a window, and most of the lead is gone.
 #
-# Second, features *can* be made blind to what does not matter, such as the light. Slopes are, by their making. Random
-# filters are not, as the bars say.
+# Second, features *can* be made blind to what does not matter, such as the light. Here normalised contrast does that,
+# for slopes and for filters that nobody trained.
 #
 # What does not follow from our numbers: that features have to be *learned* for that. Compare *random* with
 # *features*.
@@ -1338,7 +1339,7 @@ for name, count in (
     ("SPyNet", 1_200_250),
     ("LikeNet", lecture),
 ):
-    print(f"{name:>9}: {count:>10,}   1/{round(32_070_472 / count)} of FlowNetS")
+    print(f"{name:>9}: {count:>10,} {count / 32_070_472:>7.1%} of FlowNetS")
 print(
     f"shipped with this course, at {net.width:.0%} of LikeNet's channels: {card['parameters']:,}"
 )
@@ -1388,19 +1389,22 @@ for name in flows:
 # LikeNet has the fewest weights, and is not the fastest: each of its branches works at every pixel. Few weights are
 # not little time (notebook 7).
 #
-# The others were trained at other lengths and sizes. The fair comparison is the one among the five of the same net,
+# The others were trained at other lengths and sizes. The fair comparison is the one among those of the same net,
 # with the same data, steps and machine:
 #
 # | name | loss |
 # |---|---|
 # | likenet | $C$ |
 # | likenet-smooth | $C$, and flow that changes only where the image does |
-# | likenet-occlusion | $C$, without pixels that forward and backward flow call hidden |
 # | likenet-census | frame 2 warped back should look like frame 1, by census; smoothness; hidden pixels left out |
 # | likenet-supervised | the end-point error: it sees the truth |
 #
+# Smoothness enters *likenet-smooth* in the last of three stages; until then it is *likenet*. In *likenet-census* hidden
+# pixels are left out in the last stage: which pixels are hidden, only a flow can tell that is not too bad.
+#
 # *Census* describes a pixel by which neighbours are brighter. It is what most unsupervised flow networks use.
-# Smoothness and occlusion are options of ours: off unless the name says so.
+# In $C$ smoothness, and leaving out hidden pixels, are options of ours: off unless the name says so. (`cvdl train
+# likenet-occlusion` would try the second one alone. It has not been run.)
 
 # %%
 outcome(
