@@ -56,9 +56,8 @@ def curves(named, xlabel, ylabel, levels=(), log=False):
         marker = MARKERS[n % 6] if len(xs) < 30 else None
         axes.plot(xs, ys, label=name, color=COLOURS[n % 6], ls=STYLES[n % 6], marker=marker, ms=4)
     axes.margins(y=0.12)
-    for name, y in levels:
-        axes.axhline(y, color="black", lw=0.8, ls=":")
-        axes.text(axes.get_xlim()[1], y, name, ha="right", va="bottom", fontsize=8)
+    for n, (name, y) in enumerate(levels):
+        axes.axhline(y, color=("black", "grey")[n % 2], lw=1, ls=(":", "--")[n % 2], label=name)
     _scaled(axes, log)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
