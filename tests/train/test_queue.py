@@ -59,7 +59,8 @@ def test_cards_say_how_and_what(name):
         assert stage["command"] and stage["commit"] and stage["hardware"] and stage["held_out"]["epe"] > 0
         assert (ROOT / f"data/runs/{name}/{stage['stage']}.csv").exists()
     trained_on = card["measured"]["chairs"]["epe"]
-    assert trained_on["net"] < trained_on["zero flow"]
+    behind = name == "likenet-census"  # a negative result, which notebook 08 tells
+    assert (trained_on["net"] < trained_on["zero flow"]) != behind
 
 
 @pytest.mark.parametrize("name", zoo.names())
