@@ -1,0 +1,982 @@
+"""Exercises of notebook 08.
+
+Where the exercise has the signature of a function of `cvdl.flow.likelihood`, that one is the fallback: it works on all
+candidates at once, where the exercise goes from one to the next.  The oracles share no code with either.
+"""
+
+import difflib
+import math
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+
+from cvdl.course.compare import NOTHING, difference
+from cvdl.course.judge import Case, Exercise, Mistake
+from cvdl.flow import likelihood
+
+LN2 = math.log(2)
+
+# --- the library's -------------------------------------------------------------------------------------
+
+
+def candidates(reach):
+    """All motions (dx, dy) with dx, dy in -reach … reach, dy changing slowest: (n², 2) whole numbers."""
+    return likelihood.candidates(reach)
+
+
+def jsd(p, q):
+    """Jensen-Shannon divergence over axis 1: (B, C, …) twice -> (B, …), between 0 and ln 2."""
+    return likelihood.jsd(p, q)
+
+
+def distances(p, q, reach):
+    """D of all candidates, (B, C, h, w) twice -> (B, n², h, w); ln 2 where a candidate leaves the frame."""
+    still = torch.zeros_like(p[:, :1]).expand(-1, 2, -1, -1)
+    return likelihood.distances(p, q, reach).where(likelihood.allowed(still, reach), LN2)
+
+
+def probabilities(scores, free):
+    """Softmax over the allowed candidates, scores and free (B, n², h, w); all zero where none is allowed."""
+    return likelihood.probabilities(scores, free)
+
+
+def expected(P, M):
+    """Σ_m P_m m: (B, n², h, w) and (n², 2) -> (B, 2, h, w)"""
+    return torch.stack([(P * M[:, axis, None, None]).sum(1) for axis in (0, 1)], 1)
+
+
+def cost(P, D):
+    """C: mean of Σ_m P D over the pixels that have an allowed candidate; 0 if there is none."""
+    return likelihood.expected_distance(P, D)
+
+
+def count_parameters(c, extractors, branches):
+    """Learned numbers of so many extractors of features and so many branches, with c channels each."""
+
+    def layers(kernel, *sides):
+        return sum(o + i * o * kernel**2 for i, o in pairwise(sides))
+
+    return layers(5, 1, c, c) * extractors + layers(3, 2 * c, c, c, c, 1) * branches
+
+
+# --- helpers --------------------------------------------------------------------------------------------
+
+
+def _given(*args):
+    return lambda g: args
+
+
+def _shape_only(got, want):
+    wrong = difference(got, want)
+    return wrong if wrong and ("expected" in wrong or "returned" in wrong) else None
+
+
+def _is_nan(got, want):
+    return isinstance(got, torch.Tensor) and got.is_floating_point() and bool(got.isnan().any())
+
+
+def _distribution(g, *shape, sharp=2.0):
+    return (sharp * torch.randn(*shape, generator=g)).softmax(1)
+
+
+GRADIENT = "Compare the derivative by each argument: something cuts it off, as .detach() or torch.no_grad() would."
+
+# --- likenet.candidates ---------------------------------------------------------------------------------
+
+
+def _square(rows, columns=None):
+    return torch.tensor([[dx, dy] for dy in rows for dx in (rows if columns is None else columns)]).reshape(-1, 2)
+
+
+def _candidates_oracle(reach):
+    n = 2 * reach + 1
+    return torch.tensor([[k % n - reach, k // n - reach] for k in range(n * n)])
+
+
+square = Exercise(
+    id="likenet.candidates",
+    title="the set M of candidates",
+    library=candidates,
+    oracle=_candidates_oracle,
+    axes=("candidate", "axis"),
+    cases=(
+        Case(
+            "how many",
+            2,
+            "To the left, to the right and no step: 2 · reach + 1 values of dx, as many of dy, and every pair of them.",
+            make=_given(3),
+            test=_shape_only,
+        ),
+        Case(
+            "only standing still",
+            1,
+            "With reach 0 there is one candidate, (0, 0), in a tensor of shape (1, 2).",
+            make=_given(0),
+        ),
+        Case(
+            "by hand: reach 1",
+            4,
+            "The first three are (-1, -1), (0, -1), (1, -1): within a row dx runs, and dy changes from row to row.",
+            make=_given(1),
+        ),
+        Case("reach 4", 3, "Compare the order: dx runs fastest, dy slowest.", make=_given(4)),
+    ),
+    mistakes=(
+        Mistake(
+            "dx slowest",
+            "All pairs are there, but x and y have changed places: dx has to run fastest, dy slowest, and dx stands first.",
+            like=lambda reach: _candidates_oracle(reach).flip(1),
+        ),
+        Mistake(
+            "upper end missing",
+            "range(-r, r) ends before r. Candidates go as far to the right as to the left.",
+            like=lambda reach: _square(range(-reach, reach)),
+        ),
+        Mistake(
+            "to the right and down only",
+            "Motions to the left and up are missing: dx and dy begin at -reach.",
+            like=lambda reach: _square(range(reach + 1)),
+        ),
+        Mistake(
+            "from below",
+            "y points down: the first row is dy = -reach, which is up.",
+            like=lambda reach: _square(range(reach, -reach - 1, -1), range(-reach, reach + 1)),
+        ),
+        Mistake(
+            "a row and a column",
+            "Those are motions along x or along y only. Slanting ones are missing: every dx goes with every dy.",
+            like=lambda reach: torch.tensor(
+                [[d, 0] for d in range(-reach, reach + 1)] + [[0, d] for d in range(-reach, reach + 1)]
+            ),
+        ),
+        Mistake(
+            "standing still left out",
+            "To stand still is a candidate, too, and the commonest one.",
+            like=lambda reach: torch.tensor(
+                [m for m in _candidates_oracle(reach).tolist() if m != [0, 0]], dtype=torch.long
+            ).reshape(-1, 2),
+        ),
+    ),
+    hints=(
+        "Two loops, one within the other. Which one is outside, if dy changes slowest?",
+        "Collect [dx, dy] in a list, and make a tensor of it at the end.",
+        "for dy in range(-reach, reach + 1): for dx in range(-reach, reach + 1): …",
+    ),
+)
+
+# --- likenet.branches -----------------------------------------------------------------------------------
+
+_NUMBERS = {
+    "50 values in t_x and t_y each": (2500, "A branch stands for a *pair* of t_x and t_y. How many pairs are there?"),
+    "the multiscale row": (357, "Each scale has its own branches: add the numbers of the row."),
+    "values of t_x at 1/8": (13, "169 branches are pairs of as many values of t_x as of t_y."),
+    "reach in full-size pixels": (
+        143,
+        "Add over the scales: steps to one side, times the full-size pixels of such a step. At 1/16: 5 · 16.",
+    ),
+    "one scale with that reach": (
+        82_369,
+        "At full size, from -143 to 143: how many values is that, and how many pairs?",
+    ),
+}
+
+
+def count_branches():
+    """The numbers that are asked for."""
+    return {name: number for name, (number, _) in _NUMBERS.items()}
+
+
+def _number_case(name):
+    def test(got, want):
+        if got is None:
+            return NOTHING
+        if not isinstance(got, dict) or name not in got:
+            return f"the key {name!r} is missing"
+        answer = got[name]
+        if answer is None:
+            return "not answered yet"
+        if isinstance(answer, bool) or not isinstance(answer, int | float):
+            return f"{answer!r} is not a number"
+        return None if answer == want[name] else "count again"
+
+    return Case(name, 2, _NUMBERS[name][1], test=test)
+
+
+def _said(name, answer):
+    return lambda got, want: isinstance(got, dict) and got.get(name) == answer
+
+
+branch_numbers = Exercise(
+    id="likenet.branches",
+    title="how many branches",
+    kind="answer",
+    library=count_branches,
+    oracle=count_branches,
+    cases=tuple(map(_number_case, _NUMBERS)),
+    mistakes=(
+        Mistake(
+            "added for multiplied",
+            "50 + 50 branches would know 50 horizontal motions and 50 vertical ones. A pixel does both at once: every t_x with every t_y.",
+            when=_said("50 values in t_x and t_y each", 100),
+        ),
+        Mistake(
+            "from -50 to 50",
+            "50 values are wanted, not 50 to each side.",
+            when=_said("50 values in t_x and t_y each", 101**2),
+        ),
+        Mistake(
+            "row multiplied",
+            "The scales are not combined with each other; each decides by itself, one after the other. Their branches add up.",
+            when=_said("the multiscale row", 121 * 169 * 49 * 9 * 9),
+        ),
+        Mistake(
+            "two scales for one",
+            "9 stands twice in the row. The two scales may share weights, but each is asked for its own candidates.",
+            when=_said("the multiscale row", 348),
+        ),
+        Mistake(
+            "one side only",
+            "6 is how far it goes to one side. Count the values from -6 to 6.",
+            when=_said("values of t_x at 1/8", 6),
+        ),
+        Mistake(
+            "pixels of the scales added",
+            "You added steps of different length: one at 1/16 is 16 full-size pixels long.",
+            when=_said("reach in full-size pixels", 16),
+        ),
+        Mistake(
+            "only to the right and down",
+            "From 0 to 143 are the motions to one side. Those to the other side are candidates, too.",
+            when=lambda got, want: isinstance(got, dict) and got.get("one scale with that reach") in (143**2, 144**2),
+        ),
+    ),
+    hints=(
+        "A branch stands for one candidate, a pair (t_x, t_y). With n values of each there are n² pairs.",
+        "The square roots of 121, 169, 49, 9, 9 are 11, 13, 7, 3, 3 values; half of it, rounded down, are steps to one side.",
+        "Reach: 5 · 16 + 6 · 8 + 3 · 4 + 1 · 2 + 1 · 1. One scale that reaches so far has (2 · reach + 1)² candidates.",
+    ),
+)
+
+# --- likenet.jsd ----------------------------------------------------------------------------------------
+
+
+def _jsd_oracle(p, q):
+    p, q = p.double(), q.double()
+
+    def entropy(d):
+        return torch.special.entr(d).sum(1)
+
+    return entropy((p + q) / 2) - (entropy(p) + entropy(q)) / 2
+
+
+def _kl(p, q):
+    return torch.where(p > 0, p * (p.clamp(min=1e-45).log() - q.clamp(min=1e-45).log()), 0.0).sum(1)
+
+
+def _jsd(p, q):
+    middle = (p + q) / 2
+    return (_kl(p, middle) + _kl(q, middle)) / 2
+
+
+def _two(g, *shape):
+    return _distribution(g, *shape), _distribution(g, *shape)
+
+
+def _with_zeros(g):
+    p, q = _two(g, 2, 6, 3, 4)
+    p[:, :2], q[:, 1:3] = 0, 0  # zeros of p, of both, of q
+    return p / p.sum(1, keepdim=True), q / q.sum(1, keepdim=True)
+
+
+divergence = Exercise(
+    id="likenet.jsd",
+    title="Jensen-Shannon divergence",
+    library=jsd,
+    oracle=_jsd_oracle,
+    axes=("sample", "y", "x"),
+    cases=(
+        Case(
+            "shape",
+            1,
+            "The channels, axis 1, are summed away: (B, C, h, w) becomes (B, h, w).",
+            make=lambda g: _two(g, 2, 5, 3, 4),
+            test=_shape_only,
+        ),
+        Case(
+            "equal ones",
+            2,
+            "A distribution does not differ from itself: 0.",
+            make=lambda g: (torch.full((1, 4, 1, 1), 0.25),) * 2,
+            want=lambda *_: torch.zeros(1, 1, 1),
+        ),
+        Case(
+            "nothing in common",
+            3,
+            "(1, 0) against (0, 1): log 0 occurs, but 0 · log 0 counts as 0. What comes out is the greatest value there is, ln 2.",
+            make=_given(torch.tensor([[[[1.0]], [[0.0]]]]), torch.tensor([[[[0.0]], [[1.0]]]])),
+            want=lambda *_: torch.full((1, 1, 1), LN2),
+        ),
+        Case(
+            "random",
+            4,
+            "Both KL terms are taken to the middle m = (p + q) / 2, and each counts one half.",
+            make=lambda g: _two(g, 2, 6, 3, 4),
+        ),
+        Case("square", 2, "All axes are equally long here. Sum over axis 1.", make=lambda g: _two(g, 4, 4, 4, 4)),
+        Case("zeros here and there", 3, "Where p is 0, its term is 0, and not NaN. The same for q.", make=_with_zeros),
+    ),
+    mistakes=(
+        Mistake(
+            "not a number",
+            "Somewhere 0 is multiplied by log 0, which gives NaN. Clamp what goes into the logarithm, or use torch.where or torch.xlogy.",
+            when=_is_nan,
+        ),
+        Mistake(
+            "root",
+            "You took the square root: the Jensen-Shannon *distance*, which SciPy returns. The divergence is wanted.",
+            like=lambda p, q: _jsd(p, q).clamp(min=0).sqrt(),
+        ),
+        Mistake("halves forgotten", "Each of the two KL terms counts one half.", like=lambda p, q: 2 * _jsd(p, q)),
+        Mistake(
+            "base two",
+            "That is in bits: the logarithm to base 2. Take the natural one, torch.log; then ln 2 is the greatest value.",
+            like=lambda p, q: _jsd(p, q) / LN2,
+        ),
+        Mistake(
+            "KL alone",
+            "That is KL(p ‖ m), half of the story: it is not symmetric. Add KL(q ‖ m) and halve.",
+            like=lambda p, q: _kl(p, (p + q) / 2),
+        ),
+        Mistake(
+            "no middle",
+            "You compare p with q directly. That is infinite as soon as one of them is 0 alone. Compare each with the middle.",
+            like=lambda p, q: (_kl(p, q) + _kl(q, p)) / 2,
+        ),
+        Mistake(
+            "middle not halved",
+            "The middle is (p + q) / 2. Your m sums to 2, and so is no distribution.",
+            like=lambda p, q: (_kl(p, p + q) + _kl(q, p + q)) / 2,
+        ),
+        Mistake(
+            "mean over channels",
+            "KL is a sum over the channels, not a mean.",
+            like=lambda p, q: _jsd(p, q) / p.shape[1],
+        ),
+        Mistake(
+            "wrong way round",
+            "The sign is wrong: in KL stands log(p / m), p above.",
+            like=lambda p, q: -_jsd(p, q),
+        ),
+    ),
+    hints=(
+        "Write the middle down first: m = (p + q) / 2. Then two sums over axis 1.",
+        "KL(p ‖ m) = Σ p log(p / m). For 0 · log 0 = 0 clamp the logarithm's argument to a tiny number, as 1e-30.",
+        "Half of Σ p (log p - log m), plus half of Σ q (log q - log m).",
+    ),
+)
+
+# --- likenet.distance -----------------------------------------------------------------------------------
+
+
+def _distance_oracle(p, q, reach):
+    B, _, h, w = p.shape
+    p, q = p.double(), q.double()
+    D = torch.full((B, (2 * reach + 1) ** 2, h, w), LN2, dtype=torch.double)
+    for k, (dx, dy) in enumerate(_candidates_oracle(reach).tolist()):
+        for y in range(max(0, -dy), min(h, h - dy)):
+            for x in range(max(0, -dx), min(w, w - dx)):
+                a, b = p[:, :, y, x], q[:, :, y + dy, x + dx]
+                m = (a + b) / 2
+                D[:, k, y, x] = ((torch.xlogy(a, a) + torch.xlogy(b, b)) / 2 - torch.xlogy(m, m)).sum(1)
+    return D
+
+
+def _each(p, q, reach, fetch, order=None):
+    """JSD(p, fetch(q, dx, dy)) for all candidates."""
+    return torch.stack([_jsd(p, fetch(q, dx, dy)) for dx, dy in (order or _candidates_oracle(reach)).tolist()], 1)
+
+
+def _fetch(q, dx, dy, reach, **options):
+    h, w = q.shape[-2:]
+    padded = F.pad(q, [reach] * 4, **options)
+    return padded[..., reach + dy : reach + dy + h, reach + dx : reach + dx + w]
+
+
+def _masked(D, p, reach, turned=False):
+    inside = torch.ones_like(p[:, :1])
+    sign = -1 if turned else 1
+    free = [_fetch(inside, sign * dx, sign * dy, reach)[:, 0] for dx, dy in _candidates_oracle(reach).tolist()]
+    return D.where(torch.stack(free, 1) > 0, LN2)
+
+
+def _maps_args(h, w, reach, B=2, C=4):
+    return lambda g: (*_two(g, B, C, h, w), reach)
+
+
+def _moved_args(g):
+    """Every pixel moves by (2, -1); what comes in is something else."""
+    wide = _distribution(g, 1, 5, 12, 14, sharp=4.0)
+    return wide[..., 3:9, 3:11], wide[..., 4:10, 1:9], 2
+
+
+def _moved_case(got, want):
+    wrong = _shape_only(got, want)
+    if wrong:
+        return wrong
+    k = 1 * 5 + 4  # dy -1, dx 2
+    inner = got[:, :, 1:, :-2].double()
+    if inner.isnan().any():
+        return "nan at some places"
+    return None if (inner.argmin(1) == k).all() and inner[:, k].abs().max() < 1e-5 else "D is not 0 at that motion"
+
+
+distance = Exercise(
+    id="likenet.distance",
+    title="the distance of every candidate",
+    library=distances,
+    oracle=_distance_oracle,
+    axes=("sample", "candidate", "y", "x"),
+    cases=(
+        Case(
+            "shape",
+            2,
+            "One map for each candidate: (B, (2 · reach + 1)², h, w).",
+            make=_maps_args(4, 6, 1),
+            test=_shape_only,
+        ),
+        Case(
+            "everything moves by (2, -1)",
+            4,
+            "There D has to be 0 for the candidate (2, -1): p at x is like q at x + m.",
+            make=_moved_args,
+            test=_moved_case,
+        ),
+        Case("random", 4, "Candidate by candidate: shift q, then JSD.", make=_maps_args(4, 6, 2)),
+        Case("square", 3, "Height and width are equal here: check which axis dx belongs to.", make=_maps_args(6, 6, 2)),
+        Case(
+            "at the frame's edge",
+            2,
+            "A candidate that leaves the frame has nothing to be compared with: its D is ln 2.",
+            make=_maps_args(3, 3, 2, B=1),
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "shifted the wrong way",
+            "You look at x - m. A pixel that moves by m is found at x + m in frame 2.",
+            like=lambda p, q, r: _masked(_each(p, q, r, lambda q, dx, dy: _fetch(q, -dx, -dy, r)), p, r, turned=True),
+        ),
+        Mistake(
+            "x and y swapped",
+            "dx is a step along the last axis (the columns), dy along the one before (the rows).",
+            like=lambda p, q, r: torch.stack(
+                [
+                    torch.where(
+                        _fetch(torch.ones_like(p[:, :1]), dy, dx, r)[:, 0] > 0, _jsd(p, _fetch(q, dy, dx, r)), LN2
+                    )
+                    for dx, dy in _candidates_oracle(r).tolist()
+                ],
+                1,
+            ),
+        ),
+        Mistake(
+            "wrapped around",
+            "torch.roll brings in on one side what leaves on the other. Pixels there have no partner: set their D to ln 2.",
+            like=lambda p, q, r: _each(p, q, r, lambda q, dx, dy: q.roll((-dy, -dx), (2, 3))),
+        ),
+        Mistake(
+            "zeros beyond the frame",
+            "Beyond the frame you compare with zeros, which are no distribution. Set D to ln 2 there.",
+            like=lambda p, q, r: _each(p, q, r, lambda q, dx, dy: _fetch(q, dx, dy, r)),
+        ),
+        Mistake(
+            "border repeated",
+            "Beyond the frame you compare with the nearest pixel inside. Then it looks as if there was a partner. Set D to ln 2 there.",
+            like=lambda p, q, r: _each(p, q, r, lambda q, dx, dy: _fetch(q, dx, dy, r, mode="replicate")),
+        ),
+        Mistake(
+            "zero beyond the frame",
+            "D is 0 where a candidate leaves the frame: as if it fitted perfectly. It is to be ln 2, the greatest value.",
+            like=lambda p, q, r: distances(p, q, r).where(distances(p, q, r) < LN2 - 1e-6, 0.0),
+        ),
+        Mistake(
+            "candidates last",
+            "The candidates are the second axis: torch.stack(…, dim=1).",
+            like=lambda p, q, r: distances(p, q, r).permute(0, 2, 3, 1),
+        ),
+    ),
+    hints=(
+        "For one candidate: shift q so that at x stands what was at x + m, then jsd(p, shifted).",
+        "Pad q by `reach` on each side, F.pad(q, [reach] * 4), and cut out the window that begins at (reach + dy, reach + dx).",
+        "Do the same with a map of ones: where 0 comes in, the candidate has left the frame. torch.where puts ln 2 there.",
+    ),
+)
+
+# --- likenet.aperture -----------------------------------------------------------------------------------
+
+_PLACES = {
+    "A": ("edge", "One direction is certain, the other is not. Where can you slide along without a change?"),
+    "B": ("wall", "All motions are about equally like. Where does every place look the same?"),
+    "C": ("texture", "One motion stands out. Where is a place like no other?"),
+    "what the ridge of A shows": ("the edge's direction", "Along which direction does a motion change nothing?"),
+    "which can be matched by itself": ("C", "Whose map has one peak?"),
+}
+_CHOICES = {
+    "what the ridge of A shows": ("the edge's direction", "the true motion's direction"),
+    "which can be matched by itself": ("A", "B", "C"),
+}
+
+
+def match_maps():
+    """Each likelihood map and the place it belongs to."""
+    return {name: answer for name, (answer, _) in _PLACES.items()}
+
+
+def _place_case(name):
+    choices = _CHOICES.get(name, ("texture", "edge", "wall"))
+
+    def test(got, want):
+        if got is None:
+            return NOTHING
+        if not isinstance(got, dict) or name not in got:
+            return f"the key {name!r} is missing"
+        answer = got[name]
+        if answer is None:
+            return "not answered yet"
+        if answer not in choices:
+            near = difflib.get_close_matches(str(answer), choices, n=1)
+            return f"{answer!r} is none of {', '.join(choices)}" + (f"; did you mean {near[0]!r}?" if near else "")
+        return None if answer == want[name] else "look again"
+
+    return Case(name, 2, _PLACES[name][1], test=test)
+
+
+aperture = Exercise(
+    id="likenet.aperture",
+    title="three likelihood maps",
+    kind="answer",
+    library=match_maps,
+    oracle=match_maps,
+    cases=tuple(map(_place_case, _PLACES)),
+    mistakes=(
+        Mistake(
+            "texture taken for a wall",
+            "A texture is full of detail, so few other places look like this one: its map has one peak, and is not flat.",
+            when=_said("B", "texture"),
+        ),
+        Mistake(
+            "wall taken for texture",
+            "On a wall all places look alike. Nothing says which motion it was, so no candidate can stand out.",
+            when=_said("C", "wall"),
+        ),
+        Mistake(
+            "edge taken for texture",
+            "An edge looks the same all along itself. So a whole row of candidates fits, and not just one.",
+            when=_said("C", "edge"),
+        ),
+        Mistake(
+            "edge taken for a wall",
+            "Across an edge the picture changes strongly. So candidates across it do not fit, and the map is not flat.",
+            when=_said("B", "edge"),
+        ),
+        Mistake(
+            "ridge taken for the motion",
+            "The true motion is one point of the ridge. The ridge itself would lie the same way for any motion.",
+            when=_said("what the ridge of A shows", "the true motion's direction"),
+        ),
+        Mistake(
+            "edge matched by itself",
+            "All along A's ridge candidates fit equally well. Nothing at this place tells which of them it was.",
+            when=_said("which can be matched by itself", "A"),
+        ),
+    ),
+    hints=(
+        "Take a small hole and look at the place through it. Now the picture moves. Do you see it?",
+        "On a wall you see no motion. At an edge you see only the part across it. At texture you see all of it.",
+        "Flat, ridge, peak: wall, edge, texture.",
+    ),
+)
+
+# --- likenet.probabilities ------------------------------------------------------------------------------
+
+
+def _probabilities_oracle(scores, free):
+    """As logits with the greatest allowed one taken off; double precision, and derivatives that stay finite."""
+    scores = scores.double()
+    top = scores.detach().where(free, -torch.inf).amax(1, keepdim=True)
+    weights = (scores - top.where(top.isfinite(), 0.0)).where(free, -1e4).exp()
+    total = weights.sum(1, keepdim=True)
+    return weights / total.where(total > 0, 1.0)
+
+
+def _scores_args(h, w, n=9, scale=2.0, none=False):
+    def make(g):
+        free = torch.rand(2, n, h, w, generator=g) > 0.4
+        free[:, n // 2] = True
+        free[:, 0, 0, 0] = False
+        if none:
+            free[0, :, 0, 0] = free[1, :, -1, -1] = False
+        return scale * torch.randn(2, n, h, w, generator=g), free
+
+    return make
+
+
+def _no_mask(scores, free):
+    return scores.softmax(1)
+
+
+chances = Exercise(
+    id="likenet.probabilities",
+    title="softmax over what is allowed",
+    library=probabilities,
+    oracle=_probabilities_oracle,
+    axes=("sample", "candidate", "y", "x"),
+    cases=(
+        Case(
+            "by hand: one of three is forbidden",
+            2,
+            "Equal scores, two candidates allowed: ½ each, and exactly 0 for the third.",
+            make=_given(torch.zeros(1, 3, 1, 1), torch.tensor([True, False, True]).view(1, 3, 1, 1)),
+            want=lambda *_: torch.tensor([0.5, 0.0, 0.5]).view(1, 3, 1, 1),
+        ),
+        Case(
+            "random",
+            2,
+            "A softmax over the candidates that are allowed, and 0 for the others.",
+            make=_scores_args(3, 5),
+        ),
+        Case("square", 2, "All pixels have nine candidates: they are axis 1.", make=_scores_args(9, 9)),
+        Case(
+            "large scores",
+            1,
+            "exp of 300 is infinite. Take the greatest score off first, or leave it to softmax, which does.",
+            make=_scores_args(3, 4, scale=300.0),
+        ),
+        Case(
+            "nothing is allowed",
+            2,
+            "Where no candidate is allowed, all of P is 0, and nothing is NaN.",
+            make=_scores_args(3, 4, none=True),
+        ),
+        Case(
+            "gradients, with nothing allowed somewhere",
+            1,
+            "The value is right, but the derivative is NaN or missing: a NaN that is replaced afterwards still spoils the gradient. Do not let it arise.",
+            make=_scores_args(3, 4, none=True),
+            gradient=True,
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "forbidden ones keep their share",
+            "Candidates that are not allowed still get probability. Their score has to count as -∞ before the softmax.",
+            like=_no_mask,
+        ),
+        Mistake(
+            "not renormalised",
+            "You set forbidden candidates to 0 after the softmax. Then the others no longer sum to 1. Mask the scores first.",
+            like=lambda s, f: s.softmax(1) * f,
+        ),
+        Mistake(
+            "score zero",
+            "A score of 0 is not forbidden: exp(0) is 1. Use a very low number for it.",
+            like=lambda s, f: (s * f).softmax(1) * f,
+        ),
+        Mistake(
+            "even where nothing is allowed",
+            "Where nothing is allowed your P is spread over forbidden candidates. It is to be 0 there: multiply by `free` at the end.",
+            like=lambda s, f: s.masked_fill(~f, -1e30).softmax(1),
+        ),
+        Mistake(
+            "softmax over all samples",
+            "Probabilities sum to 1 over the candidates of a pixel: softmax over axis 1.",
+            like=lambda s, f: s.masked_fill(~f, -1e30).softmax(0) * f,
+        ),
+        Mistake(
+            "over the pixels",
+            "You took the softmax over the last axis, x. It goes over the candidates: axis 1.",
+            like=lambda s, f: s.masked_fill(~f, -1e30).softmax(-1) * f,
+        ),
+        Mistake(
+            "free turned round",
+            "`free` is True where a candidate *is* allowed. You kept the others.",
+            like=lambda s, f: s.masked_fill(f, -1e30).softmax(1) * ~f,
+        ),
+        Mistake(
+            "not a number",
+            "Softmax of nothing but -∞ is 0 / 0. Fill in a very low finite number in place of -∞, and multiply by `free` afterwards.",
+            when=_is_nan,
+        ),
+    ),
+    hints=(
+        "What must a score be for its exp to be 0? And what if all of them are?",
+        "masked_fill(~free, a very low finite number), softmax over axis 1.",
+        "Where nothing is allowed that gives equal shares. A product with `free` makes them 0.",
+    ),
+)
+
+# --- likenet.expected -----------------------------------------------------------------------------------
+
+
+def _expected_args(h, w, reach):
+    return lambda g: (
+        _distribution(g, 2, (2 * reach + 1) ** 2, h, w),
+        _candidates_oracle(reach).float(),
+    )
+
+
+def _top(P, M):
+    return M[P.argmax(1)].permute(0, 3, 1, 2)
+
+
+expectation = Exercise(
+    id="likenet.expected",
+    title="the expected motion",
+    library=expected,
+    oracle=lambda P, M: torch.einsum("bkyx,ka->bayx", P.double(), M.double()),
+    axes=("sample", "channel", "y", "x"),
+    cases=(
+        Case(
+            "by hand: half and half",
+            3,
+            "Probability ½ on (1, 0) and ½ on (2, 0): the expected motion is (1.5, 0).",
+            make=_given(
+                torch.tensor([0.0, 0.5, 0.5]).view(1, 3, 1, 1), torch.tensor([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]])
+            ),
+            want=lambda *_: torch.tensor([1.5, 0.0]).view(1, 2, 1, 1),
+        ),
+        Case(
+            "nothing is allowed",
+            1,
+            "If all of P is 0, nothing is added: the motion is 0, not NaN.",
+            make=lambda g: (torch.zeros(1, 9, 2, 3), _candidates_oracle(1).float()),
+        ),
+        Case(
+            "random",
+            4,
+            "Each candidate times its probability, summed: once for dx, once for dy.",
+            make=_expected_args(3, 5, 1),
+        ),
+        Case("square", 2, "Check that dx is channel 0 and dy channel 1.", make=_expected_args(4, 4, 2)),
+    ),
+    mistakes=(
+        Mistake(
+            "likeliest one",
+            "That is the likeliest candidate, argmax. Between whole numbers it can say nothing. Take the mean, weighted by P.",
+            like=_top,
+        ),
+        Mistake(
+            "mean for sum",
+            "P sums to 1 already: with a plain mean over the candidates you divide once more.",
+            like=lambda P, M: expected(P, M) / P.shape[1],
+        ),
+        Mistake(
+            "x and y swapped",
+            "Channel 0 is the motion along x, the first column of M.",
+            like=lambda P, M: expected(P, M).flip(1),
+        ),
+        Mistake(
+            "normalised again",
+            "You normalise P once more, with a second softmax. It is a probability already.",
+            like=lambda P, M: expected(P.softmax(1), M),
+        ),
+        Mistake(
+            "divided by nothing",
+            "Where P is all 0, you divide 0 by 0. Do not divide: P sums to 1, or to 0 where nothing is to be added.",
+            like=lambda P, M: expected(P, M) / P.sum(1, keepdim=True),
+        ),
+        Mistake(
+            "channels last",
+            "The two components are axis 1 of a flow: (B, 2, h, w).",
+            like=lambda P, M: expected(P, M).permute(0, 2, 3, 1),
+        ),
+    ),
+    hints=(
+        "For one pixel it is P[0] · M[0] + P[1] · M[1] + …, with M[k] = (dx, dy).",
+        "Do dx and dy one after the other: M[:, 0].view(-1, 1, 1) multiplies with P.",
+        'torch.einsum("bkyx,ka->bayx", P, M) says the same in one line.',
+    ),
+)
+
+# --- likenet.cost ---------------------------------------------------------------------------------------
+
+
+def _cost_oracle(P, D):
+    total, count = 0, 0
+    for b in range(P.shape[0]):
+        for y in range(P.shape[2]):
+            for x in range(P.shape[3]):
+                if P[b, :, y, x].sum() > 0:
+                    total = total + P[b, :, y, x].double() @ D[b, :, y, x].double()
+                    count += 1
+    return total / max(count, 1) + 0 * P.double().sum()
+
+
+def _cost_args(h, w, n=9, none=True):
+    def make(g):
+        P = _distribution(g, 2, n, h, w)
+        if none:
+            P = P * (torch.rand(2, 1, h, w, generator=g) > 0.3)
+            P[0, :, 0, 0] = 0
+        return P, LN2 * torch.rand(2, n, h, w, generator=g)
+
+    return make
+
+
+def _summed(P, D):
+    return (P * D).sum()
+
+
+charge = Exercise(
+    id="likenet.cost",
+    title="the cost C",
+    library=cost,
+    oracle=_cost_oracle,
+    cases=(
+        Case(
+            "by hand: one pixel",
+            2,
+            "¼ on a candidate of D = 0.4 and ¾ on one of D = 0: C is 0.1.",
+            make=_given(torch.tensor([0.25, 0.75]).view(1, 2, 1, 1), torch.tensor([0.4, 0.0]).view(1, 2, 1, 1)),
+            want=lambda *_: torch.tensor(0.1),
+        ),
+        Case(
+            "all pixels count", 3, "Sum over the candidates, mean over the pixels.", make=_cost_args(3, 5, none=False)
+        ),
+        Case(
+            "some do not count",
+            2,
+            "Where P is all 0, nothing was allowed. Divide by the number of the other pixels.",
+            make=_cost_args(4, 6),
+        ),
+        Case(
+            "none counts",
+            1,
+            "If no pixel counts, C is 0 and not NaN: divide by 1 at least.",
+            make=lambda g: (torch.zeros(1, 4, 2, 2), torch.rand(1, 4, 2, 2, generator=g)),
+        ),
+        Case("gradients", 2, GRADIENT, make=_cost_args(3, 4, none=False), gradient=True),
+    ),
+    mistakes=(
+        Mistake(
+            "sum over pixels",
+            "You summed over the pixels. Larger pictures would cost more; take the mean over the pixels that count.",
+            like=_summed,
+        ),
+        Mistake(
+            "all pixels counted",
+            "Pixels with nothing allowed count in your mean, with a cost of 0: as if they were perfect. Divide by the number of the others.",
+            like=lambda P, D: (P * D).sum(1).mean(),
+        ),
+        Mistake(
+            "mean over candidates",
+            "Σ over m is a sum: P has the weights already. You took a mean over the candidates, too.",
+            like=lambda P, D: (P * D).mean(),
+        ),
+        Mistake(
+            "P left out",
+            "You averaged D over all candidates. Each D has to be weighted by the probability of its candidate.",
+            like=lambda P, D: D.mean(),
+        ),
+        Mistake(
+            "best candidate only",
+            "That is D of the likeliest candidate. argmax has no gradient, so nothing could learn from it. Take the sum of P · D.",
+            like=lambda P, D: D.gather(1, P.argmax(1, keepdim=True)).mean(),
+        ),
+        Mistake(
+            "not a number",
+            "If no pixel counts, you divide 0 by 0. Divide by 1 at least: .clamp(min=1).",
+            when=lambda got, want: (
+                (isinstance(got, torch.Tensor) and bool(got.isnan().any())) or (isinstance(got, float) and got != got)
+            ),
+        ),
+    ),
+    hints=(
+        "First the inner sum: (P * D), summed over axis 1. One number a pixel is left.",
+        "A pixel counts if its P is not all zero: P.sum(1) > 0.",
+        "Sum of the inner sums, divided by the number of pixels that count, or by 1 if there is none.",
+    ),
+)
+
+# --- likenet.shared -------------------------------------------------------------------------------------
+
+
+def _modules(c, extractors, branches):
+    with torch.device("meta"):
+        conv = torch.nn.Conv2d
+        extractor = [conv(1, c, 5), conv(c, c, 5)]
+        branch = [conv(2 * c, c, 3), conv(c, c, 3), conv(c, c, 3), conv(c, 1, 3)]
+    return sum(
+        n * sum(p.numel() for layer in layers for p in layer.parameters())
+        for n, layers in ((extractors, extractor), (branches, branch))
+    )
+
+
+def _counted(c, e, b, bias=1, first=2, grey=1, kernel=25):
+    extractor = kernel * (grey * c + c * c) + bias * 2 * c
+    branch = 9 * (first * c * c + 2 * c * c + c) + bias * (3 * c + 1)
+    return e * extractor + b * branch
+
+
+sharing = Exercise(
+    id="likenet.shared",
+    title="what sharing saves",
+    library=count_parameters,
+    oracle=_modules,
+    cases=(
+        Case(
+            "one extractor",
+            2,
+            "5 × 5 from 1 channel to c, then 5 × 5 from c to c, each with c biases.",
+            make=_given(8, 1, 0),
+        ),
+        Case("one branch", 3, "3 × 3: 2c to c, c to c, c to c, c to 1, and the biases of each.", make=_given(8, 0, 1)),
+        Case("LikeNet, 64 channels", 3, "One extractor, four branches.", make=_given(64, 1, 4)),
+        Case(
+            "nothing shared",
+            2,
+            "Two extractors, and so many branches as there are candidates.",
+            make=_given(16, 2, 357),
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "biases forgotten",
+            "Each output channel has a bias, too.",
+            like=lambda c, e, b: _counted(c, e, b, bias=0),
+        ),
+        Mistake(
+            "one frame's features",
+            "The first layer of a branch sees the features of *both* frames: 2c channels.",
+            like=lambda c, e, b: _counted(c, e, b, first=1),
+        ),
+        Mistake(
+            "colour for grey",
+            "The extractor sees a grey image: one channel in, not three.",
+            like=lambda c, e, b: _counted(c, e, b, grey=3),
+        ),
+        Mistake(
+            "kernels of one size",
+            "The extractor's kernels are 5 × 5, those of the branches 3 × 3.",
+            like=lambda c, e, b: _counted(c, e, b, kernel=9),
+        ),
+        Mistake(
+            "extractors counted once",
+            "Not Siamese means that each frame has an extractor of its own: multiply by `extractors`.",
+            like=lambda c, e, b: _counted(c, min(e, 1), b),
+        ),
+        Mistake(
+            "branches counted once",
+            "Multiply the numbers of one branch by `branches`.",
+            like=lambda c, e, b: _counted(c, e, min(b, 1)),
+        ),
+    ),
+    hints=(
+        "A k × k convolution from i to o channels has k · k · i · o weights and o biases.",
+        "Extractor: 25 (c + c²) + 2c. Now the four layers of a branch likewise.",
+        "Add up: extractors times the one, branches times the other.",
+    ),
+)
+
+EXERCISES = (square, branch_numbers, divergence, distance, aperture, chances, expectation, charge, sharing)
