@@ -8,6 +8,8 @@
 # - read the likelihood map of a pixel, and see the aperture problem in it,
 # - train a network on images alone, and say what such a loss can and cannot teach.
 #
+# Stuck? `hint("likenet.jsd")` helps; to go on without an answer of your own: `use_library("likenet.jsd")`.
+#
 # You need softmax and cross-entropy, the end-point error, backward warping, and the pyramid (notebook 7).
 
 # %% tags=["bootstrap"]
@@ -54,8 +56,8 @@ show(
 )
 
 # %% [markdown]
-# Two frames, and nothing else. Nobody can measure where each point of a real video has gone. So **without true
-# flow there is nothing to learn from.**
+# Two frames, and nothing else. Nobody can measure where each point of a real video has gone. So it seems that **without true
+# flow there is nothing to learn from.** Is that so?
 #
 # The lecture asks: «We don't have ground truth to compare with! Loss?»
 #
@@ -80,7 +82,7 @@ show(
 # A softmax needs a finite list of classes. Motion is continuous, so we keep whole-numbered ones only.
 #
 # In return the network can say «either this or that». Where two motions fit equally well, a regression answers
-# with their mean, which fits not at all.
+# with their mean, which does not fit at all.
 # </details>
 
 # %% [markdown]
@@ -131,7 +133,7 @@ print(f"where something moves by more than half a pixel: {cost_moving:.2f} px")
 outcome("rounding costs between a fifth and a half of a pixel", 0.2 < cost_moving < 0.5)
 
 # %% [markdown]
-# About a third of a pixel. (If all fractions are equally frequent, the mean is .38.) For a motion of ten pixels
+# Somewhat more than a third of a pixel. (If all fractions are equally frequent, the mean is .38.) For a motion of ten pixels
 # that is little. For one of a tenth of a pixel it is all.
 
 # %% [markdown]
@@ -237,8 +239,8 @@ show(
 # >
 # > Write it. The channels $c$ are axis 1. Where $p_c$ is 0, its term counts as 0. The same for $q_c$.
 # >
-# > *You get NaN?* 0 · log 0 is NaN for the computer. Keep what goes into the logarithm above 0, for example by
-# > `.clamp(min=1e-30)`.
+# > *You get NaN?* 0 · log 0 is NaN for the computer, and so is 0 / 0. Clamp $p$, $q$ and $m$ *before* you divide:
+# > `p.clamp(min=1e-30)`.
 
 
 # %%
@@ -282,7 +284,7 @@ print(f"ln 2 = {torch.tensor(2.0).log().item():.3f}")
 # > `q` that of frame 2. For each candidate shift `q`, then compare. Where $x_i + m$ is outside the frame, there is
 # > nothing to compare with: set $D$ to $\ln 2$.
 # >
-# > `F.pad(q, [reach] * 4)` puts a border of zeros around `q`; then each shift is a slice. Do the same with a map of
+# > (`F.pad` is PyTorch's F, not ours.) `F.pad(q, [reach] * 4)` puts a border of zeros around `q`; then each shift is a slice. Do the same with a map of
 # > ones, and you see where a candidate has left the frame.
 # >
 # > *The minimum lies on the opposite side?* Then you shift the wrong way: the point *goes to* $x + m$.
@@ -388,7 +390,10 @@ show(
 # %%
 @exercise("likenet.aperture", points=10)
 def match_maps():
-    """A, B, C: "texture", "edge" or "wall".  The ridge: "the edge's direction" or "the true motion's direction"."""
+    """A, B, C: "texture", "edge" or "wall".  The ridge: "the edge's direction" or "the true motion's direction".
+
+    The last: "A", "B" or "C", the one whose pixel can be matched without its neighbours' help.
+    """
     ### BEGIN SOLUTION
     return {
         "A": "edge",
@@ -545,11 +550,11 @@ outcome("here, too, the ridge runs along the edge", off_by < 25)
 #
 # > **Exercise 6 · `likenet.probabilities`** · medium · 15 minutes · 10 points
 # >
-# > Softmax over the candidates that are allowed. The others get exactly 0. Where *nothing* is allowed, all of $P$
-# > is 0, without a NaN, and without a NaN in the gradient.
+# > Softmax over the candidates that are allowed. The others get exactly 0. Where *nothing* is allowed (the flow so far
+# > points far outside already), all of $P$ is 0, without a NaN, and without a NaN in the gradient.
 # >
-# > *NaN in the gradient only?* A NaN that is replaced later still arises. Use a very low *finite* number in place
-# > of $-\infty$.
+# > *NaN in the gradient only?* A NaN that is overwritten later still reaches the gradient. Use a very low *finite* number
+# > in place of $-\infty$, and multiply by `free` at the end.
 
 
 # %%
@@ -770,7 +775,8 @@ outcome("on wall and edge it is worse than zero flow", found["elsewhere"] > 13**
 #
 # > **Exercise 9 · `likenet.shared`** · easy · 10 minutes · 10 points
 # >
-# > Count the learned numbers of so many extractors and so many different branches. Each convolution has biases.
+# > An *extractor* is the two 5 × 5 convolutions, 1 → c → c channels. A *branch* is the four 3 × 3 convolutions,
+# > 2c → c → c → c → 1. How many weights and biases have `extractors` of the one and `branches` of the other together?
 
 
 # %%
@@ -1419,7 +1425,7 @@ for name in flows:
 # | likenet-supervised | the end-point error: it sees the truth |
 #
 # Smoothness enters *likenet-smooth* in the last of three stages; until then it is *likenet*. In *likenet-census* hidden
-# pixels are left out in the last stage: which pixels are hidden, only a flow can tell that is not too bad.
+# pixels are left out in the last stage only: one needs a fairly good flow to tell which are hidden.
 #
 # *Census* describes a pixel by which neighbours are brighter. It is what most unsupervised flow networks use.
 # In $C$ smoothness, and leaving out hidden pixels, are options of ours: off unless the name says so. (`cvdl train
@@ -1612,7 +1618,7 @@ progress()
 # In return $C$ has whole-numbered candidates only.
 # </details>
 #
-# <details><summary>In the live training D was 0 · P for candidates outside the frame. What if they counted with ln 2?</summary>
+# <details><summary>In the live training a candidate outside the frame has P = 0, so it costs nothing. What if it cost ln 2?</summary>
 #
 # At the right border a motion to the right leaves the frame. If it costs $\ln 2$, the network learns that things
 # there do not move to the right. If what stands outside were zeros, dark pixels would be drawn outwards. So such candidates
