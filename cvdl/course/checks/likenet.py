@@ -4,14 +4,13 @@ Where the exercise has the signature of a function of `cvdl.flow.likelihood`, th
 candidates at once, where the exercise goes from one to the next.  The oracles share no code with either.
 """
 
-import difflib
 import math
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 
-from cvdl.course.compare import NOTHING, difference
+from cvdl.course.cases import GRADIENT, answer_case, answered, given, one_of, shape_only
 from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.flow import likelihood
 
@@ -63,15 +62,6 @@ def count_parameters(c, extractors, branches):
 # --- helpers --------------------------------------------------------------------------------------------
 
 
-def _given(*args):
-    return lambda g: args
-
-
-def _shape_only(got, want):
-    wrong = difference(got, want)
-    return wrong if wrong and ("expected" in wrong or "returned" in wrong) else None
-
-
 def _is_nan(got, want):
     return isinstance(got, torch.Tensor) and got.is_floating_point() and bool(got.isnan().any())
 
@@ -79,8 +69,6 @@ def _is_nan(got, want):
 def _distribution(g, *shape, sharp=2.0):
     return (sharp * torch.randn(*shape, generator=g)).softmax(1)
 
-
-GRADIENT = "Compare the derivative by each argument: something cuts it off, as .detach() or torch.no_grad() would."
 
 # --- likenet.candidates ---------------------------------------------------------------------------------
 
@@ -105,22 +93,22 @@ square = Exercise(
             "how many",
             2,
             "To the left, to the right and no step: 2 · reach + 1 values of dx, as many of dy, and every pair of them.",
-            make=_given(3),
-            test=_shape_only,
+            make=given(3),
+            test=shape_only,
         ),
         Case(
             "only standing still",
             1,
             "With reach 0 there is one candidate, (0, 0), in a tensor of shape (1, 2).",
-            make=_given(0),
+            make=given(0),
         ),
         Case(
             "by hand: reach 1",
             4,
             "The first three are (-1, -1), (0, -1), (1, -1): within a row dx runs, and dy changes from row to row.",
-            make=_given(1),
+            make=given(1),
         ),
-        Case("reach 4", 3, "Compare the order: dx runs fastest, dy slowest.", make=_given(4)),
+        Case("reach 4", 3, "Compare the order: dx runs fastest, dy slowest.", make=given(4)),
     ),
     mistakes=(
         Mistake(
@@ -187,24 +175,13 @@ def count_branches():
     return {name: number for name, (number, _) in _NUMBERS.items()}
 
 
+def _no_number(answer):
+    known = isinstance(answer, int | float) and not isinstance(answer, bool)
+    return None if known else f"{answer!r} is not a number"
+
+
 def _number_case(name):
-    def test(got, want):
-        if got is None:
-            return NOTHING
-        if not isinstance(got, dict) or name not in got:
-            return f"the key {name!r} is missing"
-        answer = got[name]
-        if answer is None:
-            return "not answered yet"
-        if isinstance(answer, bool) or not isinstance(answer, int | float):
-            return f"{answer!r} is not a number"
-        return None if answer == want[name] else "count again"
-
-    return Case(name, 2, _NUMBERS[name][1], test=test)
-
-
-def _said(name, answer):
-    return lambda got, want: isinstance(got, dict) and got.get(name) == answer
+    return answer_case(name, _NUMBERS[name][1], "count again", _no_number)
 
 
 branch_numbers = Exercise(
@@ -218,37 +195,37 @@ branch_numbers = Exercise(
         Mistake(
             "added for multiplied",
             "50 + 50 branches would know 50 horizontal motions and 50 vertical ones. A pixel does both at once: every t_x with every t_y.",
-            when=_said("50 values in t_x and t_y each", 100),
+            when=answered("50 values in t_x and t_y each", 100),
         ),
         Mistake(
             "from -50 to 50",
             "50 values are wanted, not 50 to each side.",
-            when=_said("50 values in t_x and t_y each", 101**2),
+            when=answered("50 values in t_x and t_y each", 101**2),
         ),
         Mistake(
             "row multiplied",
             "The scales are not combined with each other; each decides by itself, one after the other. Their branches add up.",
-            when=_said("the multiscale row", 121 * 169 * 49 * 9 * 9),
+            when=answered("the multiscale row", 121 * 169 * 49 * 9 * 9),
         ),
         Mistake(
             "two scales for one",
             "9 stands twice in the row. The two scales may share weights, but each is asked for its own candidates.",
-            when=_said("the multiscale row", 348),
+            when=answered("the multiscale row", 348),
         ),
         Mistake(
             "one side only",
             "6 is how far it goes to one side. Count the values from -6 to 6.",
-            when=_said("values of t_x at 1/8", 6),
+            when=answered("values of t_x at 1/8", 6),
         ),
         Mistake(
             "pixels of the scales added",
             "You added steps of different length: one at 1/16 is 16 full-size pixels long.",
-            when=_said("reach in full-size pixels", 16),
+            when=answered("reach in full-size pixels", 16),
         ),
         Mistake(
             "only to the right and down",
             "From 0 to 143 are the motions to one side. Those to the other side are candidates, too.",
-            when=lambda got, want: isinstance(got, dict) and got.get("one scale with that reach") in (143**2, 144**2),
+            when=answered("one scale with that reach", 143**2, 144**2),
         ),
     ),
     hints=(
@@ -301,7 +278,7 @@ divergence = Exercise(
             1,
             "The channels, axis 1, are summed away: (B, C, h, w) becomes (B, h, w).",
             make=lambda g: _two(g, 2, 5, 3, 4),
-            test=_shape_only,
+            test=shape_only,
         ),
         Case(
             "equal ones",
@@ -314,7 +291,7 @@ divergence = Exercise(
             "nothing in common",
             3,
             "(1, 0) against (0, 1): log 0 occurs, but 0 · log 0 counts as 0. What comes out is the greatest value there is, ln 2.",
-            make=_given(torch.tensor([[[[1.0]], [[0.0]]]]), torch.tensor([[[[0.0]], [[1.0]]]])),
+            make=given(torch.tensor([[[[1.0]], [[0.0]]]]), torch.tensor([[[[0.0]], [[1.0]]]])),
             want=lambda *_: torch.full((1, 1, 1), LN2),
         ),
         Case(
@@ -421,7 +398,7 @@ def _moved_args(g):
 
 
 def _moved_case(got, want):
-    wrong = _shape_only(got, want)
+    wrong = shape_only(got, want)
     if wrong:
         return wrong
     k = 1 * 5 + 4  # dy -1, dx 2
@@ -443,7 +420,7 @@ distance = Exercise(
             2,
             "One map for each candidate: (B, (2 · reach + 1)², h, w).",
             make=_maps_args(4, 6, 1),
-            test=_shape_only,
+            test=shape_only,
         ),
         Case(
             "everything moves by (2, -1)",
@@ -535,21 +512,7 @@ def match_maps():
 
 def _place_case(name):
     choices = _CHOICES.get(name, ("texture", "edge", "wall"))
-
-    def test(got, want):
-        if got is None:
-            return NOTHING
-        if not isinstance(got, dict) or name not in got:
-            return f"the key {name!r} is missing"
-        answer = got[name]
-        if answer is None:
-            return "not answered yet"
-        if answer not in choices:
-            near = difflib.get_close_matches(str(answer), choices, n=1)
-            return f"{answer!r} is none of {', '.join(choices)}" + (f"; did you mean {near[0]!r}?" if near else "")
-        return None if answer == want[name] else "look again"
-
-    return Case(name, 2, _PLACES[name][1], test=test)
+    return answer_case(name, _PLACES[name][1], "look again", one_of(choices, f"is none of {', '.join(choices)}"))
 
 
 aperture = Exercise(
@@ -563,32 +526,32 @@ aperture = Exercise(
         Mistake(
             "texture taken for a wall",
             "A texture is full of detail, so few other places look like this one: its map has one peak, and is not flat.",
-            when=_said("B", "texture"),
+            when=answered("B", "texture"),
         ),
         Mistake(
             "wall taken for texture",
             "On a wall all places look alike. Nothing says which motion it was, so no candidate can stand out.",
-            when=_said("C", "wall"),
+            when=answered("C", "wall"),
         ),
         Mistake(
             "edge taken for texture",
             "An edge looks the same all along itself. So a whole row of candidates fits, and not just one.",
-            when=_said("C", "edge"),
+            when=answered("C", "edge"),
         ),
         Mistake(
             "edge taken for a wall",
             "Across an edge the picture changes strongly. So candidates across it do not fit, and the map is not flat.",
-            when=_said("B", "edge"),
+            when=answered("B", "edge"),
         ),
         Mistake(
             "ridge taken for the motion",
             "The true motion is one point of the ridge. The ridge itself would lie the same way for any motion.",
-            when=_said("what the ridge of A shows", "the true motion's direction"),
+            when=answered("what the ridge of A shows", "the true motion's direction"),
         ),
         Mistake(
             "edge matched by itself",
             "All along A's ridge candidates fit equally well. Nothing at this place tells which of them it was.",
-            when=_said("which can be matched by itself", "A"),
+            when=answered("which can be matched by itself", "A"),
         ),
     ),
     hints=(
@@ -637,7 +600,7 @@ chances = Exercise(
             "by hand: one of three is forbidden",
             2,
             "Equal scores, two candidates allowed: ½ each, and exactly 0 for the third.",
-            make=_given(torch.zeros(1, 3, 1, 1), torch.tensor([True, False, True]).view(1, 3, 1, 1)),
+            make=given(torch.zeros(1, 3, 1, 1), torch.tensor([True, False, True]).view(1, 3, 1, 1)),
             want=lambda *_: torch.tensor([0.5, 0.0, 0.5]).view(1, 3, 1, 1),
         ),
         Case(
@@ -741,7 +704,7 @@ expectation = Exercise(
             "by hand: half and half",
             3,
             "Probability ½ on (1, 0) and ½ on (2, 0): the expected motion is (1.5, 0).",
-            make=_given(
+            make=given(
                 torch.tensor([0.0, 0.5, 0.5]).view(1, 3, 1, 1), torch.tensor([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]])
             ),
             want=lambda *_: torch.tensor([1.5, 0.0]).view(1, 2, 1, 1),
@@ -838,7 +801,7 @@ charge = Exercise(
             "by hand: one pixel",
             2,
             "¼ on a candidate of D = 0.4 and ¾ on one of D = 0: C is 0.1.",
-            make=_given(torch.tensor([0.25, 0.75]).view(1, 2, 1, 1), torch.tensor([0.4, 0.0]).view(1, 2, 1, 1)),
+            make=given(torch.tensor([0.25, 0.75]).view(1, 2, 1, 1), torch.tensor([0.4, 0.0]).view(1, 2, 1, 1)),
             want=lambda *_: torch.tensor(0.1),
         ),
         Case(
@@ -929,15 +892,15 @@ sharing = Exercise(
             "one extractor",
             2,
             "5 × 5 from 1 channel to c, then 5 × 5 from c to c, each with c biases.",
-            make=_given(8, 1, 0),
+            make=given(8, 1, 0),
         ),
-        Case("one branch", 3, "3 × 3: 2c to c, c to c, c to c, c to 1, and the biases of each.", make=_given(8, 0, 1)),
-        Case("LikeNet, 64 channels", 3, "One extractor, four branches.", make=_given(64, 1, 4)),
+        Case("one branch", 3, "3 × 3: 2c to c, c to c, c to c, c to 1, and the biases of each.", make=given(8, 0, 1)),
+        Case("LikeNet, 64 channels", 3, "One extractor, four branches.", make=given(64, 1, 4)),
         Case(
             "nothing shared",
             2,
             "Two extractors, and so many branches as there are candidates.",
-            make=_given(16, 2, 357),
+            make=given(16, 2, 357),
         ),
     ),
     mistakes=(

@@ -1,35 +1,25 @@
 """Exercises of notebook 01."""
 
-import difflib
 import math
 
 import torch
 from torch import nn
 from torch.func import functional_call
 
-from cvdl.course.compare import NOTHING, difference
+from cvdl.course.cases import answer_case, answered, given, normal, one_of, shape_only
 from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.sequence import rnn
 
 
-def _normal(generator, *shape):
-    return torch.randn(*shape, generator=generator)
-
-
 def _weights(generator, D, H):
-    return 0.6 * _normal(generator, H, D), 0.6 * _normal(generator, H, H), 0.5 * _normal(generator, H)
-
-
-def _shape_only(got, want):
-    wrong = difference(got, want)
-    return wrong if wrong and ("expected" in wrong or "returned" in wrong) else None
+    return 0.6 * normal(generator, H, D), 0.6 * normal(generator, H, H), 0.5 * normal(generator, H)
 
 
 # --- rnn.step -----------------------------------------------------------------------------------------
 
 
 def _step_args(B, D, H, scale=1.0):
-    return lambda g: (scale * _normal(g, B, D), torch.tanh(_normal(g, B, H)), *_weights(g, D, H))
+    return lambda g: (scale * normal(g, B, D), torch.tanh(normal(g, B, H)), *_weights(g, D, H))
 
 
 def _step_oracle(x, h, V, W, b_h):
@@ -52,7 +42,7 @@ step = Exercise(
             2,
             "The new state has the shape of the old one, (B, H). Rows are samples, so V x_t becomes x @ V.T.",
             make=_step_args(4, 3, 5),
-            test=_shape_only,
+            test=shape_only,
         ),
         Case(
             "by hand: one input, one unit",
@@ -154,7 +144,7 @@ step = Exercise(
 
 
 def _unroll_args(T, B, D, H):
-    return lambda g: (_normal(g, T, B, D), torch.tanh(_normal(g, B, H)), *_weights(g, D, H))
+    return lambda g: (normal(g, T, B, D), torch.tanh(normal(g, B, H)), *_weights(g, D, H))
 
 
 def _unroll_oracle(xs, h0, V, W, b_h):
@@ -183,7 +173,7 @@ unroll = Exercise(
             2,
             "Return the states of all steps, stacked along time: (T, B, H).",
             make=_unroll_args(6, 3, 4, 5),
-            test=_shape_only,
+            test=shape_only,
         ),
         Case(
             "a single step",
@@ -274,10 +264,6 @@ def _count_oracle(D, H, K, T):
     return sum(p.numel() for p in [*layer.parameters(), *out.parameters()]) - H  # nn.RNN has two biases
 
 
-def _sizes(*sizes):
-    return lambda g: sizes
-
-
 parameters = Exercise(
     id="rnn.parameters",
     title="counting parameters",
@@ -288,19 +274,19 @@ parameters = Exercise(
             "one input, one unit, two outputs",
             2,
             "V, W and b_h have one number each here; U and b_y have two.",
-            make=_sizes(1, 1, 2, 1),
+            make=given(1, 1, 2, 1),
         ),
         Case(
             "ten letters",
             4,
             "Five shapes: V (H, D), W (H, H), b_h (H,), U (K, H), b_y (K,). Add up their sizes.",
-            make=_sizes(27, 128, 17, 10),
+            make=given(27, 128, 17, 10),
         ),
         Case(
             "a thousand letters",
             4,
             "Which of V, W, b_h, U, b_y grows when the sequence does?",
-            make=_sizes(27, 128, 17, 1000),
+            make=given(27, 128, 17, 1000),
         ),
     ),
     mistakes=(
@@ -354,7 +340,7 @@ def _loss_args(T, B, K, padded=False, scale=1.0):
     def make(g):
         lengths = torch.randint(1, T, (B,), generator=g) if padded else torch.full((B,), T)
         mask = torch.arange(T)[:, None] < lengths
-        return scale * _normal(g, T, B, K), torch.randint(0, K, (T, B), generator=g) * mask, mask
+        return scale * normal(g, T, B, K), torch.randint(0, K, (T, B), generator=g) * mask, mask
 
     return make
 
@@ -512,24 +498,8 @@ def match_shapes():
 
 
 def _match_case(problem):
-    def test(got, want):
-        if got is None:
-            return NOTHING
-        if not isinstance(got, dict) or problem not in got:
-            return f"the key {problem!r} is missing"
-        answer = got[problem]
-        if answer is None:
-            return "not answered yet"
-        if answer not in SHAPES:
-            near = difflib.get_close_matches(str(answer), SHAPES, n=1)
-            return f"{answer!r} is not one of the five shapes" + (f"; did you mean {near[0]!r}?" if near else "")
-        return None if answer == want[problem] else "another shape fits better"
-
-    return Case(problem, 2, _MATCH_HINTS[problem], test=test)
-
-
-def _chose(problem, shape):
-    return lambda got, want: isinstance(got, dict) and got.get(problem) == shape
+    shapes = one_of(SHAPES, "is not one of the five shapes")
+    return answer_case(problem, _MATCH_HINTS[problem], "another shape fits better", shapes)
 
 
 match = Exercise(
@@ -543,27 +513,27 @@ match = Exercise(
         Mistake(
             "translation in step",
             "A translation in step would have to say its first word before it has read the second one, and end with the same number of words.",
-            when=_chose("machine translation", "many-to-many in step"),
+            when=answered("machine translation", "many-to-many in step"),
         ),
         Mistake(
             "frames through encoder-decoder",
             "An encoder-decoder reads the whole video before it says anything. Frame-wise labels come frame by frame.",
-            when=_chose("frame-wise video classification", "many-to-many encoder-decoder"),
+            when=answered("frame-wise video classification", "many-to-many encoder-decoder"),
         ),
         Mistake(
             "caption as one output",
             "A caption is a sentence: several words come out.",
-            when=_chose("image captioning", "one-to-one"),
+            when=answered("image captioning", "one-to-one"),
         ),
         Mistake(
             "image as a sequence",
             "One picture is one input here, however many pixels it has.",
-            when=_chose("image classification", "many-to-one"),
+            when=answered("image classification", "many-to-one"),
         ),
         Mistake(
             "sentiment per word",
             "Sentiment analysis gives one verdict on a whole text, not one per word.",
-            when=_chose("sentiment analysis", "many-to-many in step"),
+            when=answered("sentiment analysis", "many-to-many in step"),
         ),
     ),
     hints=(
@@ -581,7 +551,7 @@ def _last_args(T, B, H, full=False):
         lengths = (
             torch.full((B,), T) if full else torch.cat([torch.tensor([1]), torch.randint(2, T, (B - 1,), generator=g)])
         )
-        return _normal(g, T, B, H), lengths
+        return normal(g, T, B, H), lengths
 
     return make
 
@@ -593,7 +563,7 @@ last = Exercise(
     oracle=lambda hs, lengths: torch.stack([hs[n - 1, b] for b, n in enumerate(lengths.tolist())]),
     axes=("sample", "unit"),
     cases=(
-        Case("shape", 1, "One state per sequence: (B, H).", make=_last_args(6, 4, 5), test=_shape_only),
+        Case("shape", 1, "One state per sequence: (B, H).", make=_last_args(6, 4, 5), test=shape_only),
         Case(
             "all of one length",
             2,
@@ -667,7 +637,7 @@ last = Exercise(
 
 
 def _sample_args(temperature, B=64, K=6):
-    return lambda g: (2 * _normal(g, B, K), temperature, torch.rand(B, generator=g))
+    return lambda g: (2 * normal(g, B, K), temperature, torch.rand(B, generator=g))
 
 
 def _sample_oracle(logits, temperature, u):
@@ -798,7 +768,7 @@ teacher = Exercise(
     oracle=lambda y, start: torch.tensor([[start] * y.shape[1], *y.tolist()[:-1]]),
     axes=("t", "sample"),
     cases=(
-        Case("shape", 2, "As many steps come in as go out: (T, B).", make=_teacher_args(5, 3), test=_shape_only),
+        Case("shape", 2, "As many steps come in as go out: (T, B).", make=_teacher_args(5, 3), test=shape_only),
         Case(
             "by hand",
             3,

@@ -4,7 +4,6 @@ The course's own implementations come first.  They are written in other forms th
 ones than `cvdl.flow.nets.spynet`, so that neither gives an answer away.
 """
 
-import difflib
 import math
 from itertools import pairwise
 
@@ -12,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from cvdl.course.cases import GRADIENT, answer_case, answered, given, normal, of_shape, one_of, shape_only
 from cvdl.course.compare import NOTHING, difference
 from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.flow.warp import warp
@@ -72,15 +72,6 @@ def count_parameters(sides, kernel, levels, other):
 # --- helpers --------------------------------------------------------------------------------------------
 
 
-def _normal(generator, *shape):
-    return torch.randn(*shape, generator=generator)
-
-
-def _shape_only(got, want):
-    wrong = difference(got, want)
-    return wrong if wrong and ("expected" in wrong or "returned" in wrong) else None
-
-
 def _matrix(n):
     """(2n, n): linear interpolation to twice as many points, from the places of pixel centres."""
     place = ((torch.arange(2 * n, dtype=torch.double) + 0.5) / 2 - 0.5).clamp(0, n - 1)
@@ -113,8 +104,6 @@ def _plain_up(flow):
     return _interpolated(flow, align_corners=False)
 
 
-GRADIENT = "Compare the derivative by each argument: something cuts it off, as .detach() or torch.no_grad() would."
-
 # --- spynet.pyramid -------------------------------------------------------------------------------------
 
 
@@ -133,8 +122,7 @@ def _pictures(got, want):
 
 
 def _picture_shapes(got, want):
-    wrong = _pictures(got, want)
-    return wrong if wrong and ("expected" in wrong or "returned" in wrong) else None
+    return of_shape(_pictures(got, want))
 
 
 def _mixed_up(i):
@@ -269,10 +257,6 @@ def _reach_oracle(kernels, factor):
     return int((x.grad[0, 0, middle + 1 :] != 0).sum()) * factor
 
 
-def _given(*args):
-    return lambda g: args
-
-
 look = Exercise(
     id="spynet.reach",
     title="how far a level looks",
@@ -283,25 +267,25 @@ look = Exercise(
             "one layer",
             2,
             "A kernel of 7 has its own pixel in the middle, and how many to each side?",
-            make=_given([7], 1),
+            make=given([7], 1),
         ),
         Case(
             "two layers",
             2,
             "The second layer looks at results that have looked further themselves.",
-            make=_given([3, 5], 1),
+            make=given([3, 5], 1),
         ),
         Case(
             "SPyNet at full size",
             3,
             "Five layers with kernels of 7: add what each looks further to one side.",
-            make=_given([7] * 5, 1),
+            make=given([7] * 5, 1),
         ),
         Case(
             "SPyNet at the top",
             3,
             "A pixel of the level is `factor` pixels of the full size wide.",
-            make=_given([7] * 5, 16),
+            make=given([7] * 5, 16),
         ),
     ),
     mistakes=(
@@ -377,7 +361,7 @@ look = Exercise(
 
 
 def _flow_args(h, w):
-    return lambda g: (3 * _normal(g, 2, 2, h, w),)
+    return lambda g: (3 * normal(g, 2, 2, h, w),)
 
 
 upsample = Exercise(
@@ -387,7 +371,7 @@ upsample = Exercise(
     oracle=_up,
     axes=("sample", "channel", "y", "x"),
     cases=(
-        Case("shape", 2, "Twice as high and twice as wide: (B, 2, 2h, 2w).", make=_flow_args(3, 5), test=_shape_only),
+        Case("shape", 2, "Twice as high and twice as wide: (B, 2, 2h, 2w).", make=_flow_args(3, 5), test=shape_only),
         Case(
             "by hand: everything moves 3 px",
             4,
@@ -468,7 +452,7 @@ upsample = Exercise(
 
 
 def _residual_args(h, w, factor):
-    return lambda g: (5 * _normal(g, 2, 2, h * factor, w * factor), _normal(g, 2, 2, h // 2, w // 2))
+    return lambda g: (5 * normal(g, 2, 2, h * factor, w * factor), normal(g, 2, 2, h // 2, w // 2))
 
 
 def _factor(truth, coarser):
@@ -498,7 +482,7 @@ residual = Exercise(
             1,
             "The target has the size of the level: twice that of V_{k-1}.",
             make=_residual_args(4, 6, 2),
-            test=_shape_only,
+            test=shape_only,
         ),
         Case(
             "by hand: all moves 8 px",
@@ -511,7 +495,7 @@ residual = Exercise(
             "at the top there is no coarser level",
             3,
             "With V_{-1} = 0 the target is the whole motion, in pixels of the level.",
-            make=lambda g: (5 * _normal(g, 2, 2, 16, 32), torch.zeros(2, 2, 2, 4)),
+            make=lambda g: (5 * normal(g, 2, 2, 16, 32), torch.zeros(2, 2, 2, 4)),
         ),
         Case("the finest level", 3, "Here the truth has the size of the level already.", make=_residual_args(6, 4, 1)),
         Case(
@@ -623,7 +607,7 @@ def _input_args(h, w, strength=0.7):
         return (
             torch.rand(2, 3, h, w, generator=g),
             torch.rand(2, 3, h, w, generator=g),
-            strength * _normal(g, 2, 2, h // 2, w // 2),
+            strength * normal(g, 2, 2, h // 2, w // 2),
         )
 
     return make
@@ -667,7 +651,7 @@ inputs = Exercise(
             2,
             "3 + 3 + 2 channels, side by side: torch.cat along dimension 1.",
             make=_input_args(4, 6),
-            test=_shape_only,
+            test=shape_only,
         ),
         Case(
             "no coarser level",
@@ -782,7 +766,7 @@ inputs = Exercise(
 def _level_args(h, w, sides=(8, 5, 4, 2), kernel=7):
     def make(g):
         weights = [
-            (_normal(g, o, i, kernel, kernel) * (2 / (i * kernel**2)) ** 0.5, 0.5 * _normal(g, o))
+            (normal(g, o, i, kernel, kernel) * (2 / (i * kernel**2)) ** 0.5, 0.5 * normal(g, o))
             for i, o in pairwise(sides)
         ]
         image1, image2, coarser = _input_args(h, w)(g)
@@ -842,7 +826,7 @@ forward = Exercise(
             1,
             "V_k has two channels and the size of the images: a kernel of 7 needs padding 3, and V_{k-1} has to be upsampled.",
             make=_level_args(6, 8),
-            test=_shape_only,
+            test=shape_only,
         ),
         Case(
             "a network that answers zero",
@@ -1001,35 +985,35 @@ parameters = Exercise(
             "one layer, kernel 1",
             2,
             "With a kernel of 1 × 1: a weight from each input to each output, and a bias for each output.",
-            make=_given((3, 2), 1, 1, 10),
+            make=given((3, 2), 1, 1, 10),
             test=_of_two(0, "the count"),
         ),
         Case(
             "one layer, kernel 7",
             2,
             "A kernel of 7 has 7 × 7 weights for each pair of input and output channel.",
-            make=_given((8, 32), 7, 1, 100_000),
+            make=given((8, 32), 7, 1, 100_000),
             test=_of_two(0, "the count"),
         ),
         Case(
             "one level of SPyNet",
             2,
             "Five layers: 8→32, 32→64, 64→32, 32→16, 16→2. Add them up.",
-            make=_given(SPYNET, 7, 1, FLOWNET),
+            make=given(SPYNET, 7, 1, FLOWNET),
             test=_of_two(0, "the count"),
         ),
         Case(
             "all five levels",
             2,
             "Each level has weights of its own.",
-            make=_given(SPYNET, 7, 5, FLOWNET),
+            make=given(SPYNET, 7, 5, FLOWNET),
             test=_of_two(0, "the count"),
         ),
         Case(
             "percent fewer than FlowNetS",
             2,
             "What is saved is other - count. In percent of `other`: times 100, divided by `other`.",
-            make=_given(SPYNET, 7, 5, FLOWNET),
+            make=given(SPYNET, 7, 5, FLOWNET),
             test=_of_two(1, "the percentage"),
         ),
     ),
@@ -1148,25 +1132,12 @@ def what_is_found():
 
 
 def _scene_case(scene):
-    def test(got, want):
-        if got is None:
-            return NOTHING
-        if not isinstance(got, dict) or scene not in got:
-            return f"the key {scene!r} is missing"
-        answer = got[scene]
-        if answer is None:
-            return "not answered yet"
-        answer = answer.strip().lower() if isinstance(answer, str) else answer
-        if answer not in ("found", "lost"):
-            near = difflib.get_close_matches(str(answer), ("found", "lost"), n=1)
-            return f"{answer!r} is neither 'found' nor 'lost'" + (f"; did you mean {near[0]!r}?" if near else "")
-        return None if answer == want[scene] else "think again"
-
-    return Case(scene, 2, _SCENES[scene][1], test=test)
+    found_or_lost = one_of(("found", "lost"), "is neither 'found' nor 'lost'")
+    return answer_case(scene, _SCENES[scene][1], "think again", found_or_lost, read=_word)
 
 
-def _answered(scene, answer):
-    return lambda got, want: isinstance(got, dict) and got.get(scene) == answer
+def _word(answer):
+    return answer.strip().lower() if isinstance(answer, str) else answer
 
 
 vanish = Exercise(
@@ -1180,28 +1151,28 @@ vanish = Exercise(
         Mistake(
             "whole picture lost",
             "However far the whole picture moves, at the top it is still a whole picture, and moves a sixteenth as far.",
-            when=_answered("the whole picture moves 48 px", "lost"),
+            when=answered("the whole picture moves 48 px", "lost"),
         ),
         Mistake(
             "tiny ball found",
             "Sixteen full-size pixels become one at the top. A ball of 8 px is a quarter of such a pixel's area, averaged away.",
-            when=_answered("a ball 8 px wide moves 16 px", "found"),
+            when=answered("a ball 8 px wide moves 16 px", "found"),
         ),
         Mistake(
             "small ball found",
             "At the levels that reach so far, this ball is two to four pixels wide and flies over twice its own width. What is "
             "it to be recognised by?",
-            when=_answered("a ball 32 px wide moves 64 px", "found"),
+            when=answered("a ball 32 px wide moves 64 px", "found"),
         ),
         Mistake(
             "large ball lost",
             "A ball of 128 px is 8 px wide even at the top, and moves 1 px there.",
-            when=_answered("a ball 128 px wide moves 16 px", "lost"),
+            when=answered("a ball 128 px wide moves 16 px", "lost"),
         ),
         Mistake(
             "slow ball lost",
             "A motion of 4 px is within reach at every level, at full size too, where the ball is 64 px wide.",
-            when=_answered("a ball 64 px wide moves 4 px", "lost"),
+            when=answered("a ball 64 px wide moves 4 px", "lost"),
         ),
     ),
     hints=(

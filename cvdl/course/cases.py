@@ -1,0 +1,65 @@
+"""What the cases of several chapters are made of: arguments, tests, and answers that one chooses or counts."""
+
+import difflib
+
+import torch
+
+from cvdl.course.compare import NOTHING, difference
+from cvdl.course.judge import Case
+
+GRADIENT = "Compare the derivative by each argument: something cuts it off, as .detach() or torch.no_grad() would."
+
+
+def given(*args):
+    """`make` of a case whose arguments are no matter of chance."""
+    return lambda generator: args
+
+
+def normal(generator, *shape):
+    return torch.randn(*shape, generator=generator)
+
+
+def of_shape(wrong):
+    """What is wrong, if it is a matter of shape or kind; else None."""
+    return wrong if wrong and ("expected" in wrong or "returned" in wrong) else None
+
+
+def shape_only(got, want):
+    return of_shape(difference(got, want))
+
+
+def answer_case(key, hint, wrong, problem, read=lambda answer: answer):
+    """Two points for one entry of a dict of answers.
+
+    problem(answer) -> why it is no answer at all, or None.  wrong: what is said of an answer that is not the right one.
+    read: what is made of an answer before.
+    """
+
+    def test(got, want):
+        if got is None:
+            return NOTHING
+        if not isinstance(got, dict) or key not in got:
+            return f"the key {key!r} is missing"
+        if got[key] is None:
+            return "not answered yet"
+        answer = read(got[key])
+        return problem(answer) or (None if answer == want[key] else wrong)
+
+    return Case(key, 2, hint, test=test)
+
+
+def one_of(choices, told):
+    """`problem` of an answer that is to be chosen: "'tree' is none of …; did you mean 'three'?"."""
+
+    def problem(answer):
+        if answer in choices:
+            return None
+        near = difflib.get_close_matches(str(answer), choices, n=1)
+        return f"{answer!r} {told}" + (f"; did you mean {near[0]!r}?" if near else "")
+
+    return problem
+
+
+def answered(key, *answers):
+    """`when` of a mistake: this entry is one of these answers."""
+    return lambda got, want: isinstance(got, dict) and got.get(key) in answers
