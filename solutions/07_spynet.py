@@ -28,6 +28,7 @@ from cvdl import (
     device,
     exercise,
     explore,
+    figures,
     hint,
     outcome,
     progress,
@@ -36,7 +37,7 @@ from cvdl import (
     use_library,
     zoo,
 )
-from cvdl.flow import FlowNetS, draw_pyramid, epe, figures, warp
+from cvdl.flow import FlowNetS, draw, draw_pyramid, epe, evaluate, warp
 from cvdl.flow.data.chairs import Chairs
 from cvdl.flow.data.rendered import rendered
 from cvdl.flow.draw import describe
@@ -52,7 +53,9 @@ FULL = (384, 512)  # height and width of FlyingChairs' frames
 pair = Chairs(size=FULL, split="test", seed=7).pairs([0])
 frame1, frame2, truth = pair.image1, pair.image2, pair.flow
 show(
-    figures.flows({"frame 1": frame1[0], "frame 2": frame2[0], "true flow": truth[0]}),
+    draw.panels(
+        {"frame 1": frame1[0], "frame 2": frame2[0], "true flow": truth[0]}, 4, width=2.3
+    ),
     f"Frame 1 and frame 2 of chairs over a photograph, and the true flow. {describe(truth[0])}",
 )
 print(f"greatest displacement: {truth.norm(dim=1).max():.0f} pixels")
@@ -118,7 +121,9 @@ for k, image in enumerate(images):
 
 # %%
 show(
-    figures.row({f"level {k}": image[0] for k, image in enumerate(images)}, width=1.7),
+    draw.panels(
+        {f"level {k}": image[0] for k, image in enumerate(images)}, len(images), width=1.7
+    ),
     "Frame 1 at five levels, drawn at one size. At level 0, 24 × 32 pixels, the chairs are a few coarse blocks; "
     "from level to level edges and texture come back.",
 )
@@ -154,8 +159,12 @@ amounts = {
 reach_of_level = 15  # pixels that the network of a level looks to each side: exercise 2
 too_far = (lengths[-1] > reach_of_level).float().mean().item()
 show(
-    draw_pyramid.levels_and_reach(
-        amounts, reach_of_level, [f"level {k}" for k in range(LEVELS)]
+    figures.bars(
+        amounts,
+        [f"level {k}" for k in range(LEVELS)],
+        "pixels of the level",
+        [("reach", reach_of_level)],
+        log=True,
     ),
     "Bars on a logarithmic scale: median, 99 % mark and greatest displacement in pixels of each level. From level to "
     f"level they double: the greatest is {amounts['greatest'][0]:.1f} px at level 0 and {amounts['greatest'][-1]:.0f} "
@@ -361,7 +370,7 @@ for name, difference in apart.items():
 
 # %%
 show(
-    figures.row(
+    draw.panels(
         {
             "frame 1": first[0],
             "frame 2": second[0],
@@ -369,6 +378,7 @@ show(
             "left, before warping": (second - first)[0].abs() * 2,
             "left, after": (seen[:, 3:6] - first)[0].abs() * 2,
         },
+        columns=5,
         width=1.7,
     ),
     "Frame 1, frame 2, frame 2 brought back, and what differs from frame 1 before and after, twice as bright. Before, all "
@@ -558,9 +568,9 @@ outcome("your pieces make the same network", apart_px < 1e-2)
 
 
 # %%
-def full_size(flow):
+def full_size(flow, width=FULL[1]):
     """A flow of any level at full size, in full-size pixels."""
-    while flow.shape[-1] < FULL[1]:
+    while flow.shape[-1] < width:
         flow = upsample_flow(flow)
     return flow
 
@@ -577,7 +587,7 @@ def one_level(k):
         f"level {k} has added": (after[k] - before[k])[0],
         "truth": truth[0],
     }
-    return figures.flows(pictures, max_flow=truth.norm(dim=1).max().item())
+    return draw.panels(pictures, 4, truth.norm(dim=1).max().item(), width=2.3)
 
 
 explore(
@@ -605,9 +615,7 @@ for i in range(pairs_compared):
     steps = climb(net.normalise(p.image1), net.normalise(p.image2), weights)
     known = torch.zeros_like(p.flow)
     no_motion += p.flow.norm(dim=1).mean().item() / pairs_compared
-    for k, flow in enumerate(steps):
-        while flow.shape[-1] < size[1]:
-            flow = upsample_flow(flow)
+    for k, flow in enumerate(full_size(flow, size[1]) for flow in steps):
         errors_after[k] += epe(flow, p.flow).item() / pairs_compared
         length_added[k] += (flow - known).norm(dim=1).mean().item() / pairs_compared
         known = flow
@@ -823,14 +831,11 @@ print(f"{marks[max(marks)]:.3f} px after {steps} steps; if it says nothing, {not
 
 # %%
 from cvdl.settings import data_path
-from cvdl.train.runs import read_log
+from cvdl.train.runs import read_log, running_mean
 
 log = read_log(data_path("runs", "spynet", "level0.csv"))
 started = sum(row["epe"] for row in log[:10]) / 10
-lately = [
-    sum(row["epe"] for row in log[max(0, i - 9) : i + 1]) / min(10, i + 1)
-    for i in range(len(log))
-]
+lately = running_mean([row["epe"] for row in log])
 begins = next(
     row["step"] for row, epe_now in zip(log, lately, strict=True) if epe_now < 0.9 * started
 )
@@ -1010,7 +1015,7 @@ for k, image in enumerate(image_pyramid(ball(8, 0)[0], LEVELS)):
         0, :, h // 3 : -(h // 3), w // 3 : -(w // 3)
     ]
 show(
-    figures.row(around, width=1.7),
+    draw.panels(around, LEVELS, width=1.7),
     "The middle of a frame with a ball of 8 pixels at five levels. At level 4 the ball is plain to see, at level 2 it is two "
     "pixels wide, at level 0 next to nothing of it is left. Greatest difference that the ball makes, from level 0 to 4: "
     + ", ".join(f"{c:.2f}" for c in contrast)
@@ -1126,7 +1131,7 @@ def look_at(width, motion):
         "true flow": flow[0],
         f"SPyNet: {part:.0%} found": answer[0],
     }
-    return figures.flows(pictures, max_flow=motion)
+    return draw.panels(pictures, 4, motion, width=2.3)
 
 
 explore(
@@ -1270,24 +1275,16 @@ for name, about in cards.items():
 
 # %%
 from cvdl.errors import CourseError
-from cvdl.flow.data.real import open_pairs
 
 try:
-    samples = open_pairs("real")[: budget(quick=2, laptop=6, gpu=12)]
-    others = [
-        (s.name, s.image1[None], s.image2[None], s.flow[None], s.valid[None])
-        for s in samples
-        if s.flow is not None
-    ]
+    samples = evaluate.pairs_of("real", budget(quick=2, laptop=6, gpu=12))
 except CourseError:
     print("no real pairs here; a rendered pair takes their place")
-    p = rendered("things", size=size, split="test", seed=5).batch(0, 1)
-    others = [("things", p.image1, p.image2, p.flow, p.valid)]
-for name, image1, image2, flow, valid in others:
-    with torch.no_grad():
-        here = epe(net(image1, image2), flow, valid).item()
-    nothing = epe(torch.zeros_like(flow), flow, valid).item()
-    print(f"{name}: EPE {here:.2f} px, zero flow {nothing:.2f} px")
+    samples = evaluate.pairs_of("things", 1)
+methods = evaluate.networks("SPyNet", net) | {"zero flow": evaluate.zero}
+for s in samples:
+    told = {k: epe(m(s.image1, s.image2), s.flow, s.valid).item() for k, m in methods.items()}
+    print(f"{s.name}: " + ", ".join(f"{k} {error:.2f} px" for k, error in told.items()))
 
 # %% [markdown]
 # Single pairs differ a lot. A mean over many says more, and the cards above have it.

@@ -27,6 +27,7 @@ from cvdl import (
     check,
     exercise,
     explore,
+    figures,
     hint,
     outcome,
     progress,
@@ -35,7 +36,7 @@ from cvdl import (
     use_library,
     zoo,
 )
-from cvdl.flow import LikeNet, draw_likelihood, epe, evaluate, figures, likelihood
+from cvdl.flow import LikeNet, draw, draw_likelihood, epe, evaluate, likelihood
 from cvdl.flow.data.chairs import Chairs
 from cvdl.flow.data.rendered import rendered
 from cvdl.flow.draw import describe
@@ -51,7 +52,7 @@ pair = Chairs(size=FULL, split="test", seed=7).pairs([2])
 frame1, frame2 = pair.image1, pair.image2
 shown = {"frame 1": F.avg_pool2d(frame1, 2)[0], "frame 2": F.avg_pool2d(frame2, 2)[0]}
 show(
-    figures.row(shown, width=2.7),
+    draw.panels(shown, width=2.7),
     "Frame 1 and frame 2: chairs over a photograph. A true flow is not given.",
 )
 
@@ -884,18 +885,7 @@ outcome("of normalised ones it stays above a tenth", fewer["contrast normalised"
 def seen(view, image):
     """What a view makes of an image, (1, 3, H, W) -> (1, C, H, W)"""
     grey = likelihood.grey(image)
-    if view == "difference":
-        return grey
-    if view == "values":
-        maps = likelihood.patches(grey / 0.23)
-    else:
-        look = {
-            "gradients": likelihood.gradients,
-            "random": net.random,
-            "features": net.features,
-        }
-        maps = look[view](likelihood.contrast(grey))
-    return likelihood.distributions(maps, net.temperature)
+    return grey if view == "difference" else net.look(grey, view)
 
 
 def compare(view, p, q):
@@ -1107,12 +1097,13 @@ def collage(split, count, g):
 
 examples = collage("train", 3, torch.Generator().manual_seed(1))
 show(
-    figures.flows(
+    draw.panels(
         {
             f"{kind} {n + 1}": examples[k][n]
             for n in range(2)
             for k, kind in enumerate(("frame 1, pair", "frame 2, pair", "flow, pair"))
         },
+        columns=4,
         width=1.7,
     ),
     "Two training pairs of 24 × 32 pixels: frame 1, frame 2, and the flow, which training does not see. A rectangle moves "
@@ -1283,7 +1274,7 @@ outcome(
 
 # %%
 from cvdl.settings import data_path
-from cvdl.train.runs import read_log
+from cvdl.train.runs import read_log, running_mean
 
 recorded, ends = {}, []
 for stage in card["stages"]:
@@ -1292,10 +1283,7 @@ for stage in card["stages"]:
         for r in read_log(data_path("runs", "likenet", f"{stage['stage']}.csv"))
         if r["loss"] is not None
     ]
-    lately = [
-        sum(r["loss"] for r in log[max(0, i - 9) : i + 1]) / min(10, i + 1)
-        for i in range(len(log))
-    ]
+    lately = running_mean([r["loss"] for r in log])
     thin = slice(0, None, max(1, len(log) // 40))
     recorded[stage["stage"]] = ([r["step"] / stage["steps"] for r in log][thin], lately[thin])
     ends.append(f"{stage['stage']} from {lately[0]:.4f} to {lately[-1]:.4f}")
@@ -1333,7 +1321,7 @@ errors = {name: epe(flow, p.flow).item() for name, flow in answers.items()}
 pictures = {"frame 1": p.image1[0], "truth": p.flow[0]}
 pictures |= {f"{name}: {errors[name]:.1f} px": flow[0] for name, flow in answers.items()}
 show(
-    figures.flows(pictures, max_flow=p.flow.norm(dim=1).max().item(), columns=3, width=2.3),
+    draw.panels(pictures, max_flow=p.flow.norm(dim=1).max().item(), width=2.3),
     "Frame 1, the true flow, and the flows of "
     + ", ".join(f"{name} (EPE {error:.1f} px)" for name, error in errors.items())
     + f". {describe(p.flow[0])}",
@@ -1559,30 +1547,16 @@ if middlebury:
 
 # %%
 from cvdl.errors import CourseError
-from cvdl.flow.data.real import open_pairs
 
 try:
-    samples = open_pairs("real")[: budget(quick=1, laptop=6, gpu=12)]
-    others = [
-        (s.name, s.image1[None], s.image2[None], s.flow[None], s.valid[None])
-        for s in samples
-        if s.flow is not None
-    ]
+    samples = evaluate.pairs_of("real", budget(quick=1, laptop=6, gpu=12))
 except CourseError:
     print("no real pairs here; a rendered pair takes their place")
-    p = rendered("things", size=size, split="test", seed=5).batch(0, 1)
-    others = [("things", p.image1, p.image2, p.flow, p.valid)]
-for name, image1, image2, flow, valid in others:
-    with torch.no_grad():
-        told = {
-            "LikeNet": net(image1, image2),
-            "oracle": net.oracle(image1, image2),
-            "zero flow": torch.zeros_like(flow),
-        }
-    print(
-        f"{name}: "
-        + ", ".join(f"{k} {epe(v, flow, valid).item():.2f} px" for k, v in told.items())
-    )
+    samples = evaluate.pairs_of("things", 1)
+methods = evaluate.networks("LikeNet", net) | {"zero flow": evaluate.zero}
+for s in samples:
+    told = {k: epe(m(s.image1, s.image2), s.flow, s.valid).item() for k, m in methods.items()}
+    print(f"{s.name}: " + ", ".join(f"{k} {error:.2f} px" for k, error in told.items()))
 
 # %% [markdown]
 # The lecture says of the paper's LikeNet that it performs better than other unsupervised methods and generalises

@@ -23,6 +23,7 @@ from cvdl.flow.shapes import check_flow, check_same, mask_of
 # Clockwise from the right, as y points down.
 DIRECTIONS = ("to the right", "down and to the right", "down", "down and to the left")
 DIRECTIONS += ("to the left", "up and to the left", "up", "up and to the right")
+DPI = 88  # of figures with photographs, which make a notebook large
 HALO = [patheffects.withStroke(linewidth=2.5, foreground="white")]
 
 
@@ -72,7 +73,7 @@ def flow(flow, valid=None, max_flow=None, title="", step=None):
     flow, known = _flow(flow, valid)
     max_flow = _scale(flow.norm(dim=0), max_flow)
     figure, (left, right) = plt.subplots(1, 2, figsize=_size(flow, extra=2.3), width_ratios=[2.6, 1])
-    _show(left, flow_to_image(flow, max_flow, known), title)
+    image_in(left, flow_to_image(flow, max_flow, known), title)
     arrows(left, flow, known, step)
     wheel(right, max_flow)
     return figure
@@ -110,15 +111,15 @@ def occlusion(image, mask, title=""):
     if image.shape[1:] != mask.shape:
         raise CourseError(f"Image and mask have to be of one size; they are {(*image.shape,)} and {(*mask.shape,)}.")
     figure, axes = plt.subplots(figsize=_size(image))
-    _show(axes, image.mean(0).expand(3, -1, -1) * 0.7 + 0.3, "")
+    image_in(axes, image.mean(0).expand(3, -1, -1) * 0.7 + 0.3, "")
     _hatch(axes, mask, "#D55E00", alpha=0.35)
     numbers = f"{100 * mask.float().mean():.1f} % occluded (hatched)"
     axes.set_title(f"{title}: {numbers}" if title else numbers, fontsize=10)
     return figure
 
 
-def panels(pictures, columns=3, max_flow=None):
-    """Images, flows and masks (True is black) side by side: {title: tensor}.
+def panels(pictures, columns=3, max_flow=None, width=3.4):
+    """Images, flows and masks (True is black) side by side: {title: tensor}, each `width` inches wide.
 
     All flows share one scale, `max_flow` or the greatest length among them, and one wheel.
     """
@@ -132,18 +133,21 @@ def panels(pictures, columns=3, max_flow=None):
     columns = min(columns, count)
     rows = -(-count // columns)
     H, W = next(iter(pictures.values())).shape[-2:]
-    figure, grid = plt.subplots(rows, columns, squeeze=False, figsize=(3.4 * columns, (3.4 * H / W + 0.35) * rows))
+    size = 10 if width > 3 else 8
+    figure, grid = plt.subplots(
+        rows, columns, squeeze=False, figsize=(width * columns, (width * H / W + 0.35) * rows), dpi=DPI
+    )
     for axes in grid.flat[count:]:
         axes.axis("off")
     for axes, (title, picture) in zip(grid.flat, pictures.items(), strict=False):
         if title in flows:
             flow, known = flows[title]
-            _show(axes, flow_to_image(flow, max_flow, known), title)
-            arrows(axes, flow, known, max_flow=max_flow)
+            image_in(axes, flow_to_image(flow, max_flow, known), title, size)
+            arrows(axes, flow, known, step=max(1, round(max(flow.shape) / (6 * width))), max_flow=max_flow)
         elif kinds[title] == "mask":
-            _show(axes, (~_mask(picture)).float().expand(3, -1, -1), title)
+            image_in(axes, (~_mask(picture)).float().expand(3, -1, -1), title, size)
         else:
-            _show(axes, _image(picture), title)
+            image_in(axes, _image(picture), title, size)
     if flows:
         wheel(grid.flat[len(pictures)], max_flow)
     return figure
@@ -236,10 +240,11 @@ def _outline(axes, mask, colour, width):
         axes.contour(mask.numpy(), levels=[0.5], colors=colour, linewidths=width)
 
 
-def _show(axes, image, title):
+def image_in(axes, image, title, size=10):
+    """An image (3, H, W) in a frame, its title in letters of so many points."""
     axes.imshow(image.permute(1, 2, 0).clamp(0, 1).numpy())
     _frame(axes)
-    axes.set_title(title, fontsize=10)
+    axes.set_title(title, fontsize=size)
 
 
 def _frame(axes):

@@ -1,9 +1,9 @@
-"""Figures of notebook 08, beside those of `cvdl.flow.figures`.  Each is a pure function from values to a matplotlib figure."""
+"""Figures of notebook 08, beside those of `cvdl.flow.draw`.  Each is a pure function from values to a matplotlib figure."""
 
 import matplotlib.pyplot as plt
 
-from cvdl.flow.draw import HALO
-from cvdl.flow.figures import COLOURS, DPI, MARKERS, picture_of
+from cvdl.figures import COLOURS, MARKERS
+from cvdl.flow.draw import DPI, HALO, image_in
 from cvdl.flow.likelihood import candidates
 
 
@@ -27,7 +27,7 @@ def squares(reaches, steps):
 def scene(image, places, title=""):
     """An image (3, H, W) with named places {name: (x, y)}."""
     figure, axes = plt.subplots(figsize=(4.6, 4.6 * image.shape[-2] / image.shape[-1] + 0.3), dpi=DPI)
-    picture_of(axes, image, title)
+    image_in(axes, image, title, 8)
     for name, (x, y) in places.items():
         axes.plot(x, y, "o", mfc="none", mec="black", ms=11, mew=1.4, path_effects=HALO)
         axes.text(x + 3, y - 3, name, fontsize=9, path_effects=HALO)
@@ -48,7 +48,7 @@ def place(image, x, y, likelihoods, motion, size=24):
     figure, grid = plt.subplots(1, 1 + len(likelihoods), figsize=(2.5 * (1 + len(likelihoods)), 2.9), dpi=DPI)
     H, W = image.shape[-2:]
     left, top = (min(max(0, c - size // 2), end - size) for c, end in ((x, W), (y, H)))
-    picture_of(grid[0], image[:, top : top + size, left : left + size], "frame 1 around the pixel")
+    image_in(grid[0], image[:, top : top + size, left : left + size], "frame 1 around the pixel", 8)
     grid[0].plot(x - left, y - top, "s", mfc="none", mec="#D55E00", ms=8, mew=2, path_effects=HALO)
     for axes, (title, values) in zip(grid[1:], likelihoods.items(), strict=True):
         _map(axes, values, motion, title)

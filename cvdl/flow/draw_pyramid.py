@@ -1,9 +1,9 @@
-"""Figures of notebook 07, beside those of `cvdl.flow.figures`.  Each is a pure function from values to a matplotlib figure."""
+"""Figures of notebook 07, beside those of `cvdl.flow.draw`.  Each is a pure function from values to a matplotlib figure."""
 
 import matplotlib.pyplot as plt
 from matplotlib.patches import FancyBboxPatch
 
-from cvdl.flow.figures import COLOURS
+from cvdl.figures import COLOURS
 
 
 def ladder():
@@ -48,28 +48,6 @@ def _arrow(axes, start, end, label="", offset=(0, 0), bend="arc3"):
         axes.text(
             (start[0] + end[0]) / 2 + offset[0], (start[1] + end[1]) / 2 + offset[1], label, ha="center", va="center"
         )
-
-
-def levels_and_reach(quantiles, reach, names):
-    """Displacements per level against what a level can see.
-
-    quantiles: {label: list of pixels, one per level}; reach: pixels; names: of the levels.
-    """
-    figure, axes = plt.subplots(figsize=(6.4, 3))
-    for n, (label, values) in enumerate(quantiles.items()):
-        places = [k + (n - (len(quantiles) - 1) / 2) * 0.25 for k in range(len(values))]
-        bars = axes.bar(
-            places, values, 0.23, color=COLOURS[n], edgecolor="black", hatch=("", "//", "..")[n], label=label
-        )
-        axes.bar_label(bars, [f"{v:.1f}" if v < 9.95 else f"{v:.0f}" for v in values], fontsize=7)
-    axes.axhline(reach, color="black", ls="--", lw=1)
-    axes.text(-0.5, reach * 1.05, f"reach: {reach} px", ha="left", va="bottom", fontsize=8)
-    axes.set_yscale("log")
-    axes.set_xticks(range(len(names)), names, fontsize=8)
-    axes.set_ylabel("pixels of the level")
-    axes.set_xlim(-0.55, len(names) - 0.45)
-    axes.legend(fontsize=8, loc="upper left")
-    return figure
 
 
 def grid(values, rows, columns, xlabel, ylabel, title):

@@ -4,6 +4,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import FancyBboxPatch
 
+from cvdl import figures
+
 # Okabe & Ito's palette (2008), told apart by most colour-blind readers.
 INPUT, STATE, OUTPUT, QUIET = "#56B4E9", "#E69F00", "#009E73", "#D9D9D9"
 
@@ -172,17 +174,8 @@ def strip(columns, truth, answer, symbols):
 
 
 def curves(series, xlabel, ylabel, baseline=None, ticks=None):
-    """Lines with different marks; series: {name: values}; baseline: (name, value)."""
-    figure, axes = plt.subplots(figsize=(6.4, 3.2))
-    for (name, values), mark, style in zip(series.items(), "os^Dv", ("-", "--", "-.", ":", "-"), strict=False):
-        axes.plot(range(1, len(values) + 1), values, style, marker=mark if len(values) < 30 else None, label=name)
-    if baseline:
-        axes.axhline(baseline[1], color="black", lw=0.8, ls=":")
-        axes.text(
-            1, baseline[1], baseline[0], fontsize=8, va="bottom", ha="right", transform=axes.get_yaxis_transform()
-        )
-    axes.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, None))
-    if ticks:
-        axes.set_xticks(ticks)
-    axes.legend(frameon=False)
+    """Lines with different marks, from 0 up; series: {name: values}, at x = 1, 2, …; baseline: (name, value)."""
+    named = {name: (range(1, len(values) + 1), values) for name, values in series.items()}
+    figure = figures.curves(named, xlabel, ylabel, [baseline] if baseline else [])
+    figure.axes[0].set(ylim=(0, None), **({"xticks": ticks} if ticks else {}))
     return figure

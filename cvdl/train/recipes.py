@@ -195,9 +195,9 @@ def flownet_stages(chairs, fine, size, window, cut, **options):
 def likenet_stages(steps, batch, size, motion, rate, losses, truth=False):
     """From coarse to fine: the two coarsest scales first, then three, then all five.
 
-    steps, batch, losses: of each stage.  size: of the whole frame, of which a stage sees a reduced one, so that the first stages
-    cost little; later ones begin with coarse scales that know something already.  In small frames everything moves less,
-    and coarse scales would see next to nothing but rest: `motion` makes up for that.
+    steps, batch, losses: of each stage.  size: of the whole frame, of which a stage sees a reduced one, so that the
+    first stages cost little; later ones begin with coarse scales that know something already.  In small frames everything
+    moves less, and coarse scales would see next to nothing but rest: `motion` makes up for that.
 
     Frames have to be large: at 1/16 of the size candidates reach 80 pixels far, and in a small frame nearly all of them
     lead out of it.  Augmentation changes the light only: the black beyond a turned frame would be one more thing to
@@ -229,8 +229,9 @@ def likenet_stages(steps, batch, size, motion, rate, losses, truth=False):
 def likenet_recipe(title, loss, last=None):
     """LikeNet and its stages.  loss: (net, image1, image2) -> loss, flow; None: the true flow teaches.
 
-    last: what the last stage has instead, such as what needs a flow that is not too bad.  On a processor it has a quarter of the width.  D compares features that nobody trained: in our runs their least
-    D was nearer to the truth than that of trained ones, and they stay what they are.
+    last: what the last stage has instead, such as what needs a flow that is not too bad.  On a processor the network has
+    a quarter of the width.  D compares features that nobody trained: in our runs their least D was nearer to the truth
+    than that of trained ones, and they stay what they are.
     """
     if loss is None:
         options = dict(losses=[every] * 3, truth=True)

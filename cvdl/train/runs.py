@@ -94,6 +94,12 @@ def read_log(path):
     return [{**row, "step": int(row["step"])} for row in rows if row["step"] is not None and row["seconds"] is not None]
 
 
+def running_mean(values, count=10):
+    """Each value averaged with those before it, `count` of them at most."""
+    ends = range(1, len(values) + 1)
+    return [sum(values[max(0, end - count) : end]) / min(count, end) for end in ends]
+
+
 def commit():
     """The commit that the library is at, with "+" where files of it were changed since; None outside a repository."""
     try:

@@ -187,3 +187,8 @@ def test_command(monkeypatch, called, told):
 def test_a_command_does_not_name_the_folder(monkeypatch, out):
     monkeypatch.setattr(sys, "argv", ["cvdl", "train", "spynet", *out, "--resume"])
     assert runs.command() == "cvdl train spynet --resume"
+
+
+def test_running_mean():
+    assert runs.running_mean([3.0, 5.0, 7.0, 1.0], 2) == [3, 4, 6, 4] and runs.running_mean([2.0, 4.0]) == [2, 3]
+    assert runs.running_mean([]) == []

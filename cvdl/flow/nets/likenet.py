@@ -30,9 +30,9 @@ class LikeNet(FlowNet):
     """697,028 parameters at width 1; `width` scales the 64 channels of all layers.
 
     One extractor of features serves both frames and all scales: 104,128 parameters.  It sees greys whose contrast is
-    normalised (`likelihood.contrast`).  A *branch* scores one candidate m
-    from the features of frame 1 and those of frame 2, shifted by m; all branches of a scale share their weights, and
-    so do the two scales with 9 of them: 4 × 148,225.  From coarse to fine,
+    normalised (`likelihood.contrast`).  A *branch* scores one candidate m from the features of frame 1 and those of
+    frame 2, shifted by m; all branches of a scale share their weights, and so do the two scales with 9 of them: 4 ×
+    148,225.  From coarse to fine,
 
         flow = u(flow) + Σ_m P_m m,    P = softmax over the branches' scores
 
@@ -93,7 +93,8 @@ class LikeNet(FlowNet):
         view: what D compares; None: the network's own.  "features": a copy of the features which during training
         follows them every `refresh` steps, and otherwise is what they are; "random": the features as they were
         before training; "gradients": fixed filters, of the same normalised greys; "values": greys of 3 × 3 pixels as
-        they are; each as a distribution at the temperature.  "difference": |ΔI| of the greys.  With `support` s, D is averaged over (2s + 1)² pixels.
+        they are; each as a distribution at the temperature.  "difference": |ΔI| of the greys.  With `support` s, D is
+        averaged over (2s + 1)² pixels.
         """
         return self.climb(image1, image2, view or self.view)[::-1]
 
@@ -141,20 +142,20 @@ class LikeNet(FlowNet):
             if view == "difference":
                 D = likelihood.distances(first, warp(second, flow), reach, likelihood.difference)
                 return likelihood.supported(D, free, self.support, 1.0)
-            if view in ("features", "random"):
-                # Outside training nothing runs away, and no copy is needed.
-                copied = {"features": self.frozen if self.training else self.features, "random": self.random}[view]
-                maps = copied(likelihood.contrast(first)), copied(likelihood.contrast(second))
-            elif view == "gradients":
-                maps = (
-                    likelihood.gradients(likelihood.contrast(first)),
-                    likelihood.gradients(likelihood.contrast(second)),
-                )
-            else:
-                maps = likelihood.patches(first / DEVIATION), likelihood.patches(second / DEVIATION)
-            p, q = (likelihood.distributions(each, self.temperature) for each in maps)
+            p, q = self.look(first, view), self.look(second, view)
             D = likelihood.distances(p, warp(q, flow), reach)
             return likelihood.supported(D, free, self.support, likelihood.LN2)
+
+    def look(self, grey, view):
+        """F, what a view makes of greys (B, 1, h, w): a distribution over channels, (B, C, h, w)."""
+        if view == "values":
+            maps = likelihood.patches(grey / DEVIATION)
+        else:
+            # Outside training nothing runs away, and no copy is needed.
+            features = self.frozen if self.training else self.features
+            views = {"features": features, "random": self.random, "gradients": likelihood.gradients}
+            maps = views[view](likelihood.contrast(grey))
+        return likelihood.distributions(maps, self.temperature)
 
     @torch.no_grad()
     def tick(self):
