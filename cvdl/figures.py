@@ -1,7 +1,7 @@
 """Charts of all notebooks: curves and bars.  Each is a pure function from values to a matplotlib figure."""
 
 import matplotlib.pyplot as plt
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 # Okabe & Ito's palette (2008), told apart by most colour-blind readers.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
@@ -43,8 +43,10 @@ def bars(groups, names, ylabel, levels=(), log=False):
 
 
 def _scaled(axes, log):
-    if log:  # with plain numbers, not powers of ten
+    if log:  # with plain numbers, not powers of ten; between these only where there is room
         axes.set_yscale("log")
-        for which in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-            which(FuncFormatter(lambda value, _: f"{value:g}"))
+        plain = FuncFormatter(lambda value, _: f"{value:g}")
+        low, high = axes.get_ylim()
+        axes.yaxis.set_major_formatter(plain)
+        axes.yaxis.set_minor_formatter(plain if high < 10 * low else NullFormatter())
         axes.tick_params(axis="y", which="both", labelsize=7)
