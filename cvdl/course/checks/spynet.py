@@ -1115,11 +1115,11 @@ parameters = Exercise(
 # --- spynet.vanish --------------------------------------------------------------------------------------
 
 _SCENES = {
-    "a ball 128 px wide moves 16 px": ("found", "Three levels up, 16 px are 2 px. How wide is the ball there?"),
-    "a ball 64 px wide moves 4 px": ("found", "Even at full size the motion is within the reach of 15 px."),
+    "a ball 128 px wide moves 16 px": ("found", "At level 1, 16 px are 2 px. How wide is the ball there?"),
+    "a ball 64 px wide moves 4 px": ("found", "At level 2, 4 px are one. How wide is the ball there?"),
     "a ball 32 px wide moves 64 px": (
         "lost",
-        "Only the two coarsest levels reach 64 px far. How wide is the ball there, and how far does it fly compared to that?",
+        "Only at the two coarsest levels is the motion a few pixels. How wide is the ball there, and how far does it fly compared to that?",
     ),
     "a ball 8 px wide moves 16 px": ("lost", "Where the motion is small, at the top, the ball is half a pixel wide."),
     "the whole picture moves 48 px": ("found", "What is to be seen of the whole picture at the top?"),
@@ -1160,7 +1160,7 @@ vanish = Exercise(
         ),
         Mistake(
             "small ball found",
-            "At the levels that reach so far, this ball is two to four pixels wide and flies over twice its own width. What is "
+            "Where the motion is 4 or 8 pixels, this ball is 2 or 4 pixels wide and flies twice its own width. What is "
             "it to be recognised by?",
             when=answered("a ball 32 px wide moves 64 px", "found"),
         ),
@@ -1171,7 +1171,7 @@ vanish = Exercise(
         ),
         Mistake(
             "slow ball lost",
-            "A motion of 4 px is within reach at every level, at full size too, where the ball is 64 px wide.",
+            "A motion of 4 px is one pixel at level 2, where the ball is 16 px wide.",
             when=answered("a ball 64 px wide moves 4 px", "lost"),
         ),
     ),
