@@ -36,10 +36,14 @@ from cvdl import (
     use_library,
     zoo,
 )
+from cvdl.course.memory import PeakMemory
+from cvdl.errors import CourseError
 from cvdl.flow import LikeNet, draw, draw_likelihood, epe, evaluate, likelihood
 from cvdl.flow.data.chairs import Chairs
 from cvdl.flow.data.rendered import rendered
 from cvdl.flow.draw import describe
+from cvdl.settings import data_path
+from cvdl.train.runs import read_log, running_mean
 
 # %% [markdown]
 # ## A belief to lose
@@ -57,8 +61,8 @@ show(
 )
 
 # %% [markdown]
-# Two frames, and nothing else. Nobody can measure where each point of a real video has gone. So it seems that **without true
-# flow there is nothing to learn from.** Is that so?
+# Two frames, and nothing else. Nobody can measure where each point of a real video has gone. So, it seems,
+# **without true flow there is nothing to learn from.** Is that so?
 #
 # The lecture asks: «We don't have ground truth to compare with! Loss?»
 #
@@ -134,14 +138,14 @@ print(f"where something moves by more than half a pixel: {cost_moving:.2f} px")
 outcome("rounding costs between a fifth and a half of a pixel", 0.2 < cost_moving < 0.5)
 
 # %% [markdown]
-# Somewhat more than a third of a pixel. (If all fractions are equally frequent, the mean is .38.) For a motion of ten pixels
-# that is little. For one of a tenth of a pixel it is all.
+# Somewhat more than a third of a pixel. (If all fractions are equally frequent, the mean is .38.) For a motion of
+# ten pixels that is little. For one of a tenth of a pixel it is all.
 
 # %% [markdown]
 # ### How many classes?
 #
 # LikeNet has a **branch** for each candidate: a small network that gives it a score. The lecture asks: «How many
-# branches would be required for 50 values in $t_x$ and $t_y$ each?»
+# branches would be required for 50 values in $t_x$ and $t_y$ each?» (Its $t_x$, $t_y$ are our $d_x$, $d_y$.)
 #
 # LikeNet goes from coarse to fine instead, as SPyNet does: «# branches: 121, 169, 49, 9, 9». At each scale it asks
 # only for what the coarser ones have left over. Each number is that of a square:
@@ -162,7 +166,8 @@ show(
 )
 
 # %% [markdown]
-# Coarse dots reach far, fine ones are exact. A scale refines within the gap that the coarser one leaves.
+# Coarse dots reach far, fine ones are exact. A scale refines within the gaps of the coarser one. (And beyond: at
+# 1/8 it can go 48 pixels to each side, where the gap is 16.)
 #
 # > **Exercise 2 · `likenet.branches`** · easy · 10 minutes · 10 points
 # >
@@ -177,8 +182,8 @@ def count_branches():
     ### BEGIN SOLUTION
     return {
         "50 values in t_x and t_y each": 50 * 50,
-        "the multiscale row": 121 + 169 + 49 + 9 + 9,
-        "values of t_x at 1/8": 13,
+        "branches in the whole row": 121 + 169 + 49 + 9 + 9,
+        "different values of d_x at 1/8": 13,
         "reach in full-size pixels": 5 * 16 + 6 * 8 + 3 * 4 + 1 * 2 + 1 * 1,
         "one scale with that reach": (2 * 143 + 1) ** 2,
     }
@@ -234,13 +239,13 @@ show(
 # such pixel would outweigh the whole picture. Jensen-Shannon goes through the *middle*, and stays below
 # $\ln 2$:
 #
-# $$\text{JSD}(p \,\|\, q) = \tfrac12 \sum_c p_c \ln \frac{p_c}{m_c} + \tfrac12 \sum_c q_c \ln \frac{q_c}{m_c}, \qquad m = \tfrac12 (p + q)$$
+# $$\text{JSD}(p \,\|\, q) = \tfrac12 \sum_c p_c \ln \frac{p_c}{r_c} + \tfrac12 \sum_c q_c \ln \frac{q_c}{r_c}, \qquad r = \tfrac12 (p + q)$$
 #
 # > **Exercise 3 · `likenet.jsd`** · medium · 15 minutes · 15 points
 # >
 # > Write it. The channels $c$ are axis 1. Where $p_c$ is 0, its term counts as 0. The same for $q_c$.
 # >
-# > *You get NaN?* 0 · log 0 is NaN for the computer, and so is 0 / 0. Clamp $p$, $q$ and $m$ *before* you divide:
+# > *You get NaN?* 0 · log 0 is NaN for the computer, and so is 0 / 0. Clamp $p$, $q$ and $r$ *before* you divide:
 # > `p.clamp(min=1e-30)`.
 
 
@@ -249,10 +254,10 @@ show(
 def jsd(p, q):
     """p, q: (B, C, …), each a distribution over axis 1 -> (B, …), between 0 and ln 2"""
     ### BEGIN SOLUTION
-    m = (p + q) / 2
+    r = (p + q) / 2
 
     def kl(a):
-        ratio = a.clamp(min=1e-30) / m.clamp(min=1e-30)
+        ratio = a.clamp(min=1e-30) / r.clamp(min=1e-30)
         return (a * ratio.log()).sum(1)
 
     return kl(p) / 2 + kl(q) / 2
@@ -285,8 +290,8 @@ print(f"ln 2 = {torch.tensor(2.0).log().item():.3f}")
 # > `q` that of frame 2. For each candidate shift `q`, then compare. Where $x_i + m$ is outside the frame, there is
 # > nothing to compare with: set $D$ to $\ln 2$.
 # >
-# > (`F.pad` is PyTorch's F, not ours.) `F.pad(q, [reach] * 4)` puts a border of zeros around `q`; then each shift is a slice. Do the same with a map of
-# > ones, and you see where a candidate has left the frame.
+# > `F.pad(q, [reach] * 4)` puts a border of zeros around `q`; then each shift is a slice. (That `F` is PyTorch's, not
+# > the distribution.) Do the same with a map of ones, and you see where a candidate has left the frame.
 # >
 # > *The minimum lies on the opposite side?* Then you shift the wrong way: the point *goes to* $x + m$.
 
@@ -445,12 +450,15 @@ outcome("the ridge runs along the edge", angle < 10)
 # Now a rendered pair, at 1/8 of its size, and a network that was trained without truth. On the left the
 # surroundings of a pixel, then $\exp(-D/T)$, then the network's own $P$. The cross is the true motion, as far as it
 # is left over from the coarser scale.
+#
+# The $D$ of this network compares *random* features: filters of 9 × 9 pixels that nobody trained. It averages $D$ over
+# 13 × 13 pixels. Why that works, we will see.
 
 # %%
 net = zoo.load("likenet")
 card = zoo.card("likenet")
 print(f"{card['parameters']:,} parameters at {net.width:.0%} of the channels")
-print(f"trained for {card['minutes']:.0f} minutes, on images only; D compares: {net.view}")
+print(f"trained for {card['minutes']:.0f} minutes, on images only")
 
 
 @torch.no_grad()
@@ -465,9 +473,17 @@ def coarse_scales(net, image1, image2):
 
 small, P8, D8, so_far = coarse_scales(net, frame1, frame2)
 left_over = F.avg_pool2d(pair.flow, 8) / 8 - so_far
+T8 = 0.001
+
+# %% [markdown]
+# Which pixels are on texture, on an edge, on a wall? The picture tells. Around a pixel of texture the grey changes
+# along both axes, at an edge along one, on a wall along none. We leave out pixels whose true motion is not among the
+# candidates, or whose neighbours move otherwise.
+
+# %%
 slopes = likelihood.gradients(likelihood.grey(small))[:, [0, 2]]
 products = torch.stack([slopes[:, 0] ** 2, slopes[:, 1] ** 2, slopes[:, 0] * slopes[:, 1]], 1)
-xx, yy, xy = F.avg_pool2d(products, 9, 1, 4)[0]  # the structure tensor
+xx, yy, xy = F.avg_pool2d(products, 9, 1, 4)[0]  # together: the structure tensor
 half, root = (xx + yy) / 2, ((xx - yy) ** 2 / 4 + xy**2).sqrt()
 strong, weak = half + root, half - root  # how much the picture changes along its two axes
 inner = torch.zeros_like(strong, dtype=torch.bool)
@@ -487,11 +503,15 @@ kinds_of_place = {
     "edge": at_most(-strong, 0.4) & (weak < 0.1 * strong),  # along one
     "wall": at_most(strong, 0.15),  # along none
 }
+
+# %% [markdown]
+# We begin with the pixel that is most typical of its kind.
+
+# %%
 spots = {}
 for name, measure in (("texture", weak), ("edge", strong), ("wall", -strong)):
     best = measure.masked_fill(~kinds_of_place[name], -torch.inf).argmax().item()
     spots[name] = (best % small.shape[-1], best // small.shape[-1])
-T8 = 0.001
 
 
 def look_at(place, right, down):
@@ -541,7 +561,8 @@ outcome(
 outcome("here, too, the ridge runs along the edge", off_by < 25)
 
 # %% [markdown]
-# For $D$ the same order as in the drawn scene. The network is sure nearly everywhere. How undecided the *network* is says how sure it is, not whether it is right.
+# For $D$ the same order as in the drawn scene. The network is sure nearly everywhere. That says how sure it is, not
+# whether it is right.
 
 # %% [markdown]
 # ## Probabilities
@@ -588,7 +609,7 @@ for allowed in ([True, True, False], [False, False, False]):
 #
 # > **Exercise 7 · `likenet.expected`** · easy · 10 minutes · 10 points
 # >
-# > The flow is the *expected* motion: $\sum_m P(m)\, m$ at each pixel.
+# > The flow is the *expected* motion: $\sum_m P(m)\, m$ at each pixel. (A mean again? Yes. More below.)
 # >
 # > *Only whole numbers come out?* That is the likeliest candidate. Take the weighted mean of all.
 
@@ -632,8 +653,8 @@ for told, P in (
 # The second line is why one takes the expectation: it speaks between whole numbers, and argmax cannot. The third
 # line is what it costs: of two opposite opinions comes a motion that nobody believes in.
 #
-# Which weighs more? We ask the trained network, and beside it a **twin** that learned from true flow. At each scale
-# we take once the expectation, once the likeliest candidate.
+# Which weighs more? We ask the trained network, and beside it a **twin**: the same network, which has learned from
+# true flow. At each scale we take once the expectation, once the likeliest candidate (*argmax*).
 
 # %%
 nets = {
@@ -641,6 +662,7 @@ nets = {
     for name in (
         "likenet",
         "likenet-smooth",
+        "likenet-occlusion",
         "likenet-census",
         "likenet-supervised",
     )
@@ -650,6 +672,9 @@ size = budget(quick=(128, 192), laptop=(192, 256), gpu=FULL)
 pairs_compared = budget(quick=2, laptop=8, gpu=16)
 fresh = rendered("chairs+things", size=size, split="test", seed=11)
 sample = [fresh.batch(i, 1) for i in range(pairs_compared)]
+
+
+# %%
 
 
 @torch.no_grad()
@@ -673,6 +698,7 @@ def two_answers(net):
     return errors
 
 
+# %%
 print(f"{'':>20}  after scale " + "".join(f"{f'1/{s}':>8}" for s in STEPS))
 for name in ("likenet", "likenet-supervised"):
     if name in nets:
@@ -682,9 +708,9 @@ for name in ("likenet", "likenet-supervised"):
             print(f"{told:>20} {way:>12} " + "".join(f"{e:>8.2f}" for e in by_scale[:, n]))
 
 # %% [markdown]
-# The numbers are end-point errors in full-size pixels. In each column compare the two lines of a network. For LikeNet they
-# are nearly the same: its $P$ is sure. For the twin argmax is useless at the coarse scales. Its loss asks only for the
-# right *mean*, and it reaches that with probabilities far apart.
+# The numbers are end-point errors in full-size pixels. In each column compare the two lines of a network. For LikeNet
+# they are nearly the same: its $P$ is sure. For the twin argmax is useless at the coarse scales. Its loss asks only
+# for the right *mean*, and it reaches that with probabilities far apart.
 
 # %% [markdown]
 # ## The loss
@@ -727,8 +753,8 @@ print(f"all on the least D:   C = {cost(oracle, D):.4f}")
 
 # %% [markdown]
 # What does $C$ want? It is *linear* in $P$. So it is least if all probability lies on the candidate of least $D$,
-# however small its lead. We call that flow the **oracle**: no network that follows this loss perfectly can do
-# anything else.
+# however small its lead. We call that flow the **oracle**. (Of the truth it knows nothing.) A network that made $C$
+# least at every pixel would give exactly this flow.
 #
 # How good is it? On the drawn scene all moves by (3, -2):
 
@@ -875,12 +901,10 @@ outcome("of normalised ones it stays above a tenth", fewer["contrast normalised"
 # below .005 is taken for noise. Normalising is ours; what the paper does we do not know. The network itself sees
 # normalised greys as well.)
 #
-# Now one pixel of a photograph that moves by 6 pixels. We go along a line of candidates.
+# Now photographs that move by 6 pixels to the right, in the same light or in another:
 
 
 # %%
-
-
 @torch.no_grad()
 def seen(view, image):
     """What a view makes of an image, (1, 3, H, W) -> (1, C, H, W)"""
@@ -909,6 +933,10 @@ def photo_pair(n, light=False):
     return [i.clamp(0, 1) for i in noisy]
 
 
+# %% [markdown]
+# One pixel of a photograph. We go along a line of candidates:
+
+# %%
 first, second = photo_pair(1)
 X, Y, FAR = 100, 90, 30
 along = {}
@@ -929,6 +957,8 @@ show(
 # %% [markdown]
 # A good $D$ has one deep valley, at the dotted line. One pixel is an anecdote. So we count, over many pixels of all
 # photographs: **rivals** are wrong candidates that look at least as good as the true one.
+#
+# **Guess first:** which view has the fewest? And which suffers most, if the light changes?
 
 # %%
 REACH = 10
@@ -978,10 +1008,13 @@ outcome("features suffer far less", max(shares[True][3:]) < 1.4 * max(shares[Fal
 # Now the oracle of all five scales: the flow of least $D$, on rendered pairs. Once with the lecture's $D$, which looks
 # at a single pixel. Once averaged over a window of 13 × 13 pixels, which is our addition (`support=6`): neighbours
 # mostly move alike.
+#
+# **Guess first:** is the oracle of a single pixel better than no flow at all?
 
 # %%
 oracle_pairs = sample[: budget(quick=2, laptop=6, gpu=12)]
 true = torch.cat([p.flow for p in oracle_pairs])
+still = epe(torch.zeros_like(true), true).item()
 
 
 def oracle_error(view, support, light):
@@ -992,7 +1025,7 @@ def oracle_error(view, support, light):
     return epe(torch.cat(flows), true).item()
 
 
-still = epe(torch.zeros_like(true), true).item()
+# %%
 oracle_errors = {
     f"{window}, {light_name} light": [oracle_error(view, support, light) for view in VIEWS]
     for support, window in ((0, "one pixel"), (6, "window"))
@@ -1010,6 +1043,13 @@ show(
         for told, errors in oracle_errors.items()
     ),
 )
+print(f"{len(oracle_pairs)} pairs of {size[0]} × {size[1]}; zero flow {still:.2f} px")
+for told, errors in oracle_errors.items():
+    print(
+        f"{told:>24}: " + ", ".join(f"{v} {e:.1f}" for v, e in zip(VIEWS, errors, strict=True))
+    )
+
+# %%
 single, window = (oracle_errors[f"{w}, same light"] for w in ("one pixel", "window"))
 other_light = oracle_errors["window, other light"]
 outcome("with one pixel random features beat single greys", single[3] < 0.8 * single[0])
@@ -1056,6 +1096,14 @@ def photographs(split, count):
 library = {"train": photographs("train", 32), "test": photographs("test", 16)}
 
 
+def camera(frames, g):
+    """Frames as a camera sees them: each in its own light, with noise"""
+    contrast, brightness = (torch.rand(2, len(frames), 1, 1, 1, generator=g) * 2 - 1).unbind(0)
+    noise = 0.02 * torch.randn(frames.shape, generator=g)
+    return ((frames - 0.5) * (1 + 0.2 * contrast) + 0.5 + 0.1 * brightness + noise).clamp(0, 1)
+
+
+# %%
 def collage(split, count, g):
     """count pairs -> frame 1, frame 2, flow; motions of up to 3 px to each side"""
 
@@ -1083,18 +1131,12 @@ def collage(split, count, g):
         frames1.append(one)
         frames2.append(two)
         flows.append(flow)
-
-    def taken(frames):
-        frames, count = torch.stack(frames), len(frames)
-        contrast, brightness = (torch.rand(2, count, 1, 1, 1, generator=g) * 2 - 1).unbind(0)
-        noise = 0.02 * torch.randn(frames.shape, generator=g)
-        return ((frames - 0.5) * (1 + 0.2 * contrast) + 0.5 + 0.1 * brightness + noise).clamp(
-            0, 1
-        )
-
-    return taken(frames1), taken(frames2), torch.stack(flows)
+    return *(camera(torch.stack(frames), g) for frames in (frames1, frames2)), torch.stack(
+        flows
+    )
 
 
+# %%
 examples = collage("train", 3, torch.Generator().manual_seed(1))
 show(
     draw.panels(
@@ -1130,6 +1172,11 @@ def step_of(net, image1, image2):
     return P, D, free
 
 
+# %% [markdown]
+# From time to time we look at pairs that are not trained on. There, and only there, the true flow is used: to see how
+# good the network's flow is.
+
+# %%
 exam = collage("test", 24, torch.Generator().manual_seed(2))
 
 
@@ -1139,6 +1186,11 @@ def marks_of(net):
     return cost(P, D).item(), epe(expected_motion(P, M49), exam[2]).item()
 
 
+# %% [markdown]
+# Remember the oracle, and what a single pixel was worth to it. **Guess first:** can a network that follows *this* loss
+# become better than no flow at all?
+
+# %%
 seed(0)
 learner = LikeNet(1 / 8)
 optimiser = torch.optim.Adam(learner.parameters(), 5e-3)
@@ -1231,6 +1283,7 @@ def own_features(image):
     )
 
 
+# %%
 def cheat_marks():
     """C, how much the features differ between pixels, EPE: on the exam"""
     with torch.no_grad():
@@ -1241,6 +1294,7 @@ def cheat_marks():
         return C, differ, epe(expected_motion(P, M49), exam[2]).item()
 
 
+# %%
 before = cheat_marks()
 for _ in range(budget(quick=15, laptop=60, gpu=60)):
     image1, image2, _ = collage("train", 4, g)
@@ -1262,9 +1316,9 @@ outcome(
 )
 
 # %% [markdown]
-# The features become **the same everywhere**. Then every place is like every other one, $D$ is 0 for all candidates, and
-# $C$ is perfect. Nothing has been learned. That is why we keep the features inside $D$ fixed, or freeze a copy
-# of them for a while. How the paper avoids it we do not know.
+# The features become more and more **the same everywhere**. Then every place is like every other one, $D$ is nearly 0
+# for all candidates, and so is $C$. Nothing has been learned. That is why we keep the features inside $D$ fixed, or
+# freeze a copy of them for a while. How the paper avoids it we do not know.
 
 # %% [markdown]
 # ### The recorded run
@@ -1273,9 +1327,6 @@ outcome(
 # first, then three, then five.
 
 # %%
-from cvdl.settings import data_path
-from cvdl.train.runs import read_log, running_mean
-
 recorded, ends = {}, []
 for stage in card["stages"]:
     log = [
@@ -1300,7 +1351,8 @@ show(
 )
 
 # %% [markdown]
-# $C$ of different stages cannot be compared: it is a sum over their scales. `cvdl train likenet` repeats the run.
+# $C$ of different stages cannot be compared: it is a sum over their scales. In the last stage it falls little. Its new
+# scales have small steps, and the coarse ones have learned already. `cvdl train likenet` repeats the run.
 
 # %% [markdown]
 # ## Side by side
@@ -1336,14 +1388,13 @@ for name, flow in (answers | {"truth": p.flow}).items():
     print(f"{name:>20}: {ragged:.2f} px from column to column")
 
 # %% [markdown]
-# The oracle decides each pixel by itself, but its $D$ is averaged over 13 × 13 pixels already. So the network need not be
-# less ragged than the oracle: compare the lines. The shipped network is about as good as its oracle: see the
-# tables below.
+# The oracle decides each pixel by itself. But its $D$ is averaged over 13 × 13 pixels already, so the network need not
+# be smoother than it, and here it is not. Its twin, which saw the truth, is.
 
 # %% [markdown]
 # ## The comparison
 #
-# The lecture's table, and what our networks measure. First the parameters:
+# The lecture's table, and what our networks are measured to do. First the parameters:
 
 # %%
 for name, count in (
@@ -1362,8 +1413,6 @@ print(
 # pairs: end-point error, time of the fastest pair, and the most memory that intermediate results take at once.
 
 # %%
-from cvdl.course.memory import PeakMemory
-
 rivals_by_name = {
     name: zoo.load(name) for name in ("spynet", "flownet-s", "flownet-c") if name in zoo.names()
 }
@@ -1374,9 +1423,9 @@ flows, milliseconds, megabytes = {}, {}, {}
 def measure(name, method):
     flows[name], took = [], []
     for p in sample:
-        start = time.perf_counter()
+        start = time.process_time()
         flows[name].append(method(p.image1[0], p.image2[0])[None])
-        took.append(1000 * (time.perf_counter() - start))
+        took.append(1000 * (time.process_time() - start))
     flows[name], milliseconds[name] = torch.cat(flows[name]), min(took)
     if name in nets or name in rivals_by_name:
         with PeakMemory() as memory:
@@ -1389,6 +1438,8 @@ for name, method in evaluate.classical().items():
 measure("oracle", evaluate.networks("likenet", net)["oracle"])
 for name, network in (rivals_by_name | nets).items():
     measure(name, evaluate.networks(name, network)[name])
+
+# %%
 true = torch.cat([p.flow for p in sample])
 error = {name: epe(flow, true).item() for name, flow in flows.items()}
 print(f"{len(sample)} pairs of {size[0]} × {size[1]}, half chairs, half things")
@@ -1409,15 +1460,16 @@ for name in flows:
 # |---|---|
 # | likenet | $C$ |
 # | likenet-smooth | $C$, and flow that changes only where the image does |
+# | likenet-occlusion | $C$, pixels that get hidden in frame 2 left out |
 # | likenet-census | frame 2 warped back should look like frame 1, by census; smoothness; hidden pixels left out |
 # | likenet-supervised | the end-point error: it sees the truth |
 #
-# Smoothness enters *likenet-smooth* in the last of three stages; until then it is *likenet*. In *likenet-census* hidden
-# pixels are left out in the last stage only: one needs a fairly good flow to tell which are hidden.
+# *Census* describes a pixel by which neighbours are brighter. It is what most unsupervised flow networks use. In $C$
+# smoothness, and leaving out hidden pixels, are options of ours: off unless the name says so.
 #
-# *Census* describes a pixel by which neighbours are brighter. It is what most unsupervised flow networks use.
-# In $C$ smoothness, and leaving out hidden pixels, are options of ours: off unless the name says so. (`cvdl train
-# likenet-occlusion` would try the second one alone. It has not been run.)
+# *likenet-smooth* and *likenet-occlusion* have their option in the last of three stages only; until then they are
+# *likenet*. In *likenet-census*, too, hidden pixels are left out in the last stage only: one needs a fairly good flow
+# to tell which are hidden.
 
 # %%
 outcome(
@@ -1428,7 +1480,8 @@ outcome(
 # %% [markdown]
 # ### Which wins where?
 #
-# We cut the pixels into groups, by the truth and by the picture.
+# We cut the pixels into groups, by the truth and by the picture: hidden in frame 2, near a motion edge, and of all
+# others the flattest and the most textured third.
 
 # %%
 occlusion = torch.cat([p.occlusion for p in sample])
@@ -1452,6 +1505,8 @@ groups = {
     "flat": calm & (contrast < low),
     "textured": calm & (contrast > high),
 }
+
+# %%
 compared = ["zero flow", "oracle", *nets]
 by_group = {
     name: [epe(flows[name], true, mask).item() for mask in groups.values()] for name in compared
@@ -1465,10 +1520,11 @@ for n, group in enumerate(groups):
     print(f"{group}: lowest without truth is {best}")
 
 # %% [markdown]
-# The cell names the best of those that saw no truth, group by group. Hidden pixels are hard for all: no candidate is
-# right there, since the point is not to be seen in frame 2. In flat parts the window of $D$ still finds something.
+# Hidden pixels are hard for all: no candidate is right there, since the point is not to be seen in frame 2. In flat
+# parts the window of $D$ still finds something.
 #
-# A few pairs decide little. The cards have more of them, at full size, and some real ones, with standard errors:
+# A few pairs decide little. Each network comes with a *card*, which has more of them, at full size, and some real ones,
+# with standard errors:
 
 # %%
 cards = {name: zoo.card(name) for name in nets}
@@ -1493,7 +1549,7 @@ for name, about in cards.items():
     )
 
 # %% [markdown]
-# Two errors that differ by less than the numbers behind the ± tell nothing.
+# Behind the ± is one standard error. Two errors that differ by less than that tell nothing.
 #
 # Compare *likenet* with its twin that saw the truth. By that rule only *things*, with its large motions, tells them apart:
 # there the twin is behind. On chairs it points the same way, on the real pairs, whose motions are small, the other way.
@@ -1546,8 +1602,6 @@ if middlebury:
 # Otherwise it takes another rendered pair.
 
 # %%
-from cvdl.errors import CourseError
-
 try:
     samples = evaluate.pairs_of("real", budget(quick=1, laptop=6, gpu=12))
 except CourseError:
@@ -1575,7 +1629,7 @@ progress()
 #
 # <details><summary>«How many branches would be required for 50 values in t_x and t_y each?»</summary>
 #
-# 50 · 50 = 2,500. The multiscale row needs 357 and reaches 143 pixels far.
+# 50 · 50 = 2,500. The five scales need 357 and reaches 143 pixels far.
 # </details>
 #
 # <details><summary>A pixel of frame 1 is hidden in frame 2. What does C tell the network about it?</summary>

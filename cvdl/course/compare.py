@@ -73,7 +73,8 @@ def difference(got, want, axes=(), parts=()):
         return _first([(k, difference(got[k], want[k], axes)) for k in want])
     if isinstance(want, tuple):
         if not isinstance(got, tuple):
-            return f"{len(want)} values were expected ({', '.join(parts)}), not {_kind(got)}"
+            named = f" ({', '.join(parts)})" if parts else ""
+            return f"{len(want)} values were expected{named}, not {_kind(got)}"
         if len(got) != len(want):
             return f"{len(want)} values were expected, {len(got)} came"
         names = parts or [f"[{i}]" for i in range(len(want))]

@@ -339,8 +339,8 @@ def _number(name, answer):
 def _branches_written():
     return {
         "50 values in t_x and t_y each": 2500.0,
-        "the multiscale row": 357,
-        "values of t_x at 1/8": 13,
+        "branches in the whole row": 357,
+        "different values of d_x at 1/8": 13,
         "reach in full-size pixels": 143,
         "one scale with that reach": 287 * 287,
     }
@@ -376,9 +376,9 @@ WRONG = {
     "likenet.branches": {
         "added for multiplied": _number("50 values in t_x and t_y each", 100),
         "from -50 to 50": _number("50 values in t_x and t_y each", 10201),
-        "row multiplied": _number("the multiscale row", 121 * 169 * 49 * 81),
-        "two scales for one": _number("the multiscale row", 348),
-        "one side only": _number("values of t_x at 1/8", 6),
+        "row multiplied": _number("branches in the whole row", 121 * 169 * 49 * 81),
+        "two scales for one": _number("branches in the whole row", 348),
+        "one side only": _number("different values of d_x at 1/8", 6),
         "pixels of the scales added": _number("reach in full-size pixels", 16),
         "only to the right and down": _number("one scale with that reach", 144 * 144),
     },

@@ -157,8 +157,8 @@ square = Exercise(
 
 _NUMBERS = {
     "50 values in t_x and t_y each": (2500, "A branch stands for a *pair* of t_x and t_y. How many pairs are there?"),
-    "the multiscale row": (357, "Each scale has its own branches: add the numbers of the row."),
-    "values of t_x at 1/8": (13, "169 branches are pairs of as many values of t_x as of t_y."),
+    "branches in the whole row": (357, "Each scale has its own branches: add the numbers of the row."),
+    "different values of d_x at 1/8": (13, "169 branches are pairs of as many values of d_x as of d_y."),
     "reach in full-size pixels": (
         143,
         "Add over the scales: steps to one side, times the full-size pixels of such a step. At 1/16: 5 · 16.",
@@ -205,17 +205,17 @@ branch_numbers = Exercise(
         Mistake(
             "row multiplied",
             "The scales are not combined with each other; each decides by itself, one after the other. Their branches add up.",
-            when=answered("the multiscale row", 121 * 169 * 49 * 9 * 9),
+            when=answered("branches in the whole row", 121 * 169 * 49 * 9 * 9),
         ),
         Mistake(
             "two scales for one",
             "9 stands twice in the row. The two scales may share weights, but each is asked for its own candidates.",
-            when=answered("the multiscale row", 348),
+            when=answered("branches in the whole row", 348),
         ),
         Mistake(
             "one side only",
             "6 is how far it goes to one side. Count the values from -6 to 6.",
-            when=answered("values of t_x at 1/8", 6),
+            when=answered("different values of d_x at 1/8", 6),
         ),
         Mistake(
             "pixels of the scales added",
