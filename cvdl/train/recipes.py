@@ -95,7 +95,7 @@ class Stage:
     loss: Callable  # (net, pairs) -> loss to minimise, end-point error in pixels to show
     prepare: Callable = all_free  # (net): which parameters learn, where they begin
     truth: bool = True  # False: pairs come as images only
-    data: str = "chairs"  # or "things", "things-final", or "chairs+things": half and half
+    data: str = "chairs"  # a kind of `rendered`: "things", "things-final", "even", or "chairs+things": half and half
     size: tuple = FULL  # of the frames that are rendered
     window: tuple | None = None  # part of them that is seen
     motion: float = 1.0
@@ -190,6 +190,21 @@ def flownet_stages(chairs, fine, size, window, cut, **options):
         Stage("chairs", chairs, every, rate=3e-4, **options),
         Stage("fine", fine, every, rate=2e-4, schedule="cosine", **later),
     ]
+
+
+def reach_recipe(title, net):
+    """How far does a correlation reach?  Small networks, alike but for that, on motions of all lengths up to 80 px."""
+
+    def stages(steps, batch):
+        light = Augment(places=False)
+        options = dict(data="even", size=(256, 320), augment=light, batch=batch, reuse=4, warmup=steps // 20)
+        return [Stage("even", steps, every, rate=1e-3, schedule="cosine", decay=0.0, **options)]
+
+    return Recipe(
+        f"{title}, an eighth of the width, on motions up to 80 px",
+        net,
+        {"quick": stages(4, 2), "laptop": stages(5000, 4), "gpu": stages(40000, 8)},
+    )
 
 
 def likenet_stages(steps, batch, size, motion, rate, losses, truth=False):
@@ -289,6 +304,13 @@ RECIPES = {
             "gpu": flownet_stages(45000, 45000, FULL, None, (320, 448), batch=8, warmup=2000),
         },
     ),
+    "reach-s": reach_recipe("FlowNetS", partial(FlowNetS, 1 / 8)),
+    **{
+        f"reach-c{points}": reach_recipe(
+            f"FlowNetC that compares up to {8 * points} px", partial(FlowNetC, 1 / 8, points, 1)
+        )
+        for points in (2, 4, 8)
+    },
     "likenet": likenet_recipe("LikeNet without ground truth", likelihood_loss),
     "likenet-smooth": likenet_recipe(
         "LikeNet, and its flow is smooth at last", likelihood_loss, partial(likelihood_loss, smoothness=0.01)

@@ -63,13 +63,17 @@ class Chairs:
 
     split: "train" or "test".  seed: another seed gives other pairs.  chairs: fewest and most in a scene.
     motion: factor on all motions, for easier or harder pairs; with 0 nothing moves.
+    even: in place of the paper's many small motions and few large ones, photograph and chairs each move in any direction
+    by any length up to so many pixels, all equally frequent.
     window: (height, width) of a part of the frame, somewhere else in each pair; only it is drawn.  So one trains on
     small pictures with the motions and chairs of the large frame.
     """
 
-    def __init__(self, size=FULL, split="train", seed=0, device="cpu", chairs=CHAIRS, motion=1.0, window=None):
+    def __init__(
+        self, size=FULL, split="train", seed=0, device="cpu", chairs=CHAIRS, motion=1.0, window=None, even=None
+    ):
         self.size, self.split, self.seed, self.chairs, self.motion = tuple(size), split, seed, chairs, motion
-        self.window = seen(size, split, window)
+        self.even, self.window = even, seen(size, split, window)
         self.device = torch.device(device)
         self.photos, self.sprites = (bank(split).to(self.device) for bank in (photo_bank, chair_bank))
 
@@ -84,7 +88,7 @@ class Chairs:
     def scene(self, indices):
         """What is to be seen in pairs of these numbers, by the dice alone."""
         dice = throw((self.seed, self.split == "test"), indices, 1 + self.chairs[1], DICE)
-        return arrange(dice, self.size, self.photos, self.sprites, self.chairs, self.motion, self.window)
+        return arrange(dice, self.size, self.photos, self.sprites, self.chairs, self.motion, self.window, self.even)
 
 
 def seen(size, split, window):
@@ -102,7 +106,7 @@ def seen(size, split, window):
 # Dice -> scene.
 
 
-def arrange(dice, size, photos, sprites, chairs, motion, window):
+def arrange(dice, size, photos, sprites, chairs, motion, window, even=None):
     """dice: (B, L, DICE) float64, uniform in [0, 1) -> Scene.  In double precision, to be the same in any batch."""
     scale = math.sqrt(math.prod(size) / math.prod(FULL))
     (texture, number, x, y, extent, roll, flip, shine, red, green, blue), moves = dice.unbind(-1)[:11], dice[..., 11:]
@@ -125,8 +129,8 @@ def arrange(dice, size, photos, sprites, chairs, motion, window):
     linear[..., 0, :] *= torch.where(flip < 0.5, -1, 1)[..., None]
     pose = about(linear, centre, anchor)
 
-    own = move(moves, centre, scale, motion)
-    chair_motion = compose(own[:, :1], own)  # with the background, and by itself
+    own = move(moves, centre, scale, motion, even)
+    chair_motion = own if even else compose(own[:, :1], own)  # with the background, and by itself
     most = chairs[1] - chairs[0] + 1
     present = torch.arange(dice.shape[1]) <= chairs[0] + (number[:, :1] * most).floor()
     room = torch.tensor([width - window[1], height - window[0]])
@@ -142,10 +146,13 @@ def arrange(dice, size, photos, sprites, chairs, motion, window):
     )
 
 
-def move(dice, centre, scale, strength):
+def move(dice, centre, scale, strength, even=None):
     """An affine motion about `centre`: (…, 9) dice, (…, 2) -> (…, 2, 3)."""
     x, y, turns, turn, zooms, zoom, squeezes, squeeze, along = dice.unbind(-1)
-    shift = torch.stack([heavy(x, 1.0, 4, 40), heavy(y, 1.0, 4, 40)], -1) * scale * strength
+    if even:
+        shift = even * x[..., None] * torch.stack([torch.cos(2 * math.pi * y), torch.sin(2 * math.pi * y)], -1)
+    else:
+        shift = torch.stack([heavy(x, 1.0, 4, 40), heavy(y, 1.0, 4, 40)], -1) * scale * strength
     turn = torch.where(turns < 0.3, torch.deg2rad(heavy(turn, 1.0, 2, 10) * strength), 0)
     zoom = torch.where(zooms < 0.3, torch.exp((0.03 * normal(zoom)).clamp(-0.07, 0.07) * strength), 1)
     squeeze = torch.where(squeezes < 0.3, torch.exp((0.01 * normal(squeeze)).clamp(-0.03, 0.03) * strength), 1)

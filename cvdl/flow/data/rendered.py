@@ -1,4 +1,5 @@
-"""The pairs that the course renders itself, by name: "chairs", "things", "things-final", or a mixture "chairs+things"."""
+"""The pairs that the course renders itself, by name: "chairs", "things", "things-final", "even", or a mixture such as
+"chairs+things"."""
 
 from functools import partial
 
@@ -8,7 +9,14 @@ from cvdl.errors import CourseError
 from cvdl.flow.data.chairs import Chairs, Pairs
 from cvdl.flow.data.things3d import Things
 
-RENDERED = {"chairs": Chairs, "things": Things, "things-final": partial(Things, final=True)}
+RENDERED = {
+    "chairs": Chairs,
+    "things": Things,
+    "things-final": partial(Things, final=True),
+    "even": partial(
+        Chairs, chairs=(2, 5), even=80.0
+    ),  # few chairs; motions of all lengths up to 80 px, equally frequent
+}
 
 
 def rendered(kind, **options):
