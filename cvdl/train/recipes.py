@@ -182,14 +182,45 @@ def spynet_stages(steps, batch, window, rate):
     return stages
 
 
-def flownet_stages(chairs, fine, size, window, cut, **options):
-    """Two stages on chairs, of so many steps; cut: (height, width) of what augmentation cuts out of a window."""
+def flownet_stages(steps, size, window, cut, **options):
+    """Chairs, finely on chairs, then things, as in FlowNet 2.0.
+
+    steps: of each stage, by name.  cut: (height, width) of what augmentation cuts out of a window.
+    """
     options |= dict(size=size, window=window, augment=Augment(size=cut, scale=(0.8, 1.6)))
-    later = options | dict(warmup=0)
+    later = options | dict(warmup=0, schedule="cosine")
     return [
-        Stage("chairs", chairs, every, rate=3e-4, **options),
-        Stage("fine", fine, every, rate=2e-4, schedule="cosine", **later),
+        Stage("chairs", steps["chairs"], every, rate=3e-4, **options),
+        Stage("fine", steps["fine"], every, rate=2e-4, **later),
+        Stage("things", steps["things"], every, rate=1e-4, data="things", **later),
     ]
+
+
+def order_recipe(title, first, then):
+    """The same small network under the same schedule, on other data.  first, then: kinds of pairs, of both stages.
+
+    As in FlowNet 2.0, section 3, whose S_long is followed by a shorter S_fine at a lower rate.
+    """
+
+    def stages(steps, size, window, cut, batch, reuse):
+        options = dict(size=size, window=window, augment=Augment(size=cut, scale=(0.8, 1.6)), batch=batch, reuse=reuse)
+        return [
+            Stage("first", steps[0], every, data=first, rate=5e-4, schedule="S_long", warmup=steps[0] // 20, **options),
+            Stage("then", steps[1], every, data=then, rate=1e-4, schedule="S_fine", **options),
+        ]
+
+    return Recipe(
+        f"the order of the data: {title}",
+        {"quick": small_flownet, "laptop": small_flownet, "gpu": partial(FlowNetS, 1 / 4)},
+        {
+            "quick": stages((4, 4), (72, 96), None, (64, 64), 2, 1),
+            "laptop": stages((3000, 1500), (288, 384), (160, 192), (128, 128), 4, 4),
+            "gpu": stages((14000, 6000), FULL, None, (256, 320), 8, 1),
+        },
+    )
+
+
+small_flownet = partial(FlowNetS, 1 / 8)
 
 
 def reach_recipe(title, net):
@@ -290,20 +321,42 @@ RECIPES = {
         "FlowNetS at a quarter of the width, 2.4 M parameters",
         partial(FlowNetS, 1 / 4),
         {
-            "quick": flownet_stages(4, 4, (72, 96), None, (64, 64), batch=2),
-            "laptop": flownet_stages(18000, 24000, (288, 384), (160, 192), (128, 128), batch=8, reuse=4),
-            "gpu": flownet_stages(50000, 50000, FULL, None, (320, 448), batch=8),
+            "quick": flownet_stages(dict(chairs=4, fine=4, things=4), (72, 96), None, (64, 64), batch=2),
+            "laptop": flownet_stages(
+                dict(chairs=18000, fine=24000, things=9000), (288, 384), (160, 192), (128, 128), batch=8, reuse=4
+            ),
+            "gpu": flownet_stages(dict(chairs=50000, fine=50000, things=50000), FULL, None, (320, 448), batch=8),
         },
     ),
     "flownet-c": Recipe(
         "FlowNetC at a quarter of the width, 2.7 M parameters",
         partial(FlowNetC, 1 / 4),
         {
-            "quick": flownet_stages(4, 4, (72, 96), None, (64, 64), batch=2, warmup=2),
-            "laptop": flownet_stages(18000, 18000, (288, 384), (160, 192), (128, 128), batch=8, reuse=4, warmup=500),
-            "gpu": flownet_stages(45000, 45000, FULL, None, (320, 448), batch=8, warmup=2000),
+            "quick": flownet_stages(dict(chairs=4, fine=4, things=4), (72, 96), None, (64, 64), batch=2, warmup=2),
+            "laptop": flownet_stages(
+                dict(chairs=12000, fine=6000, things=9000),
+                (288, 384),
+                (160, 192),
+                (128, 128),
+                batch=8,
+                reuse=6,
+                warmup=500,
+            ),
+            "gpu": flownet_stages(
+                dict(chairs=45000, fine=45000, things=45000), FULL, None, (320, 448), batch=8, warmup=2000
+            ),
         },
     ),
+    **{
+        f"order-{name}": order_recipe(title, first, then)
+        for name, title, first, then in (
+            ("chairs", "chairs only", "chairs", "chairs"),
+            ("things", "things only", "things", "things"),
+            ("mixed", "both, mixed", "chairs+things", "chairs+things"),
+            ("chairs-things", "chairs, then things", "chairs", "things"),
+            ("things-chairs", "things, then chairs", "things", "chairs"),
+        )
+    },
     "reach-s": reach_recipe("FlowNetS", partial(FlowNetS, 1 / 8)),
     **{
         f"reach-c{points}": reach_recipe(
