@@ -214,7 +214,7 @@ def answer(function, args, weights=None):
     wanted = [a.requires_grad_() for a in args if _differentiable(a)] if weights is not None else []
     result = function(*args)
     for name, now, then in zip(inspect.signature(function).parameters, args, before, strict=False):
-        if isinstance(then, torch.Tensor) and not torch.equal(now.detach(), then):
+        if isinstance(then, torch.Tensor) and not _same(now.detach(), then):
             raise CallFailed(f"changed its argument `{name}`", f"Work on a copy: begin with {name} = {name}.clone().")
     if weights is None:
         return result
@@ -225,6 +225,11 @@ def answer(function, args, weights=None):
         )
     gradients = torch.autograd.grad(result, wanted, weights.to(result.dtype), allow_unused=True)
     return tuple(torch.zeros_like(a) if g is None else g for a, g in zip(wanted, gradients, strict=True))
+
+
+def _same(a, b):
+    """Equal in shape and in every value, NaN counting as equal to NaN."""
+    return a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())
 
 
 def _differentiable(value):

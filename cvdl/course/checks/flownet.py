@@ -1,0 +1,1095 @@
+"""Exercises of notebook 05.
+
+The course's own implementations come first, in other forms than the exercises ask for.  The oracles share no code with
+them.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from cvdl.course.cases import GRADIENT, answer_case, answered, given, normal, one_of, shape_only
+from cvdl.course.judge import Case, Exercise, Mistake
+from cvdl.flow import correlation, metrics
+
+# --- the library's -------------------------------------------------------------------------------------
+
+
+def end_point_error(flow, truth, valid):
+    """Mean length of flow - truth over the valid pixels.  (B, 2, H, W) twice, bool (B, 1, H, W) -> scalar"""
+    return metrics.epe(flow, truth, valid)
+
+
+def warp_back(image2, flow):
+    """Frame 2 on the grid of frame 1, bilinear.  image2: (C, H, W), flow: (2, H, W) -> (C, H, W)"""
+    H, W = image2.shape[-2:]
+    x = torch.arange(W) + flow[0].double()
+    y = torch.arange(H)[:, None] + flow[1].double()
+    grid = torch.stack([2 * x / max(W - 1, 1) - 1, 2 * y / max(H - 1, 1) - 1], -1)
+    sampled = F.grid_sample(image2[None].double(), grid[None], padding_mode="border", align_corners=True)
+    return sampled[0].to(image2.dtype)
+
+
+def refine(features, flow, skip, up, up_flow):
+    """A step of the refinement: [skip, up-convolved features, up-convolved flow], each at twice the size."""
+    enlarged = F.leaky_relu(_spread(features, up), 0.1)
+    return torch.hstack([skip, enlarged, _spread(flow, up_flow)])
+
+
+def _spread(x, weight):
+    """A 4 × 4 up-convolution by an ordinary one: zeros between the pixels, the kernel turned round."""
+    B, C, h, w = x.shape
+    wide = x.new_zeros(B, C, 2 * h - 1, 2 * w - 1)
+    wide[..., ::2, ::2] = x
+    return F.conv2d(wide, weight.flip(2, 3).transpose(0, 1), padding=2)
+
+
+def multiscale_loss(flows, truth, weights):
+    """Σ weight · (sum over the pixels of a level of |flow - truth| / 20, divided by the batch size)."""
+    losses = []
+    for flow, weight in zip(flows, weights, strict=True):
+        gap = (F.adaptive_avg_pool2d(truth, flow.shape[-2:]) - flow) / 20
+        losses.append(weight * torch.linalg.vector_norm(gap, dim=1).flatten(1).sum(1).mean())
+    return torch.stack(losses).sum()
+
+
+def patch_score(f1, f2, here, there, k):
+    """Σ over offsets up to k of <f1 at here + offset, f2 at there + offset>.  f1, f2: (C, H, W) -> scalar"""
+    parts = []
+    for f, (x, y) in ((f1, here), (f2, there)):
+        wide = F.pad(f, [k] * 4)  # beyond the frame all is zero
+        parts.append(wide[:, y : y + 2 * k + 1, x : x + 2 * k + 1])
+    return torch.tensordot(parts[0], parts[1], 3)
+
+
+def correlate(f1, f2, d, stride):
+    """Scores of all displacements up to d, every stride-th: (B, C, H, W) twice -> (B, n², H, W)"""
+    return correlation(f1, f2, d, stride)
+
+
+def all_scores(f1, f2, d):
+    """Mean products of each point of f1 with each point of f2, which gets a border of d zeros.
+
+    (B, C, H, W) twice -> (B, H W, (H + 2d) (W + 2d))
+    """
+    wide = F.pad(f2, [d] * 4)
+    return torch.einsum("bcn,bcm->bnm", f1.flatten(2), wide.flatten(2)) / f1.shape[1]
+
+
+def layer_size(d, stride, shrink):
+    """Channels, reach and step of a correlation layer, the last two in full-size pixels."""
+    side = len(range(-d, d + 1, stride))
+    return side * side, shrink * d, shrink * stride
+
+
+# --- flownet.picture ------------------------------------------------------------------------------------
+
+_PICTURE = {
+    "goes furthest": (
+        "B",
+        "The stronger the colour and the longer the arrows, the further. Compare with the wheel's rings.",
+    ),
+    "turns": ("D", "Where something turns, opposite sides move in opposite directions, and along the rim."),
+    "comes nearer": ("E", "What comes nearer gets larger: its points move away from its middle."),
+    "stands still": ("C", "No motion is white, and has no arrows."),
+    "sign of dy in A": ("negative", "Which way does A go? And which way does y point?"),
+}
+_SIGNS = ("positive", "negative", "zero")
+
+
+def read_picture():
+    """What the flow picture shows."""
+    return {question: answer for question, (answer, _) in _PICTURE.items()}
+
+
+def _picture_case(question):
+    choices = _SIGNS if question.startswith("sign") else tuple("ABCDE")
+    return answer_case(
+        question, _PICTURE[question][1], "look again", one_of(choices, f"is none of {', '.join(choices)}")
+    )
+
+
+picture = Exercise(
+    id="flownet.picture",
+    title="reading a flow picture",
+    kind="answer",
+    library=read_picture,
+    oracle=read_picture,
+    cases=tuple(map(_picture_case, _PICTURE)),
+    mistakes=(
+        Mistake(
+            "turning and growing confused",
+            "Where something turns, arrows run *along* its rim. Where it grows, they point away from its middle. You took one for the other.",
+            when=lambda got, want: answered("turns", "E")(got, want) or answered("comes nearer", "D")(got, want),
+        ),
+        Mistake(
+            "y upwards",
+            "A goes up, and y points *down*, from the first row to the last. So what is dy?",
+            when=answered("sign of dy in A", "positive"),
+        ),
+        Mistake(
+            "dx for dy",
+            "That is the other component. A goes straight up: its dx is 0. Asked is dy.",
+            when=answered("sign of dy in A", "zero"),
+        ),
+        Mistake(
+            "largest taken for furthest",
+            "The *size* of a thing says nothing about how far it goes. Look at the strength of the colour, and at the arrows.",
+            when=answered("goes furthest", "E"),
+        ),
+        Mistake(
+            "middle of the turning one",
+            "The middle of what turns is at rest, but its rim is not. Which one is white all over?",
+            when=answered("stands still", "D", "E"),
+        ),
+    ),
+    hints=(
+        "Take one disc at a time. Look at its colour, then find that colour on the wheel: the direction is the answer.",
+        "Two discs have all the colours of the wheel. In one of them the arrows go round, in the other outwards.",
+        "Row numbers grow downwards, and so does y. A step to the row above is a step by -1.",
+    ),
+)
+
+# --- flownet.epe ----------------------------------------------------------------------------------------
+
+
+def _epe_oracle(flow, truth, valid):
+    B, _, H, W = flow.shape
+    errors = [
+        math.hypot(*(flow[b, :, y, x].double() - truth[b, :, y, x].double()).tolist())
+        for b in range(B)
+        for y in range(H)
+        for x in range(W)
+        if valid[b, 0, y, x]
+    ]
+    return sum(errors) / len(errors)
+
+
+def _epe_args(H, W, share=1.0, nan=False, B=2):
+    def make(g):
+        flow, truth = 3 * normal(g, B, 2, H, W), 3 * normal(g, B, 2, H, W)
+        valid = torch.rand(B, 1, H, W, generator=g) < share
+        valid[:, :, 0, 0], valid[:, :, 0, 1] = True, share == 1
+        truth = truth.masked_fill(~valid, math.nan if nan else 0.0)
+        return flow, truth, valid
+
+    return make
+
+
+def _lengths(flow, truth):
+    return (flow - truth).square().sum(1, keepdim=True).sqrt()
+
+
+error = Exercise(
+    id="flownet.epe",
+    title="the end-point error",
+    library=end_point_error,
+    oracle=_epe_oracle,
+    cases=(
+        Case(
+            "by hand: 3 and 4",
+            2,
+            "A vector that is wrong by 3 px in x and 4 px in y is wrong by 5 px.",
+            make=given(
+                torch.tensor([3.0, 4.0]).view(1, 2, 1, 1),
+                torch.zeros(1, 2, 1, 1),
+                torch.ones(1, 1, 1, 1, dtype=torch.bool),
+            ),
+            want=lambda *_: 5.0,
+        ),
+        Case("all pixels known", 3, "The length of the difference at each pixel, then the mean.", make=_epe_args(3, 5)),
+        Case(
+            "some are unknown",
+            3,
+            "Only pixels where `valid` is True count, in the sum *and* in the number that you divide by.",
+            make=_epe_args(4, 4, 0.6),
+        ),
+        Case(
+            "NaN where nothing is known",
+            2,
+            "NaN times 0 is NaN. Select the valid errors, errors[mask], instead of multiplying by the mask.",
+            make=_epe_args(4, 6, 0.6, nan=True),
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "divided by all",
+            "Unknown pixels count in your mean, as if they were perfect. Divide by the number of *valid* pixels.",
+            like=lambda f, t, v: torch.where(v, _lengths(f, t), 0.0).mean(),
+        ),
+        Mistake(
+            "mask forgotten",
+            "Unknown pixels count in your mean, with a truth that nobody knows. Leave them out.",
+            like=lambda f, t, v: _lengths(f, t).mean(),
+        ),
+        Mistake(
+            "sum of both components",
+            "You add |x| and |y|: 3 and 4 makes 7. The length of the vector is wanted, by Pythagoras.",
+            like=lambda f, t, v: (f - t).abs().sum(1, keepdim=True)[v].mean(),
+        ),
+        Mistake(
+            "mean of both components",
+            "You take a mean over x and y. They are two sides of one triangle: the length is the root of the *sum* of squares.",
+            like=lambda f, t, v: (f - t).abs().mean(1, keepdim=True)[v].mean(),
+        ),
+        Mistake(
+            "root forgotten",
+            "That is in square pixels: 3 and 4 makes 25. The root is missing.",
+            like=lambda f, t, v: _lengths(f, t).square()[v].mean(),
+        ),
+        Mistake(
+            "root at the end",
+            "You take the root of the mean. Take the root at each pixel first, and the mean afterwards.",
+            like=lambda f, t, v: _lengths(f, t).square()[v].mean().sqrt(),
+        ),
+        Mistake(
+            "difference of lengths",
+            "You compare how *long* the two are. Then a flow in the wrong direction would be perfect. Subtract first.",
+            like=lambda f, t, v: (f.norm(dim=1, keepdim=True) - t.norm(dim=1, keepdim=True)).abs()[v].mean(),
+        ),
+        Mistake(
+            "sum for mean",
+            "You summed over the pixels. Take the mean, so that large and small pictures can be compared.",
+            like=lambda f, t, v: _lengths(f, t)[v].sum(),
+        ),
+        Mistake(
+            "multiplied by the mask",
+            "NaN · 0 is NaN, so what is unknown still gets in. Select instead: errors[mask] leaves the others out.",
+            when=lambda got, want: _has_nan(got),
+        ),
+    ),
+    hints=(
+        "First the difference, (B, 2, H, W). Then its length at each pixel: which axis goes away?",
+        "The length: square, sum over axis 1, root. keepdim=True keeps (B, 1, H, W), which fits `valid`.",
+        "errors[valid] is a list of the errors that count. Its mean is the answer.",
+    ),
+)
+
+
+def _has_nan(got):
+    return (isinstance(got, torch.Tensor) and bool(got.isnan().any())) or (isinstance(got, float) and got != got)
+
+
+# --- flownet.warp ---------------------------------------------------------------------------------------
+
+
+def _hats(place, n):
+    """Weights of bilinear interpolation at these places between n points: (…, n)"""
+    return (1 - (place.double().clamp(0, n - 1)[..., None] - torch.arange(n)).abs()).clamp(min=0)
+
+
+def _target(flow):
+    H, W = flow.shape[-2:]
+    return torch.arange(W) + flow[0], torch.arange(H)[:, None] + flow[1]
+
+
+def _warp_at(image, x, y):
+    H, W = image.shape[-2:]
+    return torch.einsum("chw,yxh,yxw->cyx", image.double(), _hats(y, H), _hats(x, W))
+
+
+def _warp_oracle(image2, flow):
+    return _warp_at(image2, *_target(flow)).to(image2.dtype)
+
+
+def _warp_args(H, W, far):
+    return lambda g: (torch.rand(3, H, W, generator=g), far * (2 * torch.rand(2, H, W, generator=g) - 1))
+
+
+def _inner_args(g):
+    """Flows that stay inside, and no whole numbers."""
+    H, W = 5, 7
+    flow = 2 * torch.rand(2, H, W, generator=g) - 1
+    x, y = _target(flow)
+    return torch.rand(2, H, W, generator=g), torch.stack(
+        [x.clamp(0.1, W - 1.1) - torch.arange(W), y.clamp(0.1, H - 1.1) - torch.arange(H)[:, None]]
+    )
+
+
+def _zeros_beyond(image, flow):
+    x, y = _target(flow)
+    wide = F.pad(image, [1] * 4)
+    return _warp_at(wide, x + 1, y + 1)
+
+
+def _forward(image, flow):
+    """Each pixel is put where its flow leads, rounded."""
+    H, W = image.shape[-2:]
+    out = torch.zeros_like(image)
+    x, y = _target(flow)
+    for row in range(H):
+        for column in range(W):
+            j, i = round(x[row, column].item()), round(y[row, column].item())
+            if 0 <= j < W and 0 <= i < H:
+                out[:, i, j] = image[:, row, column]
+    return out
+
+
+warping = Exercise(
+    id="flownet.warp",
+    title="backward warping",
+    library=warp_back,
+    oracle=_warp_oracle,
+    axes=("channel", "y", "x"),
+    cases=(
+        Case("shape", 1, "As large as image2, with as many channels.", make=_warp_args(3, 5, 1.0), test=shape_only),
+        Case(
+            "by hand: one pixel to the right",
+            3,
+            "If all moves by (1, 0), then at x stands what frame 2 shows at x + 1.",
+            make=given(torch.tensor([[[0.0, 1.0, 2.0, 3.0]]]), torch.tensor([[[1.0, 1.0, 1.0, 0.0]], [[0.0] * 4]])),
+            want=lambda *_: torch.tensor([[[1.0, 2.0, 3.0, 3.0]]]),
+        ),
+        Case(
+            "by hand: half a pixel",
+            2,
+            "Half-way between two pixels is their mean.",
+            make=given(
+                torch.tensor([[[0.0, 4.0], [8.0, 12.0]]]),
+                torch.full((2, 2, 2), 0.5) * torch.tensor([[[1, 0], [1, 0]], [[1, 1], [0, 0]]]),
+            ),
+            want=lambda *_: torch.tensor([[[6.0, 8.0], [10.0, 12.0]]]),
+        ),
+        Case("random, inside the frame", 4, "Four neighbours, each with the product of two shares.", make=_inner_args),
+        Case(
+            "square",
+            2,
+            "Height and width are equal here: does flow[0] go along x, the last axis?",
+            make=_warp_args(6, 6, 1.0),
+        ),
+        Case(
+            "beyond the frame",
+            3,
+            "A place outside is moved to the nearest one inside: clamp x to 0 … W - 1, y to 0 … H - 1.",
+            make=_warp_args(4, 6, 9.0),
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "wrong direction",
+            "You look at x - flow. A point that moves by flow is found at x + flow in frame 2.",
+            like=lambda i, f: _warp_oracle(i, -f),
+        ),
+        Mistake(
+            "forward",
+            "You push pixels to where they go. Then some places get nothing and others get two. Go the other way: for each pixel of the result, *fetch* from frame 2.",
+            like=_forward,
+        ),
+        Mistake(
+            "x and y swapped",
+            "flow[0] goes along x, the columns (last axis); flow[1] along y, the rows.",
+            like=lambda i, f: _warp_oracle(i, f.flip(0)),
+        ),
+        Mistake(
+            "nearest pixel",
+            "You round to the nearest pixel. Weigh the four neighbours by how near they are.",
+            like=lambda i, f: _warp_at(i, *(p.round() for p in _target(f))),
+        ),
+        Mistake(
+            "rounded down",
+            "You take the upper left neighbour alone. There are four, each with its weight.",
+            like=lambda i, f: _warp_at(i, *(p.floor() for p in _target(f))),
+        ),
+        Mistake(
+            "weights swapped",
+            "The nearer neighbour has to weigh more. If x is 0.9 beyond the left one, the *right* one gets 0.9.",
+            like=lambda i, f: _warp_at(
+                i,
+                *(
+                    2 * p.clamp(0, n - 1).floor() + 1 - p.clamp(0, n - 1)
+                    for p, n in zip(_target(f), (i.shape[2], i.shape[1]), strict=True)
+                ),
+            ),
+        ),
+        Mistake(
+            "zeros beyond the frame",
+            "Beyond the frame you take zeros. The nearest pixel inside is wanted: clamp x and y before anything else.",
+            like=_zeros_beyond,
+        ),
+        Mistake(
+            "wrapped around",
+            "Beyond the right edge you begin again at the left one. Clamp x and y first.",
+            like=lambda i, f: _wrapped(i, f),
+        ),
+    ),
+    hints=(
+        "Make two maps first: x + flow[0] and y + flow[1], where each pixel of frame 1 is found in frame 2. Clamp them.",
+        "left = floor(x) and right = left + 1, but at most W - 1. The share of the right one is x - left. Likewise up and down.",
+        "image2[:, top, left] with whole-numbered maps (long) fetches all pixels at once. Add four such pieces, each times its two shares.",
+    ),
+)
+
+
+def _wrapped(image, flow):
+    H, W = image.shape[-2:]
+    x, y = _target(flow)
+    left, top = x.floor(), y.floor()
+    a, b = x - left, y - top
+    out = 0
+    for i, share_y in ((top, 1 - b), (top + 1, b)):
+        for j, share_x in ((left, 1 - a), (left + 1, a)):
+            out = out + share_x * share_y * image[:, i.long() % H, j.long() % W]
+    return out
+
+
+# --- flownet.refine -------------------------------------------------------------------------------------
+
+
+def _refine_oracle(features, flow, skip, up, up_flow):
+    def up_convolution(x, weight):
+        B, _, h, w = x.shape
+        out = x.new_zeros(B, weight.shape[1], 2 * h + 2, 2 * w + 2, dtype=torch.double)
+        for i in range(h):
+            for j in range(w):
+                out[:, :, 2 * i : 2 * i + 4, 2 * j : 2 * j + 4] += torch.einsum(
+                    "bc,cdkl->bdkl", x[:, :, i, j].double(), weight.double()
+                )
+        return out[:, :, 1:-1, 1:-1]
+
+    enlarged = up_convolution(features, up)
+    return torch.cat([skip.double(), torch.maximum(enlarged, 0.1 * enlarged), up_convolution(flow, up_flow)], 1)
+
+
+def _refine_args(h, w, C=3, D=4, S=2, B=2):
+    return lambda g: (
+        normal(g, B, C, h, w),
+        normal(g, B, 2, h, w),
+        normal(g, B, S, 2 * h, 2 * w),
+        normal(g, C, D, 4, 4),
+        normal(g, 2, 2, 4, 4),
+    )
+
+
+def _refine_like(order=(0, 1, 2), slope=0.1, slope_flow=1.0, interpolate=False, scale=1.0):
+    def like(features, flow, skip, up, up_flow):
+        enlarged = F.leaky_relu(F.conv_transpose2d(features, up, stride=2, padding=1), slope)
+        if interpolate:
+            larger = F.interpolate(flow, scale_factor=2, mode="bilinear")
+        else:
+            larger = F.leaky_relu(F.conv_transpose2d(flow, up_flow, stride=2, padding=1), slope_flow)
+        parts = (skip, enlarged, scale * larger)
+        return torch.cat([parts[n] for n in order], 1)
+
+    return like
+
+
+step = Exercise(
+    id="flownet.refine",
+    title="a step of the refinement",
+    library=refine,
+    oracle=_refine_oracle,
+    axes=("sample", "channel", "y", "x"),
+    cases=(
+        Case(
+            "shape",
+            2,
+            "All three parts are at twice the size; their channels add up.",
+            make=_refine_args(2, 3),
+            test=shape_only,
+        ),
+        Case(
+            "random", 4, "Skip, then features, then flow. Leaky ReLU after the features only.", make=_refine_args(2, 3)
+        ),
+        Case(
+            "numbers of channels are alike",
+            3,
+            "Here all parts have two channels, so a wrong order gives no wrong shape.",
+            make=_refine_args(3, 3, C=2, D=2, S=2),
+        ),
+        Case("gradients", 1, GRADIENT, make=_refine_args(2, 2, B=1), gradient=True),
+    ),
+    mistakes=(
+        Mistake(
+            "order: features first",
+            "The order is skip, features, flow. Trained weights depend on it.",
+            like=_refine_like((1, 0, 2)),
+        ),
+        Mistake(
+            "order: flow first",
+            "The order is skip, features, flow. You begin with the flow.",
+            like=_refine_like((2, 0, 1)),
+        ),
+        Mistake(
+            "order: flow before features",
+            "The order is skip, features, flow. Yours has the flow before the features.",
+            like=_refine_like((0, 2, 1)),
+        ),
+        Mistake(
+            "ReLU on the flow",
+            "You put the flow through the leaky ReLU, too. Then motions to the left and up become ten times shorter.",
+            like=_refine_like(slope_flow=0.1),
+        ),
+        Mistake(
+            "no ReLU",
+            "After the up-convolution of the features comes a leaky ReLU with slope 0.1.",
+            like=_refine_like(slope=1.0),
+        ),
+        Mistake(
+            "hard ReLU",
+            "A plain ReLU sets negative values to 0. The leaky one keeps a tenth of them.",
+            like=_refine_like(slope=0.0),
+        ),
+        Mistake(
+            "other slope",
+            "PyTorch's leaky ReLU has slope 0.01, unless you say otherwise. FlowNet's is 0.1.",
+            like=_refine_like(slope=0.01),
+        ),
+        Mistake(
+            "flow interpolated",
+            "You enlarge the flow by interpolation. FlowNet does it by an up-convolution of its own, with the weights `up_flow`.",
+            like=_refine_like(interpolate=True),
+        ),
+        Mistake(
+            "flow doubled",
+            "You double the flow. FlowNet's flows are in pixels of the full size at every level, so a larger grid does not change their values.",
+            like=_refine_like(scale=2.0),
+        ),
+    ),
+    hints=(
+        "Three pieces, each (B, something, 2h, 2w). Make them one by one, and torch.cat them along axis 1.",
+        "F.conv_transpose2d(x, weight, stride=2, padding=1) makes a 4 × 4 up-convolution to exactly twice the size.",
+        "cat([skip, leaky ReLU of the larger features, the larger flow], dim=1)",
+    ),
+)
+
+# --- flownet.loss ---------------------------------------------------------------------------------------
+
+
+def _loss_oracle(flows, truth, weights):
+    total = 0.0
+    B, _, H, W = truth.shape
+    for flow, weight in zip(flows, weights, strict=True):
+        h, w = flow.shape[-2:]
+        target = truth.double().reshape(B, 2, h, H // h, w, W // w).mean((3, 5))
+        gap = (flow.double() - target) / 20
+        total = total + weight * (gap[:, 0] ** 2 + gap[:, 1] ** 2).sqrt().sum() / B
+    return total
+
+
+def _loss_args(H, W, shrinks=(4, 8), weights=(0.01, 0.3), B=2):
+    def make(g):
+        return [20 * normal(g, B, 2, H // s, W // s) for s in shrinks], 20 * normal(g, B, 2, H, W), list(weights)
+
+    return make
+
+
+def _hand(*_):
+    """All flows zero, truth (20, 0): the error is one unit at each pixel."""
+    truth = torch.zeros(1, 2, 64, 64)
+    truth[:, 0] = 20
+    flows = [torch.zeros(1, 2, 64 // s, 64 // s) for s in (4, 8, 16, 32, 64)]
+    return flows, truth, [0.005, 0.01, 0.02, 0.08, 0.32]
+
+
+def _loss_like(scale=20.0, pixels="sum", squared=False, target="mean", ones=False, batch=True, values=1.0):
+    def like(flows, truth, weights):
+        total = 0
+        for flow, weight in zip(flows, weights, strict=True):
+            cell = truth.shape[-1] // flow.shape[-1]
+            goal = F.avg_pool2d(truth, cell) if target == "mean" else truth[..., ::cell, ::cell]
+            gap = (flow - goal / (cell if values != 1 else 1)) / scale
+            e = gap.square().sum(1) if squared else gap.norm(dim=1)
+            part = e.mean() if pixels == "mean" else e.sum() / (len(flow) if batch else 1)
+            total = total + (1.0 if ones else weight) * part
+        return total
+
+    return like
+
+
+losses = Exercise(
+    id="flownet.loss",
+    title="the multi-scale loss",
+    library=multiscale_loss,
+    oracle=_loss_oracle,
+    cases=(
+        Case(
+            "by hand: wrong by 20 px everywhere",
+            3,
+            "The error is 1 at each pixel, so a level adds its weight times its number of pixels.",
+            make=_hand,
+        ),
+        Case(
+            "one level",
+            2,
+            "Bring the truth to the level's size by means, then the end-point error.",
+            make=_loss_args(16, 16, (4,), (1.0,)),
+        ),
+        Case("two levels", 3, "Each level with its own weight, summed.", make=_loss_args(16, 24)),
+        Case(
+            "twice as many pairs",
+            1,
+            "Sum over pixels, but divide by the number of pairs.",
+            make=_loss_args(16, 16, B=4),
+        ),
+        Case(
+            "gradients",
+            1,
+            GRADIENT,
+            make=_loss_args(16, 16, (4,), (1.0,)),
+            gradient=True,
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "mean over pixels",
+            "You take the mean over the pixels of a level. With these weights the coarsest level would then count 64 times as much as the finest. Sum.",
+            like=_loss_like(pixels="mean"),
+        ),
+        Mistake(
+            "not divided by the batch",
+            "Divide by the number of pairs, or a larger batch makes larger steps.",
+            like=_loss_like(batch=False),
+        ),
+        Mistake(
+            "20 forgotten",
+            "Errors are counted in units of 20 px: divide the difference by 20.",
+            like=_loss_like(scale=1.0),
+        ),
+        Mistake(
+            "squared",
+            "That is the squared error. FlowNet's loss is the end-point error itself: the root is missing.",
+            like=_loss_like(squared=True),
+        ),
+        Mistake(
+            "every so many-th pixel",
+            "You pick single pixels of the truth. Average over the block that becomes one pixel of the level.",
+            like=_loss_like(target="pick"),
+        ),
+        Mistake("weights left out", "Each level has its weight.", like=_loss_like(ones=True)),
+        Mistake(
+            "truth scaled with its size",
+            "You divide the truth's values by how much it shrinks. FlowNet's levels all speak in full-size pixels: only the size changes.",
+            like=_loss_like(values=0),
+        ),
+    ),
+    hints=(
+        "One level first: how many times smaller is it than the truth? F.avg_pool2d(truth, that) has its size.",
+        "Difference, divided by 20; length over axis 1; sum over everything; divided by the batch size.",
+        "Add that up over the levels, each times its weight: zip(flows, weights) goes through both lists together.",
+    ),
+)
+
+# --- flownet.score --------------------------------------------------------------------------------------
+
+
+def _score_oracle(f1, f2, here, there, k):
+    C, H, W = f1.shape
+    total = 0.0
+    for oy in range(-k, k + 1):
+        for ox in range(-k, k + 1):
+            x1, y1, x2, y2 = here[0] + ox, here[1] + oy, there[0] + ox, there[1] + oy
+            if 0 <= x1 < W and 0 <= x2 < W and 0 <= y1 < H and 0 <= y2 < H:
+                total += sum(float(f1[c, y1, x1]) * float(f2[c, y2, x2]) for c in range(C))
+    return total
+
+
+def _score_args(here, there, k, H=7, W=9, C=4):
+    return lambda g: (normal(g, C, H, W), normal(g, C, H, W), here, there, k)
+
+
+def _score_like(
+    mean=False, swapped=False, turned=False, centre_only=False, half=False, normalised=False, one_moves=False
+):
+    def like(f1, f2, here, there, k):
+        C, H, W = f1.shape
+        total, count, a, b = 0.0, 0, 0.0, 0.0
+        offsets = range(-k, k) if half and k else range(-k, k + 1)
+        if centre_only:
+            offsets = (0,)
+        for oy in offsets:
+            for ox in offsets:
+                sign = -1 if turned else 1
+                x1, y1, x2, y2 = here[0] + ox, here[1] + oy, there[0] + sign * ox, there[1] + sign * oy
+                if one_moves:
+                    x1, y1 = here
+                if swapped:
+                    x1, y1, x2, y2 = y1, x1, y2, x2
+                if 0 <= x1 < W and 0 <= x2 < W and 0 <= y1 < H and 0 <= y2 < H:
+                    v, w = f1[:, y1, x1], f2[:, y2, x2]
+                    total, count, a, b = total + v @ w, count + 1, a + v @ v, b + w @ w
+        if mean:
+            return total / (C * count)
+        return total / (a * b) ** 0.5 if normalised else total
+
+    return like
+
+
+score = Exercise(
+    id="flownet.score",
+    title="the score of two places",
+    library=patch_score,
+    oracle=_score_oracle,
+    cases=(
+        Case(
+            "by hand: two channels, k = 0",
+            2,
+            "(1, 2) · (3, 4) = 1 · 3 + 2 · 4.",
+            make=given(
+                torch.tensor([1.0, 2.0]).view(2, 1, 1), torch.tensor([3.0, 4.0]).view(2, 1, 1), (0, 0), (0, 0), 0
+            ),
+            want=lambda *_: 11.0,
+        ),
+        Case("one point", 2, "With k = 0 there is one offset, (0, 0).", make=_score_args((6, 2), (3, 4), 0)),
+        Case(
+            "a patch of 3 × 3",
+            3,
+            "All offsets from -1 to 1, in x and in y: nine products.",
+            make=_score_args((5, 2), (3, 4), 1),
+        ),
+        Case("square", 2, "f[:, y, x]: rows first.", make=_score_args((4, 2), (3, 5), 1, 8, 8)),
+        Case(
+            "at the frame's edge",
+            1,
+            "What lies beyond the frame counts as zero. A negative index would count from the other end.",
+            make=_score_args((0, 1), (8, 3), 1),
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "mean for sum",
+            "That is a mean. The lecture's formula is a sum, over the offsets and, in the scalar product, over the channels.",
+            like=_score_like(mean=True),
+        ),
+        Mistake(
+            "x and y swapped",
+            "here and there are (x, y), but a map is indexed [channel, y, x].",
+            like=_score_like(swapped=True),
+        ),
+        Mistake(
+            "mirrored",
+            "You add the offset in one map and subtract it in the other, as a convolution would. Here it is added in both.",
+            like=_score_like(turned=True),
+        ),
+        Mistake(
+            "offset in one map only",
+            "The offset o is added in *both* maps, x₁ + o and x₂ + o.",
+            like=_score_like(one_moves=True),
+        ),
+        Mistake(
+            "patch left out",
+            "You compare the two points only. With k = 1 there are nine offsets.",
+            like=_score_like(centre_only=True),
+        ),
+        Mistake("upper end missing", "range(-k, k) ends before k.", like=_score_like(half=True)),
+        Mistake(
+            "normalised",
+            "You divide by the lengths of the vectors: that is the cosine. The formula has the scalar product as it is.",
+            like=_score_like(normalised=True),
+        ),
+        Mistake(
+            "around the corner",
+            "At the frame's edge you get a pixel from the opposite side: a negative index counts from the end. Beyond the frame all is zero.",
+            like=lambda f1, f2, here, there, k: sum(
+                f1[:, (here[1] + i) % f1.shape[1], (here[0] + j) % f1.shape[2]]
+                @ f2[:, (there[1] + i) % f1.shape[1], (there[0] + j) % f1.shape[2]]
+                for i in range(-k, k + 1)
+                for j in range(-k, k + 1)
+            ),
+        ),
+    ),
+    hints=(
+        "Two loops over the offsets, each from -k to k. In each turn one scalar product is added.",
+        "The feature vector of f1 at (x, y) is f1[:, y, x]. v @ w is the scalar product of two vectors.",
+        "Before a product ask whether both places are inside: 0 <= x < W and 0 <= y < H. If not, go on with the next offset.",
+    ),
+)
+
+# --- flownet.correlation --------------------------------------------------------------------------------
+
+
+def _correlation_oracle(f1, f2, d, stride):
+    B, C, H, W = f1.shape
+    steps = list(range(-d, d + 1, stride))
+    out = torch.zeros(B, len(steps) ** 2, H, W, dtype=torch.double)
+    f1, f2 = f1.double(), f2.double()
+    for k, (dy, dx) in enumerate((dy, dx) for dy in steps for dx in steps):
+        for y in range(max(0, -dy), min(H, H - dy)):
+            for x in range(max(0, -dx), min(W, W - dx)):
+                out[:, k, y, x] = (f1[:, :, y, x] * f2[:, :, y + dy, x + dx]).sum(1) / C
+    return out
+
+
+def _correlation_args(H, W, d, stride, C=5, B=2):
+    return lambda g: (normal(g, B, C, H, W), normal(g, B, C, H, W), d, stride)
+
+
+def _correlation_like(sign=1, swap=False, summed=False, roll=False, replicate=False, step=None, last=False):
+    def like(f1, f2, d, stride):
+        H, W = f1.shape[-2:]
+        steps = range(-d, d + 1, step or stride)
+        wide = F.pad(f2, [d] * 4, mode="replicate") if replicate else F.pad(f2, [d] * 4)
+        maps = []
+        for a in steps:
+            for b in steps:
+                dx, dy = (a, b) if swap else (b, a)
+                dx, dy = sign * dx, sign * dy
+                moved = wide[..., d + dy : d + dy + H, d + dx : d + dx + W]
+                if roll:
+                    moved = f2.roll((-dy, -dx), (2, 3))
+                product = f1 * moved
+                maps.append(product.sum(1) if summed else product.mean(1))
+        return torch.stack(maps, -1 if last else 1)
+
+    return like
+
+
+def _shift_args(g):
+    """All moves by (2, -1), and features are of length 1, so that nothing else can be so alike."""
+    wide = F.normalize(normal(g, 1, 24, 12, 14), dim=1)
+    return wide[..., 3:9, 3:11], wide[..., 4:10, 1:9], 2, 1
+
+
+def _shift_test(got, want):
+    wrong = shape_only(got, want)
+    if wrong:
+        return wrong
+    inner = got[:, :, 1:, :-2].argmax(1)
+    return None if (inner == 1 * 5 + 4).all() else "the highest score is not at that displacement"
+
+
+shifts = Exercise(
+    id="flownet.correlation",
+    title="the correlation layer",
+    library=correlate,
+    oracle=_correlation_oracle,
+    axes=("sample", "displacement", "y", "x"),
+    cases=(
+        Case(
+            "shape",
+            2,
+            "One map for each displacement: (B, n², H, W).",
+            make=_correlation_args(4, 6, 2, 1),
+            test=shape_only,
+        ),
+        Case(
+            "all moves by (2, -1)",
+            3,
+            "There the highest score belongs to dx = 2, dy = -1: f1 at x is like f2 at x + 2.",
+            make=_shift_args,
+            test=_shift_test,
+        ),
+        Case(
+            "random, stride 1",
+            4,
+            "Displacement by displacement: shift f2, multiply, mean over the channels.",
+            make=_correlation_args(4, 6, 2, 1),
+        ),
+        Case("stride 2", 3, "dx and dy go from -d to d in steps of `stride`.", make=_correlation_args(5, 7, 4, 2)),
+        Case("square", 2, "Height and width are equal here: dy changes slowest.", make=_correlation_args(6, 6, 3, 1)),
+        Case(
+            "d larger than the map",
+            1,
+            "Beyond the frame f2 is zero, also far beyond.",
+            make=_correlation_args(3, 3, 4, 2),
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "wrong direction",
+            "You look at x - d. The partner of x is at x + d in frame 2.",
+            like=_correlation_like(sign=-1),
+        ),
+        Mistake(
+            "dx slowest",
+            "All displacements are there, in another order: dy has to change slowest, dx fastest.",
+            like=_correlation_like(swap=True),
+        ),
+        Mistake(
+            "sum over channels",
+            "You sum over the channels. FlowNet's code takes the mean (the formula says sum).",
+            like=_correlation_like(summed=True),
+        ),
+        Mistake(
+            "wrapped around",
+            "torch.roll brings in on one side what leaves on the other. Beyond the frame all is zero: pad first.",
+            like=_correlation_like(roll=True),
+        ),
+        Mistake(
+            "border repeated",
+            "Beyond the frame you repeat its edge. There f2 is zero.",
+            like=_correlation_like(replicate=True),
+        ),
+        Mistake(
+            "stride ignored",
+            "You take every displacement. With stride 2 it is every second one.",
+            like=_correlation_like(step=1),
+        ),
+        Mistake(
+            "displacements last",
+            "The displacements are axis 1, in the place of the channels: torch.stack(…, dim=1).",
+            like=_correlation_like(last=True),
+        ),
+    ),
+    hints=(
+        "One displacement first: shift f2 so that at x stands what was at x + d. Then f1 times it, mean over axis 1.",
+        "F.pad(f2, [d] * 4) puts d zeros around. The window that begins at (d + dy, d + dx) is f2, shifted by (dx, dy).",
+        "Two loops, dy outside and dx inside, over range(-d, d + 1, stride). Collect the maps in a list and stack them, dim=1.",
+    ),
+)
+
+# --- flownet.product ------------------------------------------------------------------------------------
+
+
+def _product_oracle(f1, f2, d):
+    B, C, H, W = f1.shape
+    out = torch.zeros(B, H, W, H + 2 * d, W + 2 * d, dtype=torch.double)
+    for y in range(H):
+        for x in range(W):
+            inner = (f1[:, :, y, x, None, None].double() * f2.double()).sum(1) / C
+            out[:, y, x, d : d + H, d : d + W] = inner
+    return out.flatten(3, 4).flatten(1, 2)
+
+
+def _product_args(H, W, d, C=5, B=2):
+    return lambda g: (normal(g, B, C, H, W), normal(g, B, C, H, W), d)
+
+
+def _product_like(turned=False, summed=False, padded=True, root=False, pad_first=False):
+    def like(f1, f2, d):
+        wide = F.pad(f2, [d] * 4) if padded else f2
+        if pad_first:
+            f1, wide = F.pad(f1, [d] * 4), f2
+        P = f1.flatten(2).transpose(1, 2) @ wide.flatten(2)
+        C = f1.shape[1]
+        P = P if summed else P / (C**0.5 if root else C)
+        return P.transpose(1, 2) if turned else P
+
+    return like
+
+
+product = Exercise(
+    id="flownet.product",
+    title="all scores by one product of matrices",
+    library=all_scores,
+    oracle=_product_oracle,
+    axes=("sample", "point of f1", "point of f2"),
+    cases=(
+        Case(
+            "shape",
+            2,
+            "A row for each point of f1, a column for each point of f2 with its border.",
+            make=_product_args(3, 4, 1),
+            test=shape_only,
+        ),
+        Case("without a border", 3, "With d = 0: each point of f1 with each point of f2.", make=_product_args(3, 4, 0)),
+        Case("with a border", 3, "Pad f2 before you flatten it.", make=_product_args(3, 4, 2)),
+        Case(
+            "square",
+            2,
+            "H W = C here, so a transposed product has the right shape, too.",
+            make=_product_args(3, 3, 0, C=9),
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "transposed",
+            "Rows and columns have changed places: a row belongs to a point of f1, a column to a point of f2.",
+            like=_product_like(turned=True),
+        ),
+        Mistake(
+            "sum over channels",
+            "A product of matrices sums over the channels. The mean is wanted: divide by C.",
+            like=_product_like(summed=True),
+        ),
+        Mistake(
+            "root of C",
+            "You divide by the root of the number of channels, as attention does. Divide by C.",
+            like=_product_like(root=True),
+        ),
+        Mistake("no border", "f2 has to get its border of d zeros first.", like=_product_like(padded=False)),
+        Mistake(
+            "border around f1",
+            "You put the border around f1. It belongs around f2, where one looks for partners.",
+            like=_product_like(pad_first=True),
+        ),
+        Mistake(
+            "channels by channels",
+            "You summed over the points and kept the channels, (B, C, C). Transpose the *first* factor: (B, HW, C) times (B, C, HW).",
+            when=lambda got, want: (
+                isinstance(got, torch.Tensor)
+                and got.ndim == 3
+                and got.shape[1:] != want.shape[1:]
+                and got.shape[1] == got.shape[2] == 5
+            ),
+        ),
+    ),
+    hints=(
+        "flatten(2) turns (B, C, H, W) into (B, C, HW): a column for each point.",
+        "A product of matrices sums over what stands inside: (B, HW, C) @ (B, C, HW) -> (B, HW, HW).",
+        "f1.flatten(2).transpose(1, 2) @ (padded f2).flatten(2), divided by the number of channels.",
+    ),
+)
+
+# --- flownet.channels -----------------------------------------------------------------------------------
+
+
+def _layer_oracle(d, stride, shrink):
+    seen = {
+        (dx, dy) for dx in range(-d, d + 1) for dy in range(-d, d + 1) if (dx + d) % stride == (dy + d) % stride == 0
+    }
+    return len(seen), max(dx for dx, _ in seen) * shrink, stride * shrink
+
+
+channels = Exercise(
+    id="flownet.channels",
+    title="how large is the layer?",
+    library=layer_size,
+    oracle=_layer_oracle,
+    parts=("channels", "reach", "step"),
+    cases=(
+        Case("by hand: d = 1", 2, "-1, 0 and 1 in x, and each with -1, 0 and 1 in y.", make=given(1, 1, 1)),
+        Case("stride 2", 3, "With d = 4 and stride 2: -4, -2, 0, 2, 4.", make=given(4, 2, 1)),
+        Case("a map at 1/4", 2, "A step of the map is `shrink` full-size pixels.", make=given(6, 3, 4)),
+        Case(
+            "at 1/8, stride 1",
+            3,
+            "Count in the map first; then turn reach and step into full-size pixels.",
+            make=given(10, 1, 8),
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "zero left out",
+            "You forgot the displacement 0: from -d to d, with 0 in the middle.",
+            like=lambda d, s, k: ((2 * d // s) ** 2, d * k, s * k),
+        ),
+        Mistake(
+            "one side only",
+            "Displacements go to both sides, from -d to d.",
+            like=lambda d, s, k: ((d // s + 1) ** 2, d * k, s * k),
+        ),
+        Mistake(
+            "one direction only",
+            "Each dx goes with each dy: square the number of values.",
+            like=lambda d, s, k: (2 * d // s + 1, d * k, s * k),
+        ),
+        Mistake(
+            "stride ignored",
+            "With stride 2 only every second displacement is compared.",
+            like=lambda d, s, k: ((2 * d + 1) ** 2, d * k, s * k),
+        ),
+        Mistake(
+            "reach in points of the map",
+            "Reach and step are in points of the map. In full-size pixels each is `shrink` times as much.",
+            like=lambda d, s, k: ((2 * d // s + 1) ** 2, d, s),
+        ),
+        Mistake(
+            "reach multiplied by the stride",
+            "d is the greatest displacement already, in points of the map. The stride says how many are left out on the way there.",
+            like=lambda d, s, k: ((2 * d // s + 1) ** 2, d * s * k, s * k),
+        ),
+        Mistake(
+            "step forgotten to stretch",
+            "The channels and the reach are right. The step between two displacements is `stride` points of the map, and each of them `shrink` pixels.",
+            like=lambda d, s, k: ((2 * d // s + 1) ** 2, d * k, s),
+        ),
+    ),
+    hints=(
+        "How many values has dx? From -d to d in steps of `stride`: write them down for d = 4, stride 2.",
+        "With n values of dx there are n values of dy, and n² pairs. Each pair is a channel.",
+        "Reach: the greatest displacement, d, times `shrink`. Step: stride times `shrink`.",
+    ),
+)
+
+EXERCISES = (picture, error, warping, step, losses, score, shifts, product, channels)
