@@ -87,7 +87,7 @@ def explore(draw, alt, **sliders):
     def redraw(_):
         values = {name: w.value for name, w in widgets.items()}
         try:
-            handle.update(_picture(draw(**values), alt.format(**values)))
+            handle.update(as_picture(draw(**values), alt.format(**values)))
         except Exception as error:  # Jupyter would hide it in its log
             what = f"{type(error).__name__}: {error}"
             handle.update(Card("wrong", "The figure could not be drawn", [what, "Run this cell again."]))
@@ -101,11 +101,11 @@ def _try_ends(draw, alt, sliders):
     ends = {name: s if isinstance(s, list) else s[:2] for name, s in sliders.items()}
     for corner in itertools.product(*ends.values()):
         values = dict(zip(ends, corner, strict=True))
-        _picture(draw(**values), alt.format(**values))
+        as_picture(draw(**values), alt.format(**values))
 
 
 def _display(figure, alt, **kwargs):
-    picture = _picture(figure, alt)
+    picture = as_picture(figure, alt)
     if not in_notebook():
         return print(f"[figure: {alt}]")
     from IPython.display import display
@@ -113,7 +113,8 @@ def _display(figure, alt, **kwargs):
     return display(picture, **kwargs)
 
 
-def _picture(figure, alt):
+def as_picture(figure, alt):
+    """The figure as a Picture, closed.  Raises ValueError if `alt` is empty."""
     if not alt.strip():
         raise ValueError("A figure needs alternative text: say in a sentence what it shows.")
     import matplotlib.pyplot as plt

@@ -102,6 +102,19 @@ def dis(image1, image2):
     return from_numpy(search.calc(grey(image1), grey(image2), None))
 
 
+def epic_style(image1, image2):
+    """Sparse matches, then interpolation that stops at edges: OpenCV's `calcOpticalFlowSparseToDense`.
+
+    The interpolation is that of EpicFlow (Revaud et al., CVPR 2015), but matches come from Lucas and Kanade's tracker, not
+    from DeepMatching; nor is there a variational refinement at the end.  So it is of EpicFlow's style, and not EpicFlow.
+    """
+    cv2 = opencv()
+    if not hasattr(cv2, "optflow"):
+        raise CourseError('This OpenCV is without its contributed modules. Run `pip install -e ".[compare]"`.')
+    bgr = ((255 * image.flip(0)).round().byte().permute(1, 2, 0).contiguous().numpy() for image in (image1, image2))
+    return from_numpy(cv2.optflow.calcOpticalFlowSparseToDense(*bgr))
+
+
 def grey(image):
     """(3, H, W) in [0, 1] -> (H, W) uint8, weighted as by OpenCV (ITU-R BT.601)"""
     red, green, blue = image

@@ -20,7 +20,7 @@ def draw(t, name="a"):
 
 
 def test_alternative_text_reaches_html_metadata_and_text():
-    data, metadata = notebook._picture(draw(1), 'Five < six & "so"')._repr_mimebundle_()
+    data, metadata = notebook.as_picture(draw(1), 'Five < six & "so"')._repr_mimebundle_()
     assert '<img alt="Five &lt; six &amp; &quot;so&quot;"' in data["text/html"]
     assert base64.b64encode(data["image/png"]).decode() in data["text/html"]
     assert metadata["image/png"]["alt"] == 'Five < six & "so"' and data["text/plain"] == '[figure: Five < six & "so"]'
