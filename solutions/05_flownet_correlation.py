@@ -721,7 +721,7 @@ print(f"differs from the loops by {(shifted[0] - looped).abs().max():.0e} at mos
 # $$P = \tfrac1C\, F_1^{\mathsf T} F_2$$
 #
 # has a row for each point of frame 1 and a column for each point of frame 2: all scores, in one product. That computes
-# more than we want. But a product of matrices is what processors do best.
+# more than we want. But a product of matrices is what processors do best. (This $F$ is a matrix, not PyTorch's `F`.)
 #
 # > **Exercise 8 · `flownet.product`** · medium · 10 minutes · 10 points
 # >
@@ -815,8 +815,8 @@ apart = (correlate(a, b, 20, 2) - correlation(a, b, 20, 2)).abs().max().item()
 outcome("the library's layer says the same as yours", apart < 1e-4)
 
 # %% [markdown]
-# The numbers are the same to rounding; only the order of the work is another. That order decides the time, by far more than
-# how cleverly a loop is written.
+# The numbers are the same to rounding; only the order of the work is another. Shifts go through memory 441 times. One
+# product computes many scores that nobody wants. Tiles avoid both.
 
 # %% [markdown]
 # ## How large is the layer?
@@ -827,7 +827,7 @@ outcome("the library's layer says the same as yours", apart < 1e-4)
 # > the layer *reach* to one side? And how many full-size pixels are there from one displacement to the next? A step of
 # > the map is `shrink` full-size pixels.
 # >
-# > *You get 16 channels for d = 4 and stride 2, where 25 are right?* The displacement 0 is one of them.
+# > *You get 16 channels for d = 4 and stride 2?* The displacement 0 is one of them.
 
 
 # %%
@@ -934,6 +934,9 @@ coarse_flow = F.avg_pool2d(explored.flow, 8)[0] / 8  # in points of the map
 COLUMNS, ROWS = FULL[1] // 8, FULL[0] // 8
 
 
+# %%
+
+
 def look_for(column, row, compare):
     here = (column, row)
     there = tuple(
@@ -1015,7 +1018,7 @@ for name in scores_of:
 # That is an argument. Is it so? If it is, the error should begin to grow faster where the motion gets longer than the
 # reach, and that place should move when the reach is changed.
 #
-# Four small networks, alike in all but the reach: `reach-c2`, `reach-c4` and `reach-c8` are FlowNetC with $d$ = 2, 4 and 8
+# Four small networks, alike in all but the reach, and so in the number of scores: `reach-c2`, `reach-c4` and `reach-c8` are FlowNetC with $d$ = 2, 4 and 8
 # at stride 1, and `reach-s` is a FlowNetS. They learned from frames of 256 × 320 in which a few chairs and the photograph
 # move by any length up to 80 pixels, all equally frequent.
 #
@@ -1283,11 +1286,10 @@ else:
         with torch.no_grad():
             flows = net.eval()(exam[0][:count], exam[1][:count])
         duel[name] = list(epe(flows, exam[2][:count], reduction="none")[:, 0].cpu())
-        duel[name] = [e[None] for e in duel[name]]
 
 
 def compare_both(pair):
-    return draw_correlation.versus(images[pair], {name: e[pair][0] for name, e in duel.items()})
+    return draw_correlation.versus(images[pair], {name: e[pair] for name, e in duel.items()})
 
 
 explore(

@@ -14,7 +14,7 @@ DISCS = (
     ("B", (74, 22), 14, (11.0, 0.0), 0.0, 0.0),
     ("C", (118, 28), 20, (0.0, 0.0), 0.0, 0.0),
     ("D", (36, 70), 20, (0.0, 0.0), 0.3, 0.0),
-    ("E", (98, 69), 25, (0.0, 0.0), 0.0, 0.26),
+    ("E", (94, 70), 23, (0.0, 0.0), 0.0, 0.26),
 )
 DISCS_TOLD = (
     "Flow of five discs on a background that moves 4 px to the left. A: arrows of 6 px straight up. B, the smallest: arrows of 11 px "
@@ -135,7 +135,7 @@ def versus(image, errors, margin=1.0):
         drawn = axes.imshow(each.numpy(), cmap="cividis", vmin=0, vmax=top)
         axes.set(xticks=[], yticks=[])
         axes.set_title(f"{name}: EPE {each.mean():.1f} px", fontsize=8)
-    figure.colorbar(drawn, ax=grid[2], shrink=0.8, extend="max").set_label("error in px", fontsize=7)
+    figure.colorbar(drawn, ax=list(grid[1:3]), shrink=0.8, extend="max").set_label("error in px", fontsize=7)
     image_in(grid[3], image.mean(0).expand(3, -1, -1) * 0.5 + 0.5, "", 8)
     shares = []
     for better, colour, hatch in ((b - a > margin, COLOURS[1], "////"), (a - b > margin, COLOURS[0], "....")):

@@ -1,12 +1,9 @@
 """Two frames of one's own in a notebook: a button to upload pictures or a clip, and what turns the files into a pair."""
 
-import io
 import tempfile
 from pathlib import Path
 
-import torch
 import torch.nn.functional as F
-from PIL import Image
 
 from cvdl.course.cards import Card
 from cvdl.course.notebook import as_picture, in_notebook, show

@@ -183,3 +183,11 @@ def test_unknown_id_names_the_nearest(monkeypatch):
     monkeypatch.undo()
     with pytest.raises(CourseError, match=r"Did you mean rnn\.step"):
         judge.score("rnn.stepp", gradients)
+
+
+def test_an_argument_with_nan_counts_as_unchanged():
+    assert torch.equal(
+        judge.answer(lambda x: x.nan_to_num(), (torch.tensor([1.0, float("nan")]),)), torch.tensor([1.0, 0.0])
+    )
+    with pytest.raises(CallFailed, match="changed its argument `x`"):
+        judge.answer(lambda x: x.nan_to_num_(), (torch.tensor([1.0, float("nan")]),))

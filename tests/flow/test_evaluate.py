@@ -121,3 +121,14 @@ def test_command(folder, tmp_path):
     for wrong in (("nothing",), (net, "--pairs", "nowhere"), (net, "--json", tmp_path / "no/a.json")):
         failed = cvdl(*wrong)
         assert failed.exit_code == 1 and "Traceback" not in failed.output and failed.stdout == ""
+
+
+def test_epic_style_finds_a_shift():
+    cv2 = pytest.importorskip("cv2")
+    if not hasattr(cv2, "optflow"):
+        pytest.skip("this OpenCV is without its contributed modules")
+    dice = torch.Generator().manual_seed(0)
+    big = torch.nn.functional.interpolate(torch.rand(1, 3, 20, 24, generator=dice), scale_factor=8, mode="bicubic")[0]
+    big = big.clamp(0, 1)
+    flow = evaluate.epic_style(big[:, 8:136, 8:168], big[:, 8:136, 4:164])
+    assert (flow[:, 16:-16, 16:-16] - torch.tensor([4.0, 0.0])[:, None, None]).norm(dim=0).median() < 0.5
