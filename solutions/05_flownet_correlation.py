@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 5 · FlowNet and the correlation layer
 #
-# FlowNet was the first network that learned optical flow from end to end. There are two: FlowNetS, *simple*, and
-# FlowNetC, with a *correlation layer*.
+# FlowNet (2015) learns optical flow from end to end. There are two: FlowNetS, *simple*, and FlowNetC, with a
+# *correlation layer*.
 #
 # **About two and a half hours**, more than half of it exercises. Afterwards you can
 #
@@ -68,8 +68,8 @@ print(f"at one arrow a second: {pixels / 3600:.0f} hours for this pair")
 
 # %% [markdown]
 # Networks that recognise things learn from labels that people gave. But nobody can label flow: it would take
-# days for one pair, and in the sky nobody could say which pixel went where. No camera measures it either. So,
-# it seems, **flow cannot be learned. It has to be computed, by a formula that somebody thought out.**
+# days for one pair, and in the sky nobody could say which pixel went where. For a few real pairs the flow was measured
+# with great effort, far too few to train on. So, it seems, **flow cannot be learned. It has to be computed, by a formula that somebody thought out.**
 #
 # The lecture asks: «Can optic flow estimation be *learned*? What about the *labelled* data?»
 #
@@ -124,7 +124,7 @@ for s in real:
     print(f"{s.name:>20}: mean {length.mean():5.1f} px, greatest {length.max():5.1f} px")
 
 # %% [markdown]
-# Some motions are tiny, some as long as a fifth of the frame. A network has to cope with both.
+# The mean hides much: the longest motions are several times as long. A network has to cope with both.
 
 # %% [markdown]
 # ## How to read a flow picture
@@ -472,7 +472,7 @@ outcome(
 # ## Training live
 #
 # A small FlowNetS: a quarter of the channels. And a small world: frames of 128 × 128, a photograph that moves, and a
-# chair in front of it, or none. Each moves in any direction by any length up to 24 pixels.
+# chair in front of it, or none. Each moves in any direction by any length up to 24 pixels, and some turn or grow a little.
 
 # %%
 where = device()
@@ -553,7 +553,7 @@ outcome("what it has learned is better than no flow at all", marks_s[STEPS] < 0.
 # is, and the error falls below the line.
 #
 # **So flow can be learned**, from pairs that somebody made up. The exam had other photographs and other chairs. That it
-# learned only by heart, is no explanation.
+# learned them by heart is no explanation.
 
 # %% [markdown]
 # ## FlowNetC: help it to compare
@@ -753,7 +753,7 @@ check("flownet.product")
 # %%
 def windows(P, H, W, d, stride=1):
     """(B, H W, (H + 2d) (W + 2d)) -> (B, n², H, W): of each point's row the window around it"""
-    P = P.view(len(P), H, W, H + 2 * d, W + 2 * d)
+    P = P.reshape(len(P), H, W, H + 2 * d, W + 2 * d)
     y, x = torch.arange(H)[:, None], torch.arange(W)
     steps = range(0, 2 * d + 1, stride)
     return torch.stack([P[:, y, x, y + i, x + j] for i in steps for j in steps], dim=1)
@@ -893,9 +893,8 @@ outcome("FlowNetC has learned, too", marks_c[STEPS] < 0.97 * zero_flow)
 #
 # <details><summary>Why does FlowNetC have to wait? The comparing is given.</summary>
 #
-# What it compares is not. At first the features are random, and all scores of a point are nearly alike. And nobody tells
-# the later layers that channel 40 means «stands still» and channel 41 «to the right». They have to learn that from the
-# truth.
+# What it compares is not: at first the features are random. And nobody tells the later layers that channel 40 means
+# «stands still» and channel 41 «to the right». They have to learn that from the truth.
 # </details>
 
 # %% [markdown]
@@ -982,10 +981,10 @@ for name, scores in scores_of.items():
     print(f"{name:>17}: {hits[name]:.1%} of {int(clear.sum())} points")
 
 # %% [markdown]
-# <!-- TODO-MEASURE: with flownet-c shipped, say which is higher and by how much the two differ. -->
-# So the highest score alone is not the answer. Two things are in the way. Many places look alike. And a scalar product
-# is large where vectors are *long*: a very bright or very dark place has a high score with everything. What would happen
-# if all vectors had length 1?
+# <!-- TODO-MEASURE: with flownet-c shipped, say which share is higher, and whether the highest score alone is an answer. -->
+# Two things stand in the way of the highest score. Many places look alike. And a scalar product is large where vectors
+# are *long*: the brightest place has a high score with every other bright place, whether they look alike or not. What would
+# happen if all vectors had length 1?
 
 # %%
 for name in scores_of:
@@ -997,8 +996,9 @@ for name in scores_of:
     print(f"{name:>17} of length 1: {hit:.1%}, as they are {hits[name]:.1%}")
 
 # %% [markdown]
-# The layers after the correlation see all 441 scores of a point, and those of its neighbours. They can find the
-# displacement on which a whole region agrees, where a single highest score is often wrong.
+# <!-- TODO-MEASURE: with flownet-c shipped, say what length 1 changes. (With random features it changes nearly everything.) -->
+# The layers after the correlation do not just take the highest score. They see all 441 scores of a point, and those of its
+# neighbours. So they can find the displacement on which a whole region agrees.
 
 # %% [markdown]
 # ## Large displacements
@@ -1206,8 +1206,8 @@ for name, maps in errors.items():
 # %% [markdown]
 # ## «Find where FlowNetS is better than EpicFlow»
 #
-# EpicFlow (CVPR 2015) was among the best methods when FlowNet came out. It finds a few reliable matches first. Then it
-# fills in the rest, and stops at the edges of the image: flow mostly jumps where the picture does.
+# EpicFlow (CVPR 2015) was not learned. It finds a few reliable matches first. Then it fills in the rest, and stops at the
+# edges of the image: flow mostly jumps where the picture does.
 #
 # OpenCV has a method of its style: matches by Lucas and Kanade's tracker, then EpicFlow's interpolation
 # (`calcOpticalFlowSparseToDense`). It is not EpicFlow: the paper's matches are better, and it polishes the flow at the
@@ -1264,9 +1264,9 @@ if rival in errors and "flownet-s" in errors:
         print(f"{name:>12}: FlowNetS better at {wins:.0%}, {rival} better at {loses:.0%}")
 
 # %% [markdown]
-# A thin network with little training loses most comparisons with such a method, and these numbers say so. In which
-# group is it closest, or ahead? A method that interpolates matches has none where a point is hidden, or where the tracker
-# loses it. A network has seen thousands of such places, and learned what is likely there.
+# See the means above, too: against such a method a thin network with little training has a hard time. In which group is
+# it closest, or ahead? A method that interpolates matches has none where a point is hidden, or where the tracker loses
+# it. A network has seen many such places, and may have learned what is likely there.
 #
 # ## «Find where FlowNetC is better than FlowNetS»
 #
@@ -1363,8 +1363,8 @@ upload(
 # %% [markdown]
 # <details><summary>It finds nothing, or nonsense. Why?</summary>
 #
-# Large pictures are reduced to 512 pixels. Motions of more than some ten pixels were rare in the training, and so were
-# motions of a fraction of a pixel. Walls and sky have nothing to match. And light that changes looks like motion.
+# Large pictures are reduced to 512 pixels, so small things vanish. Very long motions were rare in the training. Walls and
+# sky have nothing to match. And light that changes looks like motion.
 # </details>
 
 # %% [markdown]
