@@ -508,7 +508,7 @@ def examine(net):
     return error
 
 
-def train(net, steps, title, batch=4):
+def train(net, steps, title):
     """-> {step: EPE in the exam}"""
     optimiser, marks = torch.optim.Adam(net.parameters()), {}
     for step in tqdm(range(steps + 1), desc=title, file=sys.stdout, ncols=80, mininterval=1):
@@ -516,7 +516,7 @@ def train(net, steps, title, batch=4):
             marks[step] = examine(net)
         rises, falls = min(1, (step + 1) / 30), 1 - 0.95 * step / steps
         optimiser.param_groups[0]["lr"] = RATE * rises * falls
-        chosen = torch.randint(len(lessons[0]), (batch,))
+        chosen = torch.randint(len(lessons[0]), (BATCH,))
         image1, image2, flow = (part[chosen] for part in lessons)
         loss = multiscale_loss(net(image1, image2), flow, WEIGHTS)
         optimiser.zero_grad()
@@ -530,7 +530,7 @@ def train(net, steps, title, batch=4):
 # In the laptop profile this takes about two minutes, in the quick one half a minute.
 
 # %%
-STEPS = budget(quick=600, laptop=2500, gpu=8000)
+STEPS, BATCH = budget(quick=(600, 4), laptop=(1500, 8), gpu=(6000, 8))
 RATE = budget(quick=2e-3, laptop=1e-3, gpu=1e-3)  # a short training has to hurry
 seed(0)
 small_s = FlowNetS(width=1 / 4).to(where)
