@@ -229,12 +229,12 @@ def reach_recipe(title, net):
     def stages(steps, batch):
         light = Augment(places=False)
         options = dict(data="even", size=(256, 320), augment=light, batch=batch, reuse=4, warmup=steps // 20)
-        return [Stage("even", steps, every, rate=1e-3, schedule="cosine", decay=0.0, **options)]
+        return [Stage("even", steps, every, rate=3e-4, schedule="cosine", decay=0.0, **options)]
 
     return Recipe(
         f"{title}, an eighth of the width, on motions up to 80 px",
         net,
-        {"quick": stages(4, 2), "laptop": stages(5000, 4), "gpu": stages(40000, 8)},
+        {"quick": stages(4, 2), "laptop": stages(5000, 8), "gpu": stages(40000, 8)},
     )
 
 
