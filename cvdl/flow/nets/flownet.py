@@ -37,25 +37,27 @@ class Refinement(nn.Module):
         """c: function that scales numbers of channels; bias: of the layers that enlarge a flow; inter: a linear
         convolution before each prediction, which smooths it (FlowNet 2.0's networks for small motions)."""
         super().__init__()
-        self.levels = [k for k, _, _ in levels]
+        self.levels, self.inter = [k for k, _, _ in levels], inter
         inside = c(top)
         self.add_module(f"predict_flow{self.levels[0] + 1}", predict_flow(inside))
         for k, skip, up in levels:
             self.add_module(f"deconv{k}", deconv(inside, c(up)))
             self.add_module(f"upsampled_flow{k + 1}_to_{k}", nn.ConvTranspose2d(2, 2, 4, 2, 1, bias=bias))
             inside = c(skip) + c(up) + 2
-            self.add_module(f"inter_conv{k}", nn.Conv2d(inside, c(up), 3, padding=1) if inter else nn.Identity())
+            if inter:
+                self.add_module(f"inter_conv{k}", nn.Conv2d(inside, c(up), 3, padding=1))
             self.add_module(f"predict_flow{k}", predict_flow(c(up) if inter else inside))
 
-    def forward(self, *skips):
+    def forward(self, *maps):
         """Features, finest first, such as those at 1/4 … 1/64 -> flows of these sizes, in the units of the weights."""
         layer = self.get_submodule
-        *skips, features = skips
+        *skips, features = maps
         flows = [layer(f"predict_flow{self.levels[0] + 1}")(features)]
         for k, skip in zip(self.levels, reversed(skips), strict=True):
             up, flow = layer(f"deconv{k}")(features), layer(f"upsampled_flow{k + 1}_to_{k}")(flows[-1])
             features = torch.cat([skip, up, flow], dim=1)
-            flows.append(layer(f"predict_flow{k}")(layer(f"inter_conv{k}")(features)))
+            smooth = layer(f"inter_conv{k}")(features) if self.inter else features
+            flows.append(layer(f"predict_flow{k}")(smooth))
         return flows[::-1]
 
 
@@ -63,8 +65,8 @@ class LectureRefinement(nn.Module):
     """A decoder with exactly the weights that the lecture's table counts: 17,457,928.
 
     Up-convolutions 5 × 5 of [features, coarser flow] without bias, predictions 1 × 1 with bias, and no skips.  The
-    coarsest flow, at 1/64, is zero; so there are four predictions, at 1/32 … 1/4.  The table (SPyNet's paper has it,
-    too) gives sums only: that this is the network behind them is our reading.
+    coarsest flow, at 1/64, is zero; so there are four predictions, at 1/32 … 1/4, and a loss takes WEIGHTS[:4].  The
+    table (SPyNet's paper has it, too) gives sums only: that this is the network behind them is our reading.
     """
 
     def __init__(self, c):
@@ -76,9 +78,9 @@ class LectureRefinement(nn.Module):
             self.add_module(f"predict_flow{k}", nn.Conv2d(c(up), 2, 1))
             inside = c(up)
 
-    def forward(self, *skips):
+    def forward(self, *maps):
         """Features, of which only the coarsest, 1/64, are looked at -> flows at 1/4 … 1/32, finest first."""
-        features, flows = skips[-1], [torch.zeros_like(skips[-1][:, :1]).expand(-1, 2, -1, -1)]
+        features, flows = maps[-1], [torch.zeros_like(maps[-1][:, :1]).expand(-1, 2, -1, -1)]
         for k, _, _ in LEVELS:
             features = self.get_submodule(f"deconv{k}")(torch.cat([features, flows[-1]], dim=1))
             flows.append(self.get_submodule(f"predict_flow{k}")(features))
@@ -89,7 +91,8 @@ class Estimator(FlowNet):
     """What FlowNetS, FlowNetC and the networks of FlowNet 2.0 share: images lose their mean, and are stacked.
 
     width scales all numbers of channels.  mean_of says which mean is taken off: that of "photos", always the same, or
-    that of the "pair" at hand, colour by colour, which makes brightness not matter (NVIDIA's code does).
+    that of the "pair" at hand (padded, where eval mode pads it), colour by colour, as NVIDIA's code does it: then light
+    that both images have more of does not matter.
     """
 
     multiple = 64

@@ -68,7 +68,9 @@ class FlowNetStack(Estimator):
     def __init__(self, nets="css", width=1.0, warping=True, mean_of="photos", last="bilinear"):
         super().__init__(width, mean_of)
         if not isinstance(nets, str) or nets[:1] not in ("c", "s") or set(nets[1:]) - {"s"}:
-            raise CourseError(f'nets is {nets!r}; it has to be a word of c and s, c at most in front: "css", "ss", "s".')
+            raise CourseError(
+                f'nets is {nets!r}; it has to be a word of c and s, c at most in front: "css", "ss", "s".'
+            )
         if last not in ("bilinear", "nearest"):
             raise CourseError(f'last has to be "bilinear" or "nearest", not {last!r}.')
         self.letters, self.warping, self.last = nets, warping, last
