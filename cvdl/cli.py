@@ -276,8 +276,8 @@ def evaluate(
     net: Annotated[
         str,
         typer.Argument(
-            help="A name out of `cvdl zoo`, a .safetensors file that `cvdl train` wrote, or a published SPyNet: "
-            "network-*.pytorch of its common PyTorch port.",
+            help="A name out of `cvdl zoo`, a .safetensors file that `cvdl train` wrote, or a published SPyNet or "
+            "FlowNet: network-*.pytorch, flownet*.pth, FlowNet2*.pth.tar of their common PyTorch ports.",
         ),
     ],
     pairs: Annotated[

@@ -20,14 +20,16 @@ from cvdl.errors import CourseError
 from cvdl.flow import evaluate
 from cvdl.flow.nets.base import count
 from cvdl.flow.nets.flownet import FlowNetC, FlowNetS
+from cvdl.flow.nets.flownet2 import FlowNet2, FlowNet2SD, FlowNetStack
 from cvdl.flow.nets.likenet import LikeNet
+from cvdl.flow.nets.ported import published_net
 from cvdl.flow.nets.spynet import SPyNet
 from cvdl.settings import ROOT, data_path
 from cvdl.train.runs import commit, hardware, read_json, replacing, write_json
 
-NETS = {net.__name__: net for net in (FlowNetC, FlowNetS, LikeNet, SPyNet)}
+NETS = {net.__name__: net for net in (FlowNet2, FlowNet2SD, FlowNetC, FlowNetS, FlowNetStack, LikeNet, SPyNet)}
 LARGEST = 6_000_000  # bytes of a weight file
-PUBLISHED = (".pytorch", ".pth", ".pt")  # how weights of others end
+PUBLISHED = (".pytorch", ".pth", ".pt", ".tar")  # how weights of others end
 
 
 def names():
@@ -43,7 +45,7 @@ def load(name):
     """A network with its trained weights, in eval mode on the CPU.
 
     name: one of names(), the path of a .safetensors file that `cvdl train` wrote, or that of a published SPyNet
-    (`SPyNet.load_published`), which ends in .pytorch, .pth or .pt.
+    (`SPyNet.load_published`) or FlowNet (`cvdl.flow.load_published`), which ends in .pytorch, .pth, .pt or .tar.
     Raises CourseError, a ValueError, for another name or a damaged file.
     """
     if name in names():
@@ -51,10 +53,10 @@ def load(name):
     if Path(name).suffix == ".safetensors" and Path(name).exists():
         return read_weights(name).eval()
     if Path(name).suffix in PUBLISHED and Path(name).exists():
-        return SPyNet.load_published(name)
+        return published_net(name) or SPyNet.load_published(name)
     raise CourseError(
         f"There are no weights {str(name)!r}. The zoo has: {listed()}. A file of your own has to exist and to "
-        f"end in .safetensors, and one of a published SPyNet in {', '.join(PUBLISHED)}."
+        f"end in .safetensors, and one of a published SPyNet or FlowNet in {', '.join(PUBLISHED)}."
     )
 
 
