@@ -370,7 +370,7 @@ def likelihood_map(D, x, y, T=0.01):
 
 def entropy(p):
     """How undecided: 0 if one candidate has it all, ln n² if all are alike"""
-    return -torch.xlogy(p, p).sum().item()
+    return (-torch.xlogy(p, p)).sum().item()
 
 
 D = F.avg_pool2d(D, 3, 1, 1)
