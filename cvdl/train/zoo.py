@@ -60,10 +60,17 @@ def load(name):
     )
 
 
+def runs(start=""):
+    """Names of the recorded runs that begin so, sorted.  Not all of them have weights that ship."""
+    return sorted(path.parent.name for path in data_path().glob(f"runs/{start}*/card.json"))
+
+
 def card(name):
-    """How the weights came to be and what they were measured to do: a dict, as in data/runs/NAME/card.json."""
-    if name not in names():
-        raise CourseError(f"There are no weights {name!r}. The zoo has: {listed()}.")
+    """How a recorded run went and what its network was measured to do: a dict, as in data/runs/NAME/card.json."""
+    if name not in runs():
+        raise CourseError(
+            f"There are no weights {name!r}, and no recorded run. There are: {', '.join(runs()) or 'none yet'}."
+        )
     return read_json(data_path("runs", name, "card.json"))
 
 
@@ -98,8 +105,11 @@ def read_weights(path):
     return net
 
 
-def add(run, name, data=ROOT / "data"):
-    """Ship a finished run: its last weights to data/weights; logs, cards and new measurements to data/runs.  -> paths"""
+def add(run, name, data=ROOT / "data", card_only=False):
+    """Ship a finished run: its last weights to data/weights; logs, cards and new measurements to data/runs.  -> paths
+
+    card_only: without the weights, for experiments that only their numbers are wanted of.
+    """
     stages = sorted((read_json(path) for path in Path(run).glob("*/card.json")), key=lambda stage: stage["number"])
     if not stages:
         raise CourseError(f"{run} holds no finished stage, so there is nothing to ship. Train first: cvdl train --help")
@@ -107,7 +117,7 @@ def add(run, name, data=ROOT / "data"):
         raise CourseError(f"{name!r} is no name to ship weights under: small letters, digits and hyphens make one.")
     weights = Path(run) / stages[-1]["stage"] / "weights.safetensors"
     net = read_weights(weights)
-    if weights.stat().st_size > LARGEST:
+    if weights.stat().st_size > LARGEST and not card_only:
         raise CourseError(f"{weights} has {weights.stat().st_size:,} bytes; a shipped file has {LARGEST:,} at most.")
     card = {
         "name": name,
@@ -122,10 +132,12 @@ def add(run, name, data=ROOT / "data"):
     to = Path(data) / "runs" / name
     to.mkdir(parents=True, exist_ok=True)
     write_json(to / "card.json", card)
-    paths = [to / "card.json", Path(data) / "weights" / f"{name}.safetensors"]
-    paths[1].parent.mkdir(exist_ok=True)
-    with replacing(paths[1]) as beside:
-        shutil.copyfile(weights, beside)
+    paths = [to / "card.json"]
+    if not card_only:
+        paths.append(Path(data) / "weights" / f"{name}.safetensors")
+        paths[1].parent.mkdir(exist_ok=True)
+        with replacing(paths[1]) as beside:
+            shutil.copyfile(weights, beside)
     for stage in stages:
         paths.append(to / f"{stage['stage']}.csv")
         with replacing(paths[-1]) as beside:

@@ -85,6 +85,14 @@ def test_a_run_is_shipped(run, data):
     assert zoo.row("small").startswith("| `weights/small.safetensors` | SPyNet, 480,100 parameters")
 
 
+def test_a_card_without_weights(run, data, monkeypatch):
+    monkeypatch.setattr(zoo, "LARGEST", 1000)
+    paths = zoo.add(run, "small-s0", data, card_only=True)
+    assert [path.name for path in paths] == ["card.json", "level0.csv", "level1.csv"]
+    assert zoo.names() == [] and zoo.runs() == zoo.runs("small") == ["small-s0"] and zoo.runs("large") == []
+    assert zoo.card("small-s0")["parameters"] == 2 * 240_050
+
+
 def test_what_cannot_be_shipped(run, data, tmp_path, monkeypatch):
     with pytest.raises(CourseError, match="no finished stage"):
         zoo.add(tmp_path / "nothing", "small", data)
