@@ -18,9 +18,11 @@ from cvdl.flow.data.chairs import FULL
 from cvdl.flow.losses import WEIGHTS, multiscale_epe
 from cvdl.flow.metrics import epe
 from cvdl.flow.nets.flownet import FlowNetC, FlowNetS
+from cvdl.flow.nets.flownet2 import FlowNetStack
 from cvdl.flow.nets.likenet import LikeNet
 from cvdl.flow.nets.spynet import SPyNet
 from cvdl.flow.unsupervised import census_loss, likelihood_loss
+from cvdl.train.zoo import begin
 
 # Steps, and where the rate is halved, as parts of the whole.  FlowNet 2.0 (Ilg et al., CVPR 2017), section 3: S_short
 # 600k steps, S_long 1.2M, S_fine 500k after S_long.
@@ -196,6 +198,34 @@ def flownet_stages(steps, size, window, cut, **options):
     ]
 
 
+def stand_on(net):
+    """A stack begins with weights of the zoo; only its last net learns."""
+    begin(net)
+    net.nets[:-1].requires_grad_(False)
+
+
+def stack_recipe(title, nets, before):
+    """The next net of FlowNet 2.0's stack, on the shipped weights of those before it, which are frozen."""
+
+    def stages(steps, size, window, cut, **options):
+        augment = Augment(size=cut, scale=(0.8, 1.6))
+        options |= dict(size=size, window=window, augment=augment, schedule="cosine", prepare=stand_on)
+        return [
+            Stage("chairs", steps[0], every, rate=3e-4, **options),
+            Stage("things", steps[1], every, rate=1e-4, data="things", **options),
+        ]
+
+    return Recipe(
+        f"{title}, on {before}, at a quarter of the width",
+        partial(FlowNetStack, nets, 1 / 4, before=before),
+        {
+            "quick": stages((4, 4), (72, 96), None, (64, 64), batch=2),
+            "laptop": stages((9000, 6000), (288, 384), (160, 192), (128, 128), batch=8, reuse=6),
+            "gpu": stages((30000, 30000), FULL, None, (320, 448), batch=8),
+        },
+    )
+
+
 def order_recipe(title, first, then):
     """The same small network under the same schedule, on other data.  first, then: kinds of pairs, of both stages.
 
@@ -350,6 +380,8 @@ RECIPES = {
             ),
         },
     ),
+    "flownet-cs": stack_recipe("FlowNet2-CS, its second net", "cs", "flownet-c"),
+    "flownet-css": stack_recipe("FlowNet2-CSS, its third net", "css", "flownet-cs"),
     **{
         f"order-{name}": order_recipe(title, first, then)
         for name, title, first, then in (

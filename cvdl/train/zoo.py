@@ -75,8 +75,12 @@ def card(name):
 
 
 def write_weights(path, net):
-    """Weights in half precision, with the network's name and options, by which `read_weights` builds it again."""
-    tensors = {key: value.detach().cpu().half().contiguous() for key, value in net.state_dict().items()}
+    """Weights in half precision, with the network's name and options, by which `read_weights` builds it again.
+
+    Of a stack that stands on other weights of the zoo, its last network alone.
+    """
+    tensors = net.of_last(net.state_dict()) if getattr(net, "before", None) else net.state_dict()
+    tensors = {key: value.detach().cpu().half().contiguous() for key, value in tensors.items()}
     bad = [key for key, value in tensors.items() if not value.isfinite().all()]
     if bad:
         raise CourseError(f"Weights are NaN or too large for half precision, {bad[0]} first, so they are not written.")
@@ -94,7 +98,14 @@ def read_weights(path):
         if described.get("net") not in NETS:
             raise ValueError(f"its network is {described.get('net')}")
         net = NETS[described["net"]](**json.loads(described["options"]))
+        if getattr(net, "before", None):
+            begin(net)
+            tensors |= {
+                key: value for key, value in net.state_dict().items() if key not in net.of_last(net.state_dict())
+            }
         net.load_state_dict(tensors)
+    except CourseError:
+        raise
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise CourseError(
@@ -103,6 +114,16 @@ def read_weights(path):
             "and training it again, with --resume."
         ) from error
     return net
+
+
+def begin(net):
+    """Give a stack the weights of the zoo on which it stands.  Raises CourseError where there are none."""
+    if net.before not in names():
+        raise CourseError(
+            f"This stack stands on {net.before!r}, and the zoo has no such weights. It has: {listed()}. Train and ship them "
+            f"first: cvdl train {net.before}, then cvdl zoo add."
+        )
+    net.begin_with(read_weights(data_path("weights", f"{net.before}.safetensors")))
 
 
 def add(run, name, data=ROOT / "data", card_only=False):

@@ -63,9 +63,12 @@ class FlowNetStack(Estimator):
 
     In train mode the flows are those of the last net.  `last` says how eval mode brings its flow to full size:
     "bilinear", or "nearest", as NVIDIA's FlowNet2CSS has it.
+
+    before: name in the zoo of the weights that all nets but the last have.  A file of weights holds the last one alone
+    then (`cvdl.train.zoo`).
     """
 
-    def __init__(self, nets="css", width=1.0, warping=True, mean_of="photos", last="bilinear"):
+    def __init__(self, nets="css", width=1.0, warping=True, mean_of="photos", last="bilinear", before=None):
         super().__init__(width, mean_of)
         if not isinstance(nets, str) or nets[:1] not in ("c", "s") or set(nets[1:]) - {"s"}:
             raise CourseError(
@@ -73,9 +76,26 @@ class FlowNetStack(Estimator):
             )
         if last not in ("bilinear", "nearest"):
             raise CourseError(f'last has to be "bilinear" or "nearest", not {last!r}.')
-        self.letters, self.warping, self.last = nets, warping, last
+        self.letters, self.warping, self.last, self.before = nets, warping, last, before
         first = FlowNetC(width) if nets[0] == "c" else FlowNetS(width)
         self.nets = nn.ModuleList([first, *(FlowNetS(width, channels=12 if warping else 8) for _ in nets[1:])])
+
+    def begin_with(self, net):
+        """Give all nets but the last the weights of `net`, a FlowNetC, a FlowNetS or a shorter stack of this width."""
+        first = net.nets if isinstance(net, FlowNetStack) else [net]
+        try:
+            for ours, theirs in zip(self.nets[:-1], first, strict=True):
+                ours.load_state_dict(theirs.state_dict())
+        except (ValueError, RuntimeError) as error:
+            raise CourseError(
+                f"A stack {self.letters!r} of width {self.width} cannot begin with this {type(net).__name__}: it has to be the "
+                "stack without its last net, of the same width."
+            ) from error
+
+    def of_last(self, tensors):
+        """Those of the tensors of a state dict that are the last net's."""
+        start = f"nets.{len(self.nets) - 1}."
+        return {name: tensor for name, tensor in tensors.items() if name.startswith(start)}
 
     def each(self, x):
         """(B, 6, H, W) -> for each net, one after the other, its flows, finest first, in pixels."""
@@ -110,7 +130,7 @@ class FlowNetStack(Estimator):
         return self.padded(all_of, image1, image2).chunk(len(self.nets), dim=1)
 
     def options(self):
-        return {"nets": self.letters} | self.changed(warping=True, mean_of="photos", last="bilinear")
+        return {"nets": self.letters} | self.changed(warping=True, mean_of="photos", last="bilinear", before=None)
 
 
 def FlowNet2CS(width=1.0, **options):
