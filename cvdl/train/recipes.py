@@ -191,7 +191,7 @@ def flownet_stages(steps, size, window, cut, compare=None, **options):
 
     compare: for FlowNetC, (height, width) and batch of one more stage before these, "compare", with motions of up to 80 px
     and the light as it is; and later the light changes less.  A correlation grows with the square of the contrast: with
-    the augmentation of FlowNetS this network had learned nothing on a processor after 18,000 steps.
+    the augmentation of FlowNetS this network had learned nothing on a processor after 12,000 steps.
     """
     light = (
         dict(contrast=(-0.4, 0.4), colour=(0.8, 1.25), gamma=(0.8, 1.25), noise=0.02, brightness=0.1) if compare else {}
@@ -252,18 +252,16 @@ def order_recipe(title, first, then):
             Stage("then", steps[1], every, data=then, rate=1e-4, schedule="S_fine", **options),
         ]
 
+    small = partial(FlowNetS, 1 / 8)
     return Recipe(
         f"the order of the data: {title}",
-        {"quick": small_flownet, "laptop": small_flownet, "gpu": partial(FlowNetS, 1 / 4)},
+        {"quick": small, "laptop": small, "gpu": partial(FlowNetS, 1 / 4)},
         {
             "quick": stages((4, 4), (72, 96), None, (64, 64), 2, 1),
             "laptop": stages((3000, 1500), (288, 384), (160, 192), (128, 128), 4, 4),
             "gpu": stages((14000, 6000), FULL, None, (256, 320), 8, 1),
         },
     )
-
-
-small_flownet = partial(FlowNetS, 1 / 8)
 
 
 def reach_recipe(title, net):
