@@ -276,8 +276,8 @@ def evaluate(
     net: Annotated[
         str,
         typer.Argument(
-            help="A name out of `cvdl zoo`, a .safetensors file that `cvdl train` wrote, or a published SPyNet: "
-            "network-*.pytorch of its common PyTorch port.",
+            help="A name out of `cvdl zoo`, a .safetensors file that `cvdl train` wrote, or a published SPyNet or "
+            "FlowNet: network-*.pytorch, flownet*.pth, FlowNet2*.pth.tar of their common PyTorch ports.",
         ),
     ],
     pairs: Annotated[
@@ -342,6 +342,7 @@ def zoo_show(name: Annotated[str, typer.Argument(help="Weights, as the table nam
 def zoo_add(
     run: Annotated[Path, typer.Argument(help="Folder of a run, as `cvdl train` wrote it.")],
     name: Annotated[str, typer.Argument(help="Name to ship it under.")],
+    card_only: Annotated[bool, typer.Option("--card-only", help="Logs and card without the weights.")] = False,
 ):
     """Ship a run: measure its last weights, and copy weights, logs and card into data/.
 
@@ -350,9 +351,10 @@ def zoo_add(
     """
     from cvdl.train.zoo import add, row
 
-    for path in add(run, name):
+    for path in add(run, name, card_only=card_only):
         typer.echo(path)
-    typer.echo(f"\nIts row for data/README.md; set its state in data/runs/QUEUE.md, too:\n{row(name)}")
+    if not card_only:
+        typer.echo(f"\nIts row for data/README.md; set its state in data/runs/QUEUE.md, too:\n{row(name)}")
 
 
 if __name__ == "__main__":

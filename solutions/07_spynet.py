@@ -868,7 +868,7 @@ def random_level():
 # %% [markdown]
 # ### Level 0, from nothing
 #
-# In the laptop profile this takes two minutes or three.
+# In the laptop profile this takes half a minute, on a slow machine some minutes.
 
 # %%
 steps = budget(quick=25, laptop=400, gpu=1500)

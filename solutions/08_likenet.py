@@ -370,7 +370,7 @@ def likelihood_map(D, x, y, T=0.01):
 
 def entropy(p):
     """How undecided: 0 if one candidate has it all, ln n² if all are alike"""
-    return -torch.xlogy(p, p).sum().item()
+    return (-torch.xlogy(p, p)).sum().item()
 
 
 D = F.avg_pool2d(D, 3, 1, 1)
@@ -1551,7 +1551,9 @@ for name, about in cards.items():
 # %% [markdown]
 # Behind the ± is one standard error. Two errors that differ by less than that tell nothing.
 #
-# Compare *likenet* with its twin that saw the truth. By that rule only *things*, with its large motions, tells them apart:
+# By that rule neither option of $C$ makes a difference, smoothness no more than leaving out hidden pixels.
+#
+# Compare *likenet* with its twin that saw the truth. By the same rule only *things*, with its large motions, tells them apart:
 # there the twin is behind. On chairs it points the same way, on the real pairs, whose motions are small, the other way.
 # Both learned from frames of half the size. If $C$ does carry over to larger motions better than the end-point error,
 # then perhaps since it asks about every candidate, so that all of them get something to learn from in every pair.

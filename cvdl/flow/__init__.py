@@ -29,7 +29,18 @@ __getattr__, __dir__, __all__ = lazily(
     {
         "cvdl.flow.draw": ("flow_to_image",),
         "cvdl.flow.nets.flownet": ("FlowNetC", "FlowNetS"),
+        "cvdl.flow.nets.flownet2": (
+            "FlowNet2",
+            "FlowNet2CS",
+            "FlowNet2CSS",
+            "FlowNet2SD",
+            "FlowNet2SS",
+            "FlowNetStack",
+            "fusion_input",
+            "stack_input",
+        ),
         "cvdl.flow.nets.likenet": ("LikeNet",),
+        "cvdl.flow.nets.ported": ("load_published",),
         "cvdl.flow.nets.spynet": ("SPyNet",),
     },
     eager=[f.__name__ for f in (angular_error, correlation, epe, fl_all, in_frame, read_flow, warp, write_flow)],

@@ -10,7 +10,7 @@ from cvdl.flow.shapes import check_flow, check_same, mask_of
 WEIGHTS = (0.005, 0.01, 0.02, 0.08, 0.32)  # of FlowNet's levels, finest first: flow2 … flow6
 
 
-def multiscale_epe(flows, truth, valid=None, weights=WEIGHTS):
+def multiscale_epe(flows, truth, valid=None, weights=WEIGHTS, robust=None):
     """FlowNet's training loss: end-point errors at every level, *summed over pixels* and divided by the batch size.
 
     flows: finest first, each (B, 2, h, w); truth: (B, 2, H, W); valid: bool (B, 1, H, W) -> scalar.
@@ -23,9 +23,16 @@ def multiscale_epe(flows, truth, valid=None, weights=WEIGHTS):
     A worked number: truth (20, 0) px on 64 × 64, all flows zero.  The error is 1 (in units of 20 px) at each of
     16² + 8² + 4² + 2² + 1² pixels: .005·256 + .01·64 + .02·16 + .08·4 + .32·1 = 1.28 + .64 + .32 + .32 + .32 = 2.88.
 
+    robust=(q, eps) takes (error + eps)^q instead of the error, in units of 20 px: with q < 1, large errors count less
+    than in proportion.  PWC-Net (Sun et al., CVPR 2018) is fine-tuned with q = .4, eps = .01, and |u| + |v| for the error
+    where here is its length.  The example above becomes 2.88 · 1.01^.4 = 2.8915; were the truth (320, 0), 16 times as
+    far, it would be 2.88 · 16.01^.4 = 8.733, three times as much.
+
     Source: Dosovitskiy et al., ICCV 2015, and its released training prototxt.
-    Raises ValueError where shapes do not fit.
+    Raises ValueError where shapes do not fit, and for a robust that is not two numbers above 0.
     """
+    if robust is not None and not (len(robust) == 2 and min(robust) > 0):
+        raise CourseError(f"robust has to be two numbers above 0, (q, eps), such as (.4, .01); it is {robust!r}.")
     if len(flows) != len(weights):
         raise CourseError(f"There are {len(flows)} flows and {len(weights)} weights; give one weight for each.")
     loss = 0
@@ -34,6 +41,9 @@ def multiscale_epe(flows, truth, valid=None, weights=WEIGHTS):
         target, known = average_down(truth, valid, flow.shape[-2:])
         check_same(flow, target)
         error = torch.linalg.vector_norm((flow.float() - target) / FLOW_SCALE, dim=1, keepdim=True)
+        if robust:
+            q, eps = robust
+            error = (error + eps) ** q
         loss = loss + weight * error.where(known, 0).sum() / len(flow)
     return loss
 

@@ -20,14 +20,16 @@ from cvdl.errors import CourseError
 from cvdl.flow import evaluate
 from cvdl.flow.nets.base import count
 from cvdl.flow.nets.flownet import FlowNetC, FlowNetS
+from cvdl.flow.nets.flownet2 import FlowNet2, FlowNet2SD, FlowNetStack
 from cvdl.flow.nets.likenet import LikeNet
+from cvdl.flow.nets.ported import published_net
 from cvdl.flow.nets.spynet import SPyNet
 from cvdl.settings import ROOT, data_path
 from cvdl.train.runs import commit, hardware, read_json, replacing, write_json
 
-NETS = {net.__name__: net for net in (FlowNetC, FlowNetS, LikeNet, SPyNet)}
+NETS = {net.__name__: net for net in (FlowNet2, FlowNet2SD, FlowNetC, FlowNetS, FlowNetStack, LikeNet, SPyNet)}
 LARGEST = 6_000_000  # bytes of a weight file
-PUBLISHED = (".pytorch", ".pth", ".pt")  # how weights of others end
+PUBLISHED = (".pytorch", ".pth", ".pt", ".tar")  # how weights of others end
 
 
 def names():
@@ -43,7 +45,7 @@ def load(name):
     """A network with its trained weights, in eval mode on the CPU.
 
     name: one of names(), the path of a .safetensors file that `cvdl train` wrote, or that of a published SPyNet
-    (`SPyNet.load_published`), which ends in .pytorch, .pth or .pt.
+    (`SPyNet.load_published`) or FlowNet (`cvdl.flow.load_published`), which ends in .pytorch, .pth, .pt or .tar.
     Raises CourseError, a ValueError, for another name or a damaged file.
     """
     if name in names():
@@ -51,23 +53,34 @@ def load(name):
     if Path(name).suffix == ".safetensors" and Path(name).exists():
         return read_weights(name).eval()
     if Path(name).suffix in PUBLISHED and Path(name).exists():
-        return SPyNet.load_published(name)
+        return published_net(name) or SPyNet.load_published(name)
     raise CourseError(
         f"There are no weights {str(name)!r}. The zoo has: {listed()}. A file of your own has to exist and to "
-        f"end in .safetensors, and one of a published SPyNet in {', '.join(PUBLISHED)}."
+        f"end in .safetensors, and one of a published SPyNet or FlowNet in {', '.join(PUBLISHED)}."
     )
 
 
+def runs(start=""):
+    """Names of the recorded runs that begin so, sorted.  Not all of them have weights that ship."""
+    return sorted(path.parent.name for path in data_path().glob(f"runs/{start}*/card.json"))
+
+
 def card(name):
-    """How the weights came to be and what they were measured to do: a dict, as in data/runs/NAME/card.json."""
-    if name not in names():
-        raise CourseError(f"There are no weights {name!r}. The zoo has: {listed()}.")
+    """How a recorded run went and what its network was measured to do: a dict, as in data/runs/NAME/card.json."""
+    if name not in runs():
+        raise CourseError(
+            f"There are no weights {name!r}, and no recorded run. There are: {', '.join(runs()) or 'none yet'}."
+        )
     return read_json(data_path("runs", name, "card.json"))
 
 
 def write_weights(path, net):
-    """Weights in half precision, with the network's name and options, by which `read_weights` builds it again."""
-    tensors = {key: value.detach().cpu().half().contiguous() for key, value in net.state_dict().items()}
+    """Weights in half precision, with the network's name and options, by which `read_weights` builds it again.
+
+    Of a stack that stands on other weights of the zoo, its last network alone.
+    """
+    tensors = net.of_last(net.state_dict()) if getattr(net, "before", None) else net.state_dict()
+    tensors = {key: value.detach().cpu().half().contiguous() for key, value in tensors.items()}
     bad = [key for key, value in tensors.items() if not value.isfinite().all()]
     if bad:
         raise CourseError(f"Weights are NaN or too large for half precision, {bad[0]} first, so they are not written.")
@@ -85,7 +98,14 @@ def read_weights(path):
         if described.get("net") not in NETS:
             raise ValueError(f"its network is {described.get('net')}")
         net = NETS[described["net"]](**json.loads(described["options"]))
+        if getattr(net, "before", None):
+            begin(net)
+            tensors |= {
+                key: value for key, value in net.state_dict().items() if key not in net.of_last(net.state_dict())
+            }
         net.load_state_dict(tensors)
+    except CourseError:
+        raise
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise CourseError(
@@ -96,8 +116,21 @@ def read_weights(path):
     return net
 
 
-def add(run, name, data=ROOT / "data"):
-    """Ship a finished run: its last weights to data/weights; logs, cards and new measurements to data/runs.  -> paths"""
+def begin(net):
+    """Give a stack the weights of the zoo on which it stands.  Raises CourseError where there are none."""
+    if net.before not in names():
+        raise CourseError(
+            f"This stack stands on {net.before!r}, and the zoo has no such weights. It has: {listed()}. Train and ship them "
+            f"first: cvdl train {net.before}, then cvdl zoo add."
+        )
+    net.begin_with(read_weights(data_path("weights", f"{net.before}.safetensors")))
+
+
+def add(run, name, data=ROOT / "data", card_only=False):
+    """Ship a finished run: its last weights to data/weights; logs, cards and new measurements to data/runs.  -> paths
+
+    card_only: without the weights, for experiments that only their numbers are wanted of.
+    """
     stages = sorted((read_json(path) for path in Path(run).glob("*/card.json")), key=lambda stage: stage["number"])
     if not stages:
         raise CourseError(f"{run} holds no finished stage, so there is nothing to ship. Train first: cvdl train --help")
@@ -105,7 +138,7 @@ def add(run, name, data=ROOT / "data"):
         raise CourseError(f"{name!r} is no name to ship weights under: small letters, digits and hyphens make one.")
     weights = Path(run) / stages[-1]["stage"] / "weights.safetensors"
     net = read_weights(weights)
-    if weights.stat().st_size > LARGEST:
+    if weights.stat().st_size > LARGEST and not card_only:
         raise CourseError(f"{weights} has {weights.stat().st_size:,} bytes; a shipped file has {LARGEST:,} at most.")
     card = {
         "name": name,
@@ -120,10 +153,12 @@ def add(run, name, data=ROOT / "data"):
     to = Path(data) / "runs" / name
     to.mkdir(parents=True, exist_ok=True)
     write_json(to / "card.json", card)
-    paths = [to / "card.json", Path(data) / "weights" / f"{name}.safetensors"]
-    paths[1].parent.mkdir(exist_ok=True)
-    with replacing(paths[1]) as beside:
-        shutil.copyfile(weights, beside)
+    paths = [to / "card.json"]
+    if not card_only:
+        paths.append(Path(data) / "weights" / f"{name}.safetensors")
+        paths[1].parent.mkdir(exist_ok=True)
+        with replacing(paths[1]) as beside:
+            shutil.copyfile(weights, beside)
     for stage in stages:
         paths.append(to / f"{stage['stage']}.csv")
         with replacing(paths[-1]) as beside:

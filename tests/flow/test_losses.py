@@ -92,6 +92,26 @@ def test_the_truth_at_a_lower_resolution():
     assert torch.equal(average_down(truth, None, (4, 4))[0], truth)
 
 
+def test_robust_by_hand():
+    """One error of 1 at every point, and one 16 times as large, which counts three times and not 16 times."""
+    one, far = (multiscale_epe(still(), to_the_right(20.0 * n), robust=(0.4, 0.01)).item() for n in (1, 16))
+    assert one == pytest.approx(2.88 * 1.01**0.4, rel=1e-6) and one == pytest.approx(2.8915, abs=1e-4)
+    assert far == pytest.approx(2.88 * 16.01**0.4, rel=1e-6) and far == pytest.approx(8.733, abs=1e-3)
+    assert multiscale_epe(still(), to_the_right(7.0), robust=(1, 1e-9)).item() == pytest.approx(2.88 * 7 / 20)
+
+
+def test_robust_reads_nothing_outside_the_mask_and_has_a_gradient_at_zero():
+    valid = torch.zeros(1, 1, 64, 64, dtype=torch.bool)
+    valid[..., :32] = True  # half of the frame; at 1/64 the one point counts whole
+    flows = [flow.requires_grad_() for flow in still()]
+    truth = to_the_right(20.0).where(valid, math.nan)
+    loss = multiscale_epe(flows, truth, valid, robust=(0.5, 0.25))
+    assert loss.item() == pytest.approx((2.88 / 2 + 0.16) * 1.25**0.5)
+    right = multiscale_epe(flows, torch.zeros(1, 2, 64, 64), robust=(0.5, 0.25))
+    assert right.item() == pytest.approx(2.88 * 0.5)
+    assert all(g.isfinite().all() and not g.any() for g in torch.autograd.grad(right, flows))
+
+
 def test_half_precision_is_summed_in_single():
     truth = to_the_right(20.0)
     loss = multiscale_epe([flow.bfloat16() for flow in still()], truth)
@@ -111,5 +131,8 @@ def test_half_precision_is_summed_in_single():
 def test_bad_input_says_what_to_do(flows, truth, told):
     with pytest.raises(ValueError, match=told):
         multiscale_epe(flows, truth)
+    for robust in ((0.4, 0), (0.4,), (-1, 0.01)):
+        with pytest.raises(ValueError, match="robust has to be two numbers above 0"):
+            multiscale_epe(still(), to_the_right(1.0), robust=robust)
     with pytest.raises(ValueError, match="tensor of bool"):
         multiscale_epe(still(), to_the_right(1.0), torch.ones(1, 1, 64, 64))

@@ -134,8 +134,9 @@ def test_only_one_level_learns(k):
 
 
 @pytest.mark.parametrize("recipe, profile, stage", STAGES)
-def test_sizes_fit_the_network(recipe, profile, stage):
+def test_sizes_fit_the_network(recipe, profile, stage, monkeypatch):
     """What a stage renders, sees and cuts, and a batch for two processes."""
+    monkeypatch.setattr("cvdl.train.recipes.begin", lambda stack: None)  # whether its first nets ship is not asked here
     with torch.device("meta"):
         net = recipe.build(profile)
     stage.prepare(net)
@@ -148,6 +149,17 @@ def test_sizes_fit_the_network(recipe, profile, stage):
     assert all(side % multiple == 0 and side >= 16 for side in seen)
     assert stage.batch % 2 == 0 and stage.steps >= 4 and stage.warmup <= stage.steps // 2
     assert 0 < rate_factor(stage, stage.steps, 0) <= 1
+
+
+def test_of_a_stack_the_last_net_learns(monkeypatch):
+    monkeypatch.setattr("cvdl.train.recipes.begin", lambda stack: None)
+    for name in ("flownet-cs", "flownet-css"):
+        for stage in find(name).stages_of("quick"):
+            with torch.device("meta"):
+                net = find(name).build("quick")
+            stage.prepare(net)
+            learns = {part for part, weight in net.named_parameters() if weight.requires_grad}
+            assert learns == set(net.of_last(dict(net.named_parameters()))) and len(net.nets) == len(name) - 8
 
 
 @pytest.mark.parametrize("name", RECIPES)

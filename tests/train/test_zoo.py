@@ -4,12 +4,13 @@ import json
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from cvdl import cli
 from cvdl.errors import CourseError
-from cvdl.flow import FlowNetC, FlowNetS, SPyNet
+from cvdl.flow import FlowNetC, FlowNetS, FlowNetStack, SPyNet
 from cvdl.flow.nets.base import count
 from cvdl.train import zoo
 
@@ -83,6 +84,41 @@ def test_a_run_is_shipped(run, data):
     assert (data / "runs/small/level1.csv").read_text().endswith("1,0\n")
     assert "small" in zoo.table() and "chairs 1.00 (4.00)" in zoo.table()
     assert zoo.row("small").startswith("| `weights/small.safetensors` | SPyNet, 480,100 parameters")
+
+
+def test_a_stack_ships_its_last_net_alone(data):
+    torch.manual_seed(0)
+    first = FlowNetC(1 / 16)
+    zoo.write_weights(data / "weights/flownet-c.safetensors", first)
+    first = zoo.load("flownet-c")
+    stack = FlowNetStack("cs", 1 / 16, before="flownet-c")
+    zoo.begin(stack)
+    zoo.write_weights(data / "weights/flownet-cs.safetensors", stack)
+    both = zoo.load("flownet-cs")
+    for name, value in both.nets[0].state_dict().items():
+        assert torch.equal(value, first.state_dict()[name]), name
+    for name, value in both.nets[1].state_dict().items():
+        assert torch.equal(value, stack.nets[1].state_dict()[name].half().float()), name
+    with safe_open(data / "weights/flownet-cs.safetensors", "pt") as file:
+        assert {name[:7] for name in file.keys()} == {"nets.1."}  # noqa: SIM118
+
+    longer = FlowNetStack("css", 1 / 16, before="flownet-cs")
+    zoo.begin(longer)
+    assert torch.equal(longer.nets[1].conv1[0].weight, both.nets[1].conv1[0].weight)
+    for wrong in (FlowNetStack("css", 1 / 16, before="flownet-c"), FlowNetStack("cs", 1 / 8, before="flownet-c")):
+        with pytest.raises(CourseError, match="without its last net, of the same width"):
+            zoo.begin(wrong)
+    (data / "weights/flownet-c.safetensors").unlink()
+    with pytest.raises(CourseError, match=r"stands on 'flownet-c'.*no such weights"):
+        zoo.load("flownet-cs")
+
+
+def test_a_card_without_weights(run, data, monkeypatch):
+    monkeypatch.setattr(zoo, "LARGEST", 1000)
+    paths = zoo.add(run, "small-s0", data, card_only=True)
+    assert [path.name for path in paths] == ["card.json", "level0.csv", "level1.csv"]
+    assert zoo.names() == [] and zoo.runs() == zoo.runs("small") == ["small-s0"] and zoo.runs("large") == []
+    assert zoo.card("small-s0")["parameters"] == 2 * 240_050
 
 
 def test_what_cannot_be_shipped(run, data, tmp_path, monkeypatch):

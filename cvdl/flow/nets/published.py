@@ -2,12 +2,17 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 
 from cvdl.errors import CourseError
 
 INSIDE = ("state_dict", "params", "model")  # entries under which some keep the tensors, beside notes on training
+# Numbers of NumPy stand in some notes, the best error say.  They are harmless.  NumPy 1 and 2 name their maker otherwise.
+MAKER = np.float64(0).__reduce__()[0]
+NUMBERS = [np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType]
+NUMBERS += [(MAKER, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
 
 
 def read_tensors(path):
@@ -15,6 +20,11 @@ def read_tensors(path):
 
     Raises CourseError where there is no file, or no dict of tensors in it.
     """
+    return read_checkpoint(path)[0]
+
+
+def read_checkpoint(path):
+    """read_tensors, and what stands beside them, such as {"epoch": 3, "div_flow": 20}.  -> two dicts"""
     path = Path(path)
     if not path.is_file():
         raise CourseError(
@@ -24,15 +34,17 @@ def read_tensors(path):
         if path.suffix == ".safetensors":
             content = load_file(path)
         else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals(NUMBERS):
+                content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle fails in whatever way its bytes ask for; torch's advice is left out
         raise CourseError(
             f"{path} cannot be read as a torch or safetensors file: it is damaged, or holds more than tensors "
             f"({type(error).__name__}). Fetch it again, and compare its size with that at the source."
         ) from error
+    notes = {}
     for name in INSIDE:
         if isinstance(content, dict) and isinstance(content.get(name), dict):
-            content = content[name]
+            notes, content = {key: value for key, value in content.items() if key != name}, content[name]
     if not isinstance(content, dict) or not all(
         isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in content.items()
     ):
@@ -40,7 +52,7 @@ def read_tensors(path):
             f"{path} does not hold tensors by name (a state dict), but a {type(content).__name__} of other things. Take "
             "the file of weights alone; of a network of yours, save net.state_dict()."
         )
-    return content
+    return content, notes
 
 
 def load_renamed(net, tensors, names, path):

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from cvdl.errors import CourseError
 from cvdl.flow import FlowNetC, FlowNetS
 from cvdl.flow.nets.base import count
+from cvdl.train import zoo
 from tests.flow import smooth
 
 WIDTH = 1 / 16
@@ -148,6 +149,102 @@ def test_sizes(net, parameters):
     assert inside == [1024, 1026, 770, 386, 194]
 
 
+@pytest.mark.parametrize(
+    "build, parameters",
+    [
+        (lambda: FlowNetS(channels=12), 38_695_322),
+        (lambda: FlowNetS(3 / 8), 5_462_666),
+        (lambda: FlowNetS(3 / 8, channels=12), 5_469_722),
+        (lambda: FlowNetS(variant="lecture"), 32_070_472),
+        (lambda: FlowNetC(variant="lecture"), 32_561_032 + 8_224),  # the table leaves conv_redir out
+    ],
+)
+def test_sizes_of_variants(build, parameters):
+    with torch.device("meta"):
+        net = build()
+    assert count(net) == parameters and all(p.requires_grad for p in net.parameters())
+    if isinstance(net, FlowNetC):
+        assert count(net.conv_redir) == 8_224
+
+
+def plain_lecture(net, image1, image2):
+    """The lecture's variant, written out: -> flows at 1/4 … 1/32, in full-size pixels."""
+    w, mean = net.state_dict(), torch.tensor([0.45, 0.432, 0.411]).double().view(3, 1, 1)
+    names = ["conv1", "conv2", "conv3", "conv3_1", "conv4", "conv4_1", "conv5", "conv5_1", "conv6"]
+    x = torch.cat([image1 - mean, image2 - mean], 1)
+    for name, stride in zip(names, (2, 2, 2, 1, 2, 1, 2, 1, 2), strict=True):
+        weight = w.pop(f"{name}.0.weight")
+        x = F.conv2d(x, weight, w.pop(f"{name}.0.bias"), stride, (weight.shape[2] - 1) // 2)
+        x = torch.maximum(x, 0.1 * x)
+    flows = [torch.zeros_like(x[:, :2])]
+    for k in (5, 4, 3, 2):
+        # A transposed convolution, by hand: zeros between the points, and the kernel turned round.
+        x = torch.cat([x, flows[0]], 1)
+        spread = x.new_zeros(*x.shape[:2], 2 * x.shape[2], 2 * x.shape[3])
+        spread[..., ::2, ::2] = x
+        x = F.conv2d(spread, w.pop(f"refinement.deconv{k}.0.weight").flip(2, 3).transpose(0, 1), padding=2)
+        x = torch.maximum(x, 0.1 * x)
+        weight, bias = w.pop(f"refinement.predict_flow{k}.weight"), w.pop(f"refinement.predict_flow{k}.bias")
+        flows.insert(0, torch.einsum("oi,bihw->bohw", weight[..., 0, 0], x) + bias[:, None, None])
+    assert not w  # nothing else is learned
+    return [20 * flow for flow in flows[:4]]
+
+
+@torch.no_grad()
+def test_lecture_agrees_with_a_plain_one():
+    torch.manual_seed(3)
+    net, (image1, image2) = FlowNetS(WIDTH, variant="lecture").double(), images(64, 128)
+    for p in net.parameters():
+        if p.ndim == 1:
+            torch.nn.init.normal_(p, std=0.1)
+    flows = net(image1, image2)
+    assert [tuple(flow.shape[2:]) for flow in flows] == [(16, 32), (8, 16), (4, 8), (2, 4)]
+    for flow, wanted in zip(flows, plain_lecture(net, image1, image2), strict=True):
+        assert wanted.std() > 0.1
+        torch.testing.assert_close(flow, wanted, rtol=1e-9, atol=1e-9)
+
+
+VARIANTS = {
+    "lecture S": lambda: FlowNetS(WIDTH, variant="lecture"),
+    "lecture C": lambda: FlowNetC(WIDTH, max_displacement=4, variant="lecture"),
+    "pair": lambda: FlowNetS(WIDTH, mean_of="pair"),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_variants_keep_the_contract(name):
+    net, (image1, image2) = VARIANTS[name](), images(37, 53, dtype=torch.float32)
+    again = type(net)(**net.options())
+    again.load_state_dict(net.state_dict())
+    flow = net.eval()(image1, image2)
+    assert flow.shape == (2, 2, 37, 53) and torch.equal(again.eval()(image1, image2), flow)
+    sum(flow.square().mean() for flow in net.train()(*images(64, 64, dtype=torch.float32))).backward()
+    assert all(p.grad.abs().sum() > 0 for p in net.parameters())
+
+
+def test_options_say_no_more_than_they_have_to():
+    assert FlowNetS(1 / 4).options() == {"width": 0.25}
+    assert FlowNetS(variant="lecture", channels=8).options() == {"width": 1, "variant": "lecture", "channels": 8}
+
+
+@torch.no_grad()
+def test_brightness_does_not_matter_to_the_mean_of_the_pair():
+    """What both images have more of is taken off with their mean: of one pair at a time, colour by colour."""
+    torch.manual_seed(3)
+    image1, image2 = images(64, 64)
+    light = torch.tensor([0.3, -0.2, 0.1]).double().view(1, 3, 1, 1) * torch.tensor([1.0, -2.0]).view(2, 1, 1, 1)
+    for mean_of, same in (("pair", True), ("photos", False)):
+        net = FlowNetS(WIDTH, mean_of=mean_of).double().eval()
+        difference = (net(image1 + light, image2 + light) - net(image1, image2)).abs().max()
+        assert difference < 1e-9 if same else difference > 0.1
+        assert (net(image1 + light, image2) - net(image1, image2)).abs().max() > 0.1
+
+
+def test_shipped_weights_still_fit():
+    net = zoo.load("flownet-s")
+    assert type(net) is FlowNetS and net.options() == zoo.card("flownet-s")["options"]
+
+
 @pytest.mark.parametrize("name", NETS)
 def test_options_build_it_again(name):
     net = build(name)
@@ -197,6 +294,12 @@ def test_bad_options_say_what_to_do():
     for width in (0, -1, 5):
         with pytest.raises(CourseError, match="width is"):
             FlowNetS(width)
+    with pytest.raises(CourseError, match=r'variant has to be "released" or "lecture", not \'paper\''):
+        FlowNetS(WIDTH, variant="paper")
+    with pytest.raises(CourseError, match='mean_of has to be "photos" or "pair"'):
+        FlowNetC(WIDTH, mean_of="image")
+    with pytest.raises(CourseError, match=r"sees 12 channels, and 6 came.*later network of a stack"):
+        FlowNetS(WIDTH, channels=12).eval()(*images(64, 64, dtype=torch.float32))
     for reach, stride in ((5, 2), (4, 0), (-2, 2)):
         with pytest.raises(CourseError, match="multiple of stride"):
             FlowNetC(WIDTH, reach, stride)
