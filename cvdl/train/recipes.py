@@ -237,7 +237,7 @@ def stack_recipe(title, nets, before):
         partial(FlowNetStack, nets, 1 / 4, before=before),
         {
             "quick": stages((4, 4), (72, 96), None, (64, 64), batch=2),
-            "laptop": stages((9000, 6000), (288, 384), (160, 192), (128, 128), batch=8, reuse=6),
+            "laptop": stages((6000, 4000), (288, 384), (160, 192), (128, 128), batch=8, reuse=6),
             "gpu": stages((30000, 30000), FULL, None, (320, 448), batch=8),
         },
     )
