@@ -7,7 +7,7 @@ is for two cores (100 minutes a stage at most), `gpu` for one H100 (25 minutes a
 import bisect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
@@ -189,9 +189,11 @@ def flownet_stages(steps, size, window, cut, compare=None, **options):
 
     steps: of each stage, by name.  cut: (height, width) of what augmentation cuts out of a window.
 
-    compare: for FlowNetC, (height, width) and batch of one more stage before these, "compare", with motions of up to 80 px
-    and the light as it is; and later the light changes less.  A correlation grows with the square of the contrast: with
-    the augmentation of FlowNetS this network had learned nothing on a processor after 12,000 steps.
+    compare: for FlowNetC, (height, width) and batch of two more stages.  Before these, "compare", with motions of up to
+    80 px and the light as it is; and later the light changes less.  A correlation grows with the square of the contrast:
+    with the augmentation of FlowNetS this network had learned nothing on a processor after 12,000 steps.  After these,
+    "whole", if `steps` names it: in a window of 128 px most displacements lead out of the frame, so that their channels
+    are zero and nothing is learned of them; on whole frames the network was then worse than zero flow.
     """
     light = (
         dict(contrast=(-0.4, 0.4), colour=(0.8, 1.25), gamma=(0.8, 1.25), noise=0.02, brightness=0.1) if compare else {}
@@ -207,7 +209,9 @@ def flownet_stages(steps, size, window, cut, compare=None, **options):
         first = dict(
             size=compare[0], batch=compare[1], reuse=4, augment=None, data="even", warmup=steps["compare"] // 20
         )
+        last = later | dict(window=None, batch=compare[1] // 2, augment=replace(later["augment"], size=compare[0]))
         stages.insert(0, Stage("compare", steps["compare"], every, rate=3e-4, schedule="constant", **first))
+        stages.append(Stage("whole", steps.get("whole", 0), every, rate=2e-4, data="chairs+things", **last))
     return [stage for stage in stages if stage.steps]
 
 
@@ -233,7 +237,7 @@ def stack_recipe(title, nets, before):
         partial(FlowNetStack, nets, 1 / 4, before=before),
         {
             "quick": stages((4, 4), (72, 96), None, (64, 64), batch=2),
-            "laptop": stages((9000, 6000), (288, 384), (160, 192), (128, 128), batch=8, reuse=6),
+            "laptop": stages((6000, 4000), (288, 384), (160, 192), (128, 128), batch=8, reuse=6),
             "gpu": stages((30000, 30000), FULL, None, (320, 448), batch=8),
         },
     )
@@ -377,10 +381,10 @@ RECIPES = {
         partial(FlowNetC, 1 / 4),
         {
             "quick": flownet_stages(
-                dict(compare=4, chairs=4, things=4), (72, 96), None, (64, 64), ((64, 64), 2), batch=2
+                dict(compare=4, chairs=4, things=4, whole=4), (72, 96), None, (64, 64), ((64, 64), 4), batch=2
             ),
             "laptop": flownet_stages(
-                dict(compare=2400, chairs=12000, things=8000),
+                dict(compare=2400, chairs=12000, things=8000, whole=4000),
                 (288, 384),
                 (160, 192),
                 (128, 128),
