@@ -1445,6 +1445,15 @@ progress()
 # they have one from the beginning.
 # </details>
 #
+# <details><summary>The course's FlowNetC learned in windows of 128 × 128 pixels, and did well on such windows. On frames of 384 × 512 it
+# was then worse than zero flow. Why?</summary>
+#
+# Such a window has 16 × 16 points. Most of the 441 displacements lead out of it, to where frame 2 counts as zero. So
+# their scores are nearly always zero, and the weights behind them learn nothing: they keep what chance gave them. In a
+# large frame those scores are no longer zero, and chance has its say. A last stage of the training, on nearly whole frames,
+# mended it. That a convolution takes every size does not mean that a network has learned for every size.
+# </details>
+#
 # <details><summary>Why not compare all points with all points, since one product does it?</summary>
 #
 # For a frame of 384 × 512 that is 3,072 scores for each of 3,072 points: as channels of a convolution too many. RAFT (2020)
