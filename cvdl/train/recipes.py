@@ -193,7 +193,8 @@ def flownet_stages(steps, size, window, cut, compare=None, **options):
     80 px and the light as it is; and later the light changes less.  A correlation grows with the square of the contrast:
     with the augmentation of FlowNetS this network had learned nothing on a processor after 12,000 steps.  After these,
     "whole", if `steps` names it: in a window of 128 px most displacements lead out of the frame, so that their channels
-    are zero and nothing is learned of them; on whole frames the network was then worse than zero flow.
+    are zero and nothing is learned of them; on whole frames the network was then worse than zero flow.  And "small", with
+    short motions, as in FlowNet 2.0, section 5: where hardly anything moved, it was still worse than that.
     """
     light = (
         dict(contrast=(-0.4, 0.4), colour=(0.8, 1.25), gamma=(0.8, 1.25), noise=0.02, brightness=0.1) if compare else {}
@@ -211,7 +212,10 @@ def flownet_stages(steps, size, window, cut, compare=None, **options):
         )
         last = later | dict(window=None, batch=compare[1] // 2, augment=replace(later["augment"], size=compare[0]))
         stages.insert(0, Stage("compare", steps["compare"], every, rate=3e-4, schedule="constant", **first))
-        stages.append(Stage("whole", steps.get("whole", 0), every, rate=2e-4, data="chairs+things", **last))
+        stages += [
+            Stage("whole", steps.get("whole", 0), every, rate=2e-4, data="chairs+things", **last),
+            Stage("small", steps.get("small", 0), every, rate=2e-4, motion=0.4, **last | dict(batch=compare[1] // 4)),
+        ]
     return [stage for stage in stages if stage.steps]
 
 
@@ -381,10 +385,10 @@ RECIPES = {
         partial(FlowNetC, 1 / 4),
         {
             "quick": flownet_stages(
-                dict(compare=4, chairs=4, things=4, whole=4), (72, 96), None, (64, 64), ((64, 64), 4), batch=2
+                dict(compare=4, chairs=4, things=4, whole=4, small=4), (72, 96), None, (64, 64), ((64, 64), 8), batch=2
             ),
             "laptop": flownet_stages(
-                dict(compare=2400, chairs=12000, things=8000, whole=4000),
+                dict(compare=2400, chairs=12000, things=8000, whole=4000, small=8000),
                 (288, 384),
                 (160, 192),
                 (128, 128),
