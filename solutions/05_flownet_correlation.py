@@ -1110,8 +1110,8 @@ for name in list(ALIKE)[1:]:
 # bands, has not. Has it?
 
 # %% [markdown]
-# **Each FlowNetC gets steeper beyond its reach. But so does FlowNetS, which has no reach.** Long motions are harder for
-# everybody: to be wrong by a third of one is more pixels. So a knee alone proves nothing.
+# **Each FlowNetC gets steeper beyond its reach. But FlowNetS, which has no reach, is steep there, too.** Long motions are
+# harder for everybody: to be wrong by a third of one is more pixels. So a knee alone proves nothing.
 #
 # Then compare with FlowNetS itself, band by band. Below zero: FlowNetC is the better one.
 
