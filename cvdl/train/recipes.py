@@ -194,7 +194,8 @@ def flownet_stages(steps, size, window, cut, compare=None, **options):
     with the augmentation of FlowNetS this network had learned nothing on a processor after 12,000 steps.  After these,
     "whole", if `steps` names it: in a window of 128 px most displacements lead out of the frame, so that their channels
     are zero and nothing is learned of them; on whole frames the network was then worse than zero flow.  And "small", with
-    short motions, as in FlowNet 2.0, section 5: where hardly anything moved, it was still worse than that.
+    short motions, as in FlowNet 2.0, section 5, and now with all of the light's changes: on a picture at night it saw
+    everything move.
     """
     light = (
         dict(contrast=(-0.4, 0.4), colour=(0.8, 1.25), gamma=(0.8, 1.25), noise=0.02, brightness=0.1) if compare else {}
@@ -210,11 +211,13 @@ def flownet_stages(steps, size, window, cut, compare=None, **options):
         first = dict(
             size=compare[0], batch=compare[1], reuse=4, augment=None, data="even", warmup=steps["compare"] // 20
         )
-        last = later | dict(window=None, batch=compare[1] // 2, augment=replace(later["augment"], size=compare[0]))
+        whole = Augment(size=compare[0], scale=(0.8, 1.6))
+        last = later | dict(window=None, batch=compare[1] // 2, augment=replace(whole, **light))
+        small = last | dict(batch=compare[1] // 4, augment=whole)
         stages.insert(0, Stage("compare", steps["compare"], every, rate=3e-4, schedule="constant", **first))
         stages += [
             Stage("whole", steps.get("whole", 0), every, rate=2e-4, data="chairs+things", **last),
-            Stage("small", steps.get("small", 0), every, rate=2e-4, motion=0.4, **last | dict(batch=compare[1] // 4)),
+            Stage("small", steps.get("small", 0), every, rate=2e-4, motion=0.4, **small),
         ]
     return [stage for stage in stages if stage.steps]
 
