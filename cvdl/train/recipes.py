@@ -185,21 +185,20 @@ def spynet_stages(steps, batch, window, rate):
 
 
 def flownet_stages(steps, size, window, cut, compare=None, **options):
-    """Chairs, finely on chairs, then things, as in FlowNet 2.0; only those that `steps` names.
+    """Chairs, finely on chairs, things, at last chairs with short motions, as in FlowNet 2.0; only what `steps` names.
 
     steps: of each stage, by name.  cut: (height, width) of what augmentation cuts out of a window.
 
     compare: for FlowNetC, (height, width) and batch of two more stages.  Before these, "compare", with motions of up to
     80 px and the light as it is; and later the light changes less.  A correlation grows with the square of the contrast:
-    with the augmentation of FlowNetS this network had learned nothing on a processor after 12,000 steps.  After these,
-    "whole", if `steps` names it: in a window of 128 px most displacements lead out of the frame, so that their channels
-    are zero and nothing is learned of them; on whole frames the network was then worse than zero flow.  And "small", with
-    short motions, as in FlowNet 2.0, section 5: where hardly anything moved, it was still worse than that.
+    with the augmentation of FlowNetS this network had learned nothing on a processor after 12,000 steps.  After things,
+    "whole": in a window of 128 px most displacements lead out of the frame, so that their channels are zero and nothing
+    is learned of them; on whole frames the network was then worse than zero flow.  The last stage has whole frames, too,
+    and all of the light's changes: on a picture at night the network had seen everything move.
     """
-    light = (
-        dict(contrast=(-0.4, 0.4), colour=(0.8, 1.25), gamma=(0.8, 1.25), noise=0.02, brightness=0.1) if compare else {}
-    )
-    options |= dict(size=size, window=window, augment=Augment(size=cut, scale=(0.8, 1.6), **light))
+    every_light = Augment(size=cut, scale=(0.8, 1.6))
+    less = dict(contrast=(-0.4, 0.4), colour=(0.8, 1.25), gamma=(0.8, 1.25), noise=0.02, brightness=0.1)
+    options |= dict(size=size, window=window, augment=replace(every_light, **less) if compare else every_light)
     later = options | dict(schedule="cosine")
     stages = [
         Stage("chairs", steps["chairs"], every, rate=3e-4, **options),
@@ -207,15 +206,13 @@ def flownet_stages(steps, size, window, cut, compare=None, **options):
         Stage("things", steps["things"], every, rate=1e-4, data="things", **later),
     ]
     if compare:
-        first = dict(
-            size=compare[0], batch=compare[1], reuse=4, augment=None, data="even", warmup=steps["compare"] // 20
-        )
-        last = later | dict(window=None, batch=compare[1] // 2, augment=replace(later["augment"], size=compare[0]))
+        cut, batch = compare
+        first = dict(size=cut, batch=batch, reuse=4, augment=None, data="even", warmup=steps["compare"] // 20)
         stages.insert(0, Stage("compare", steps["compare"], every, rate=3e-4, schedule="constant", **first))
-        stages += [
-            Stage("whole", steps.get("whole", 0), every, rate=2e-4, data="chairs+things", **last),
-            Stage("small", steps.get("small", 0), every, rate=2e-4, motion=0.4, **last | dict(batch=compare[1] // 4)),
-        ]
+        later |= dict(window=None, batch=batch // 2, augment=replace(later["augment"], size=cut))
+        stages.append(Stage("whole", steps.get("whole", 0), every, rate=2e-4, data="chairs+things", **later))
+        later |= dict(batch=batch // 4, augment=replace(every_light, size=cut))
+    stages.append(Stage("small", steps.get("small", 0), every, rate=2e-4, motion=0.4, **later))
     return [stage for stage in stages if stage.steps]
 
 
@@ -373,9 +370,14 @@ RECIPES = {
         "FlowNetS at a quarter of the width, 2.4 M parameters",
         partial(FlowNetS, 1 / 4),
         {
-            "quick": flownet_stages(dict(chairs=4, fine=4, things=4), (72, 96), None, (64, 64), batch=2),
+            "quick": flownet_stages(dict(chairs=4, fine=4, things=4, small=4), (72, 96), None, (64, 64), batch=2),
             "laptop": flownet_stages(
-                dict(chairs=18000, fine=24000, things=9000), (288, 384), (160, 192), (128, 128), batch=8, reuse=4
+                dict(chairs=18000, fine=24000, things=9000, small=6000),
+                (288, 384),
+                (160, 192),
+                (128, 128),
+                batch=8,
+                reuse=4,
             ),
             "gpu": flownet_stages(dict(chairs=50000, fine=50000, things=50000), FULL, None, (320, 448), batch=8),
         },
