@@ -1113,8 +1113,9 @@ for name in list(ALIKE)[1:]:
 # bands, has not. Has it?
 
 # %% [markdown]
-# **Each FlowNetC gets steeper beyond its reach. But FlowNetS, which has no reach, is steep there, too.** Long motions are
-# harder for everybody: to be wrong by a third of one is more pixels. So a knee alone proves nothing.
+# Each FlowNetC gets steeper beyond its reach. **But FlowNetS, which has no reach, is steep there, too:** long motions are
+# harder for everybody, for to be wrong by a third of one is more pixels. And some of these lines go through two bands
+# only. So a knee proves nothing here.
 #
 # Then compare with FlowNetS itself, band by band. Below zero: FlowNetC is the better one.
 
@@ -1133,15 +1134,16 @@ outcome(
 )
 
 # %% [markdown]
-# **The further the layer reaches, the further out FlowNetC is ahead of FlowNetS.** With 16 px of reach it is behind from
-# about 50 px on; with 64 px it stays ahead to the end. So the lecture's explanation fits: where nothing is compared,
-# nothing is gained. But the end of the reach is no wall. The advantage outlasts it.
+# **At long motions the network that reaches 64 px is better than those that reach 16 and 32.** So the lecture's explanation
+# fits: where nothing is compared, less is gained. But there is no sharp end at 16 px or at 32 px, and single bands jump:
+# whole chairs fall into one, so its pixels go wrong together. (In the quick profile there are only 16 pairs, too few for single bands.)
 #
-# Two more things are to be seen. Where motion is short, all FlowNetC are *worse* than FlowNetS. And none of the four is good:
-# an error of 10 px for motions of 4 px is worse than zero flow. These are single runs of 5,000 steps, of networks with an
-# eighth of the channels. With other dice the numbers change; the order at long motions would have to be tried again.
+# None of the four is good. Where motion is shortest, all of them are worse than zero flow. These are single runs of 5,000
+# steps, of networks with an eighth of the channels. With other dice the numbers change.
 #
 # <details><summary>Why need the reach not be a wall?</summary>
+#
+# The reach holds to each side: 16 px to the right *and* 16 px down are 23 px in all, and still within reach.
 #
 # A feature of conv3 has seen 31 × 31 pixels, so two places match a little even if they are some points apart. Where most
 # of a chair is within reach, the rest follows. And the network may learn that *no* high score means a long motion.
