@@ -22,7 +22,7 @@ from cvdl.flow.nets.flownet2 import FlowNetStack
 from cvdl.flow.nets.likenet import LikeNet
 from cvdl.flow.nets.spynet import SPyNet
 from cvdl.flow.unsupervised import census_loss, likelihood_loss
-from cvdl.train.zoo import begin
+from cvdl.train.zoo import begin, load
 
 # Steps, and where the rate is halved, as parts of the whole.  FlowNet 2.0 (Ilg et al., CVPR 2017), section 3: S_short
 # 600k steps, S_long 1.2M, S_fine 500k after S_long.
@@ -222,24 +222,46 @@ def stand_on(net):
     net.nets[:-1].requires_grad_(False)
 
 
-def stack_recipe(title, nets, before):
-    """The next net of FlowNet 2.0's stack, on the shipped weights of those before it, which are frozen."""
+def stand_on_with_a_start(net):
+    """Its last net begins as the FlowNetS before it ended, or as the zoo's, to which the channels it adds are zero."""
+    stand_on(net)
+    first = "conv1.0.weight"
+    tensors = (net.nets[-2] if len(net.nets) > 2 else load("flownet-s")).state_dict()
+    missing = net.nets[-1].channels - tensors[first].shape[1]
+    net.nets[-1].load_state_dict(tensors | {first: torch.nn.functional.pad(tensors[first], (0, 0, 0, 0, 0, missing))})
 
-    def stages(steps, size, window, cut, **options):
+
+def stack_recipe(title, nets, before):
+    """The next net of FlowNet 2.0's stack, on the shipped weights of those before it, which are frozen.
+
+    On a processor it begins with trained weights, since its steps are few; the paper's begins with random ones.
+    """
+
+    def stages(steps, size, window, cut, prepare=stand_on, **options):
         augment = Augment(size=cut, scale=(0.8, 1.6))
-        options |= dict(size=size, window=window, augment=augment, schedule="cosine", prepare=stand_on)
-        return [
-            Stage("chairs", steps[0], every, rate=3e-4, **options),
-            Stage("things", steps[1], every, rate=1e-4, data="things", **options),
+        options |= dict(size=size, window=window, augment=augment, schedule="cosine")
+        every_stage = [
+            Stage("chairs", steps["chairs"], every, prepare, rate=3e-4, **options),
+            Stage("things", steps["things"], every, stand_on, rate=1e-4, data="things", **options),
+            Stage("small", steps.get("small", 0), every, stand_on, rate=1e-4, motion=0.4, **options),
         ]
+        return [stage for stage in every_stage if stage.steps]
 
     return Recipe(
         f"{title}, on {before}, at a quarter of the width",
         partial(FlowNetStack, nets, 1 / 4, before=before),
         {
-            "quick": stages((4, 4), (72, 96), None, (64, 64), batch=2),
-            "laptop": stages((6000, 4000), (288, 384), (160, 192), (128, 128), batch=8, reuse=6),
-            "gpu": stages((30000, 30000), FULL, None, (320, 448), batch=8),
+            "quick": stages(dict(chairs=4, things=4, small=4), (72, 96), None, (64, 64), batch=2),
+            "laptop": stages(
+                dict(chairs=2000, things=2000, small=1500),
+                (288, 384),
+                (160, 192),
+                (128, 128),
+                stand_on_with_a_start,
+                batch=8,
+                reuse=6,
+            ),
+            "gpu": stages(dict(chairs=30000, things=30000), FULL, None, (320, 448), batch=8),
         },
     )
 
