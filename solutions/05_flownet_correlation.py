@@ -575,7 +575,7 @@ with torch.no_grad():
 small_s.train()
 pictures = {"frame 1": exam[0][0].cpu(), "true flow": exam[2][0].cpu(), "its flow": its_flow}
 show(
-    draw.panels(pictures, 3, width=2.2),
+    draw.panels(pictures, 4, width=1.8),
     f"Frame 1 of the exam's first pair, the true flow and the network's. The truth: {describe(exam[2][0].cpu())} "
     f"The network: {describe(its_flow)}",
 )
