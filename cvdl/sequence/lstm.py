@@ -167,10 +167,11 @@ class LSTM(nn.Module):
     def _run(self, xs, h, c, mask, end):
         """One layer in one direction -> states (T, B, H), and the last h and c.  Outside the mask both stand still."""
         W_x, W_h, b_x, b_h = (getattr(self, name + end) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-        sums, hs = F.linear(xs, W_x, b_x + b_h), [h] * len(xs)  # the inputs' part, for all steps in one product
+        sums = F.linear(xs, W_x, b_x + b_h).unbind()  # the inputs' part: one product for all steps
+        W_h, hs = W_h.T, [h] * len(xs)
         for t in reversed(range(len(xs))) if "reverse" in end else range(len(xs)):
             before = h, c
-            i, f, g, o = torch.addmm(sums[t], h, W_h.T).chunk(4, 1)
+            i, f, g, o = torch.addmm(sums[t], h, W_h).chunk(4, 1)
             c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
             h = torch.sigmoid(o) * torch.tanh(c)
             if mask is not None:

@@ -196,3 +196,20 @@ def test_conv_lstm_keeps_sizes_and_sees_its_surroundings():
     for kernel in (2, (3, 4), 0):
         with pytest.raises(CourseError, match="odd"):
             lstm.ConvLSTMCell(1, 2, kernel)
+
+
+def test_figures():
+    import matplotlib.pyplot as plt
+
+    from cvdl.sequence import draw_lstm
+
+    for part in (None, *draw_lstm._PARTS):
+        draw_lstm.cell(part).canvas.draw()
+    text = "def f(x):\n    pass\n"
+    seen = {name: values[:, 0] for name, values in lstm.watch(nn.LSTM(3, 4), torch.randn(len(text), 1, 3)).items()}
+    for unit in (0, 3):
+        draw_lstm.gates(text, seen, unit).canvas.draw()
+    draw_lstm.coloured_text(text, seen["C"][:, 0]).canvas.draw()
+    draw_lstm.coloured_text("a" * 200, torch.zeros(200)).canvas.draw()
+    draw_lstm.alignment("tea.", ["T", "IY", "end"], torch.eye(4)[:3]).canvas.draw()
+    plt.close("all")
