@@ -14,7 +14,7 @@ _CELL = {
     "f_t": (1.2, 1, OUTPUT),
     "i_t": (2.4, 1, OUTPUT),
     "\\tilde{C}_t": (3.6, 1, QUIET),
-    "o_t": (4.8, 1, OUTPUT),
+    "o_t": (4.6, 1, OUTPUT),
     "* i": (3.6, 2, "white"),
     "\\tanh": (5.4, 2.2, QUIET),
     "* o": (5.4, 1, "white"),
@@ -54,11 +54,11 @@ def cell(part=None):
     for name in ("f_t", "i_t", "\\tilde{C}_t", "o_t"):  # all four read both
         x = _CELL[name][0]
         _arrow(axes, (x, 0.0), (x, 0.77))
-    axes.plot([0.36, 0.75, 0.75, 4.8], [0.3, 0.3, 0.0, 0.0], color="black", lw=1.2)
+    axes.plot([0.36, 0.75, 0.75, 4.6], [0.3, 0.3, 0.0, 0.0], color="black", lw=1.2)
     axes.plot([0.36, 0.75, 0.75], [-0.4, -0.4, 0.0], color="black", lw=1.2)
-    axes.text(5.0, 0.0, "$[h_{t-1}, x_t]$", va="center", fontsize=10)
-    axes.text(2.4, 3.2, "cell state: × and +, no matrix", ha="center", fontsize=9)
-    axes.set(xlim=(-0.6, 7.2), ylim=(-0.8, 3.5), aspect="equal")
+    axes.text(4.8, 0.0, "$[h_{t-1}, x_t]$", va="center", fontsize=10)
+    axes.text(3.3, 3.4, "cell state: × and +, no matrix", ha="center", fontsize=9)
+    axes.set(xlim=(-0.6, 7.2), ylim=(-0.8, 3.7), aspect="equal")
     axes.axis("off")
     axes.set_title(f"one step of the cell: {part}" if part else "one step of the cell", fontsize=10)
     return figure
