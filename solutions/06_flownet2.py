@@ -695,8 +695,29 @@ for kind, exam in exams.items():
 # %% [markdown]
 # Things are the exam of another kind: nobody learns from them here.
 #
-# What does each network see? The brightness error and the order of channels come from your exercise. (Networks see images
-# without their mean; a difference does not notice that.)
+# What does each network see? With warping: your 12 channels. We take the library's version of them, for one reason. If the first
+# network is to learn, gradients go through the brightness error. A length is a root, and a root has an infinite slope at 0:
+
+# %%
+for name, length in {
+    "square, sum, root": lambda v: v.square().sum().sqrt(),
+    "torch.linalg.vector_norm": torch.linalg.vector_norm,
+}.items():
+    difference = torch.zeros(3, requires_grad=True)  # a pixel at which both frames are equal
+    length(difference).backward()
+    print(f"{name:>25}: value {length(difference).item()}, gradient {difference.grad.tolist()}")
+same = (
+    (
+        stack_input(*(part[:1] for part in pair[:3]))
+        - second_input(*(part[:1] for part in pair[:3]))
+    )
+    .abs()
+    .max()
+)
+outcome("your channels are the library's", same < 1e-4)
+
+# %% [markdown]
+# A single such pixel, black in both frames, and all weights are NaN after one step. `vector_norm` says 0 there.
 
 # %%
 SEES = {
@@ -704,7 +725,7 @@ SEES = {
     "without warping": lambda image1, image2, flow: torch.cat(
         [image1, image2, flow / 20], dim=1
     ),
-    "with warping": second_input,
+    "with warping": stack_input,
 }
 CHANNELS = {"alone": 6, "without warping": 8, "with warping": 12}
 
@@ -772,7 +793,7 @@ def train(net, way, steps, title, first=None, both=False):
 # First the first network: a FlowNetS with a quarter of the channels.
 
 # %%
-FIRST_STEPS, SECOND_STEPS = budget(quick=(120, 6), laptop=(800, 800), gpu=(3000, 3000))
+FIRST_STEPS, SECOND_STEPS = budget(quick=(160, 6), laptop=(800, 800), gpu=(3000, 3000))
 seed(0)
 first = FlowNetS(width=1 / 4).to(where)
 marks = train(first, "alone", FIRST_STEPS, "first network")
@@ -780,7 +801,10 @@ zero_flow = exams["chairs"]["flow"].norm(dim=1).mean().item()
 print(
     f"after {FIRST_STEPS} steps: EPE {marks[FIRST_STEPS]:.2f} px, zero flow {zero_flow:.2f} px"
 )
-outcome("the first network has learned", marks[FIRST_STEPS] < 0.97 * zero_flow)
+outcome(
+    "the first network has learned",
+    marks[FIRST_STEPS] < budget(quick=0.98, laptop=0.8, gpu=0.8) * zero_flow,
+)
 
 # %% [markdown]
 # Then the second ones. All begin as a **copy of the first**; the weights for new channels begin at zero. (The paper began
