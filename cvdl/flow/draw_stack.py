@@ -14,8 +14,7 @@ def schedules(rates, marks=()):
         axes.step(steps, each, where="post", color=COLOURS[n % 6], ls=STYLES[n % 6], lw=2, label=name)
     for mark in marks:
         axes.axvline(mark, color="grey", lw=1, ls=":")
-    axes.set_yscale("log", base=2)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.2g}")
+    axes.set_yscale("log")
     axes.set(xlabel="step", ylabel="learning rate")
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return figure
@@ -34,10 +33,13 @@ def two():
         _arrow(axes, (7.1, y), (7.75, 1.5 + 0.12 * (2 - n)))
     for start, end in (
         ((0.6, 1.5), (1.12, 1.5)),
+        ((0.6, 2.0), (5.1, 2.9)),
+        ((0.6, 1.9), (5.1, 2.2)),
+        ((0.4, 0.9), (3.8, 1.12)),  # frame 2, to be warped
         ((2.68, 1.5), (3.5, 1.5)),
+        ((2.68, 1.25), (5.1, 0.8)),
         ((4.5, 1.5), (5.1, 1.5)),
-        ((4.35, 1.2), (5.1, 0.8)),
-        ((4.35, 1.1), (5.1, 0.15)),
+        ((4.35, 1.12), (5.1, 0.15)),
     ):
         _arrow(axes, start, end)
     axes.text(3.08, 1.62, "flow", ha="center", fontsize=8)
