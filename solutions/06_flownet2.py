@@ -195,7 +195,8 @@ show(
 #
 # A FlowNetS with an eighth of the channels. A first part by $S_{long}$, a second by $S_{fine}$, both scaled. All four
 # schedules have the same steps and the same rates; only the data differ. And each was run **three times**, with other
-# dice for the weights, the pairs and their order.
+# dice for the weights, the pairs and their order. (In the first steps the rate rises from nothing. The lessons are small
+# frames in one light, or so few steps would teach next to nothing.)
 #
 # Twelve trainings take hours on a processor, so they were recorded. Here are their cards. (`cvdl train order-chairs
 # --seed 1` repeats one.)
@@ -214,7 +215,9 @@ if recorded:
     card = next(iter(cards.values()))[0]
     steps = [f"{stage['stage']} {stage['steps']:,}" for stage in card["stages"]]
     print(f"{card['net']}, {card['parameters']:,} parameters; steps: {', '.join(steps)}")
-    print(f"of {card['stages'][0]['batch']} pairs each, on {card['stages'][0]['hardware']}")
+    height, width = card["stages"][0]["data"]["size"]
+    print(f"of {card['stages'][0]['batch']} pairs, frames of {height} × {width}")
+    print(f"on {card['stages'][0]['hardware']}")
 for name, found in cards.items():
     minutes = ", ".join(f"{each['minutes']:.0f}" for each in found)
     print(f"{name:>14}: {len(found)} runs, of {minutes} minutes")
@@ -292,7 +295,7 @@ print(f"5, 7 and 6 px: {mean:.2f} ± {error:.2f} px")
 
 # %% [markdown]
 # Now all runs, on the same held-out pairs: 16 of chairs, 16 of things, and a few real ones. (Of the real pairs the cards
-# keep the numbers.)
+# keep the numbers.) These frames have 384 × 512 pixels, so things move further than in the lessons.
 
 # %%
 places = [p for p in ("chairs", "things", "real") if recorded and p in card["measured"]]
@@ -941,8 +944,9 @@ explore(
 # ### Longer trained stacks
 #
 # The course ships stacks on its FlowNetC, trained for longer, with a quarter of the channels: *flownet-cs* has a second
-# network, *flownet-css* a third. Each was trained with the ones before it frozen. (Here, too, the later ones began
-# as a copy of a FlowNetS, with new channels at zero, and not at random as the paper's.)
+# network, *flownet-css* a third. Each was trained with the ones before it frozen. (On a processor they begin with trained
+# weights here, too: the second with those of a FlowNetS, new channels at zero, the third with those of the second. The paper's
+# began at random.)
 
 # %%
 longer = [name for name in ("flownet-css", "flownet-cs") if name in zoo.names()]
