@@ -25,7 +25,7 @@ def _forward_filled(xs, h0, targets, V, W, b_h, U, b_y):
     ys = torch.softmax(F.linear(hs[1:], U, b_y), dim=2)
     right = torch.gather(ys, 2, targets[:, :, None])[:, :, 0]
     losses = -right.log().mean(1)
-    return [hs, ys, losses, losses.sum().item()]
+    return [hs, ys, losses, losses.sum()]
 
 
 def _forward_mean(*args):
@@ -47,7 +47,7 @@ def _forward_logits(xs, h0, targets, V, W, b_h, U, b_y):
 
 
 def _do(ys, targets):
-    T, B, K = ys.shape
+    _, B, K = ys.shape
     return (ys - F.one_hot(targets, K).float()) / B
 
 
