@@ -223,6 +223,10 @@ def gradient_U(do, hs):
 # %%
 check("bptt.dU")
 
+# %% tags=["expect"]
+dU = gradient_U(do, hs)
+print(f"dU {tuple(dU.shape)}, norm {dU.norm():.4f}")
+
 # %% [markdown]
 # > **Exercise 4 · `bptt.db_y`** · easy · 5 minutes · 6 points
 # >
@@ -242,10 +246,8 @@ def gradient_b_y(do):
 check("bptt.db_y")
 
 # %% tags=["expect"]
-dU, db_y = gradient_U(do, hs), gradient_b_y(do)
-print(
-    f"dU {tuple(dU.shape)}, norm {dU.norm():.4f} · db_y {tuple(db_y.shape)}, norm {db_y.norm():.4f}"
-)
+db_y = gradient_b_y(do)
+print(f"db_y {tuple(db_y.shape)}, norm {db_y.norm():.4f}")
 
 # %% [markdown]
 # ## Step 3: the states
@@ -375,6 +377,10 @@ def gradient_W(da, hs):
 # %%
 check("bptt.dW")
 
+# %% tags=["expect"]
+dW = gradient_W(da, hs)
+print(f"dW {tuple(dW.shape)}, norm {dW.norm():.4f}")
+
 # %% [markdown]
 # > **Exercise 8 · `bptt.dV`** · easy · 5 minutes · 6 points
 # >
@@ -393,6 +399,10 @@ def gradient_V(da, xs):
 # %%
 check("bptt.dV")
 
+# %% tags=["expect"]
+dV = gradient_V(da, xs)
+print(f"dV {tuple(dV.shape)}, norm {dV.norm():.4f}")
+
 # %% [markdown]
 # > **Exercise 9 · `bptt.db_h`** · easy · 5 minutes · 6 points
 # >
@@ -410,6 +420,10 @@ def gradient_b_h(da):
 
 # %%
 check("bptt.db_h")
+
+# %% tags=["expect"]
+db_h = gradient_b_h(da)
+print(f"db_h {tuple(db_h.shape)}, norm {db_h.norm():.4f}")
 
 # %% [markdown]
 # ## Three ways to be sure
@@ -634,7 +648,7 @@ check("bptt.clip")
 
 # %% tags=["expect"]
 long_ones = [torch.tensor([30.0, 0.0]), torch.tensor([40.0])]
-print([g.tolist() for g in clip_by_norm(long_ones, 1.0)])
+print([[round(v, 3) for v in g.tolist()] for g in clip_by_norm(long_ones, 1.0)])
 
 # %% [markdown]
 # Clipping helps against exploding only. What has vanished, no factor brings back.

@@ -342,20 +342,20 @@ dV = _weight(
     "V", "a", "xs", (1, 2, 3), ALL,
     (Mistake("inputs one step late", "V meets the input of its own step, x_t.", like=lambda x, y: _product(x[1:], y[:-1])),),
     ("a_t = V x_t + W h_{t-1} + b_h: what does V meet at step t?", "xs has no row for a step 0, so xs and da fit as they are.", STEPS),
-    bptt.weight_gradient,
+    lambda da, xs: bptt.weight_gradient(da, xs),
 )  # fmt: skip
 
 # --- bptt.db_y, bptt.db_h -----------------------------------------------------------------------------
 
 
-def _bias(name, d):
+def _bias(name, d, library):
     def make(T, B, N):
         return lambda g: (normal(g, T, B, N),)
 
     return Exercise(
         id=f"bptt.d{name}",
         title=f"the gradient of {name}",
-        library=bptt.bias_gradient,
+        library=library,
         oracle=_bias_oracle,
         axes=("unit",),
         cases=(
@@ -389,7 +389,8 @@ def _bias(name, d):
     )
 
 
-db_y, db_h = _bias("b_y", "o"), _bias("b_h", "a")
+db_y = _bias("b_y", "o", lambda do: bptt.bias_gradient(do))
+db_h = _bias("b_h", "a", lambda da: bptt.bias_gradient(da))
 
 # --- bptt.dh ------------------------------------------------------------------------------------------
 
