@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 from tqdm import tqdm
 
 from cvdl.errors import CourseError
@@ -25,6 +26,7 @@ from cvdl.flow.data.augment import Augment
 from cvdl.flow.data.rendered import RENDERED, rendered
 from cvdl.flow.losses import multiscale_epe
 from cvdl.flow.nets.flownet import FlowNetS
+from cvdl.sequence.lstm import LSTM
 
 CHANNELS, DISPLACEMENT, STRIDE = 256, 20, 2  # FlowNetC's
 PATIENCE = 60  # seconds after which a variant is not repeated any more
@@ -210,6 +212,36 @@ def data_table(results):
     return "\n".join(lines)
 
 
+def bench_sequence(repeats=15, threads=1, device="cpu", T=100, B=32, D=64, H=128):
+    """A training step of one LSTM layer, ours and torch's: forward, and backward to all weights and the input.
+
+    -> a list of dicts with layer, ms (median) and ratio to torch.nn.LSTM, of which the runs take turns.  One thread is
+    the fair number: products as small as these keep several waiting for each other.
+    """
+    torch.set_num_threads(threads)
+    dice = torch.Generator().manual_seed(0)
+    xs, grad = torch.randn(T, B, D, generator=dice).to(device), torch.randn(T, B, H, generator=dice).to(device)
+    layers = {"torch.nn.LSTM": nn.LSTM(D, H).to(device), "cvdl.sequence.lstm.LSTM": LSTM(D, H).to(device)}
+    times = {name: [] for name in layers}
+    for turn in tqdm(range(repeats + 1), file=sys.stderr, leave=False):
+        for name, layer in layers.items():
+            weights = tuple(layer.parameters())
+            taken = _run(lambda xs, *_, layer=layer: layer(xs)[0], xs.requires_grad_(), *weights, grad, device)
+            if turn:  # the first run is slower
+                times[name].append(1e3 * sum(taken))
+    ms = {name: statistics.median(taken) for name, taken in times.items()}
+    sizes = {"steps": T, "batch": B, "inputs": D, "hidden": H}
+    return [{"layer": name, **sizes, "ms": t, "ratio": t / ms["torch.nn.LSTM"]} for name, t in ms.items()]
+
+
+def sequence_table(results):
+    """The results of bench_sequence as aligned text."""
+    sizes = "{steps} steps, batch {batch}, {inputs} inputs, {hidden} units".format(**results[0])
+    lines = [f"{'layer':<26}{'training step':>15}{'times torch':>14}    ({sizes})"]
+    lines += [f"{row['layer']:<26}{row['ms']:>12.1f} ms{row['ratio']:>14.2f}" for row in results]
+    return "\n".join(lines)
+
+
 def _maps(batch, H, W, device):
     dice = torch.Generator().manual_seed(0)
     f1, f2 = torch.randn(2, batch, CHANNELS, H, W, generator=dice).to(device).unbind()
@@ -217,15 +249,16 @@ def _maps(batch, H, W, device):
     return f1.requires_grad_(), f2.requires_grad_(), grad
 
 
-def _run(layer, f1, f2, grad, device):
-    """Seconds for forward and for backward."""
+def _run(layer, *arguments):
+    """Seconds for layer(*inputs), and for its gradient by all inputs; arguments: inputs, gradient, device."""
+    *inputs, grad, device = arguments
     wait = torch.cuda.synchronize if device == "cuda" else lambda: None
     wait()
     start = time.perf_counter()
-    out = layer(f1, f2)
+    out = layer(*inputs)
     wait()
     middle = time.perf_counter()
-    torch.autograd.grad(out, (f1, f2), grad.to(out.dtype))
+    torch.autograd.grad(out, inputs, grad.to(out.dtype))
     wait()
     return middle - start, time.perf_counter() - middle
 

@@ -126,6 +126,23 @@ def bench_correlation(
         save(results, json, device)
 
 
+@bench.command("sequence")
+def bench_sequence(
+    repeats: Annotated[int, typer.Option(min=1, help="Runs, of which the median counts.")] = 15,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the processor.")] = 1,
+    device: Device = None,
+    json: Numbers = None,
+):
+    """Compare a training step of the course's LSTM layer with torch's: 100 steps, batch 32, 64 inputs, 128 units."""
+    from cvdl.bench import bench_sequence, choose, save, sequence_table
+
+    device = choose(device)
+    results = bench_sequence(repeats, threads, device)
+    typer.echo(sequence_table(results))
+    if json:
+        save(results, json, device)
+
+
 @bench.command("data")
 def bench_data(
     sizes: Annotated[

@@ -34,6 +34,17 @@ def test_table_and_file(tmp_path):
         assert row["extra_mb"] is None or row["extra_mb"] >= 0
 
 
+def test_sequence(tmp_path):
+    path, threads = tmp_path / "bench.json", str(torch.get_num_threads())
+    arguments = ["bench", "sequence", "--repeats", "3", "--device", "cpu", "--threads", threads, "--json", str(path)]
+    result = CliRunner().invoke(cli.app, arguments)
+    assert result.exit_code == 0, result.output
+    torchs, ours = json.loads(path.read_text())["results"]
+    assert torchs["ratio"] == 1 and ours["ratio"] == ours["ms"] / torchs["ms"]
+    assert f"{ours['ratio']:.2f}" in result.stdout and ours["layer"] in result.stdout
+    assert ours["ratio"] < 6  # 2.5 on a quiet machine, with one thread
+
+
 def test_what_does_not_fit_or_fails_is_left_out(monkeypatch):
     def fail(f1, f2):
         raise ImportError("No module named 'localcorr'")
