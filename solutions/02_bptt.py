@@ -783,7 +783,7 @@ def table(curves, baseline):
 # We say that a network *solves* a task if its loss falls below a fifth of the baseline.
 
 # %%
-T_ADD = budget(quick=20, laptop=30, gpu=30)
+T_ADD = budget(quick=20, laptop=20, gpu=30)
 
 
 def adding_loss(net, draws):
@@ -791,7 +791,7 @@ def adding_loss(net, draws):
     return F.mse_loss(net(xs)[0][-1, :, 0], sums)
 
 
-steps = budget(quick=400, laptop=1500, gpu=1500)
+steps = budget(quick=400, laptop=600, gpu=1500)
 adding = learn("adding", adding_loss, 2, 1, steps)
 table(adding, tasks.ADDING_BASELINE)
 show(
@@ -832,7 +832,7 @@ def copying_loss(net, draws):
     return F.cross_entropy(net(tasks.one_hot(ids, K + 2))[0].flatten(0, 1), targets.flatten())
 
 
-steps = budget(quick=300, laptop=2000, gpu=2000)
+steps = budget(quick=300, laptop=600, gpu=2000)
 copying = learn("copying", copying_loss, K + 2, K + 1, steps)
 guessing = tasks.copying_baseline(LAG, K, N)
 table(copying, guessing)
