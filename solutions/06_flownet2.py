@@ -194,11 +194,11 @@ show(
 # ## The experiment, in small
 #
 # A FlowNetS with an eighth of the channels. A first part by $S_{long}$, a second by $S_{fine}$, both scaled. All four
-# schedules have the same steps and the same rates; only the data differ. And each was run **three times**, with other
+# schedules have the same steps and the same rates; only the data differ. And each was run **several times**, with other
 # dice for the weights, the pairs and their order. (In the first steps the rate rises from nothing. The lessons are small
 # frames in one light, or so few steps would teach next to nothing.)
 #
-# Twelve trainings take hours on a processor, so they were recorded. Here are their cards. (`cvdl train order-chairs
+# So many trainings take hours on a processor, so they were recorded. Here are their cards. (`cvdl train order-chairs
 # --seed 1` repeats one.)
 
 # %%
@@ -295,8 +295,8 @@ mean, error = mean_and_error([5.0, 7.0, 6.0])
 print(f"5, 7 and 6 px: {mean:.2f} ± {error:.2f} px")
 
 # %% [markdown]
-# Now all runs, on the same held-out pairs: 16 of chairs, 16 of things, and a few real ones. (Of the real pairs the cards
-# keep the numbers.) These frames have 384 × 512 pixels, so things move further than in the lessons.
+# Now all runs, on the same held-out pairs of chairs and of things, as small as the lessons, and on a few real pairs. (Of
+# the real pairs the cards keep the numbers. They are larger.)
 
 # %%
 places = [p for p in ("chairs", "things", "real") if recorded and p in card["measured"]]
@@ -338,8 +338,8 @@ for place in places[-1:]:
     )
 
 # %% [markdown]
-# Behind ± is the standard error **over the three seeds**. It says nothing about the pairs: with 16 others, or 6 other real
-# ones, all numbers of a column would move, mostly together.
+# Behind ± is the standard error **over the seeds**. With so few runs it is itself known but roughly. And it says nothing about
+# the pairs: with 64 others, or 6 other real ones, all numbers of a column would move, mostly together.
 #
 # Next to it, the paper: FlowNetS at full width, end-point error on Sintel's clean training pairs.
 #
