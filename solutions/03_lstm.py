@@ -904,7 +904,7 @@ def best_cell(net, truth):
     return cell, correlation(states[half:], truth[half:])[cell].item(), states[:, cell]
 
 
-span = min(6000, len(held_out))
+span = min(4000, len(held_out))
 brackets = in_brackets(text[cut : cut + span])
 cell, trained_r, states = best_cell(writer, brackets)
 _, untrained_r, _ = best_cell(untrained, brackets)
@@ -912,8 +912,8 @@ print(f"{brackets.mean():.0%} of the characters are inside brackets")
 print(f"trained: cell {cell}, correlation {trained_r:+.2f}; untrained: {untrained_r:+.2f}")
 at = int(brackets.argmax().clamp(min=60)) - 60
 show(
-    draw_lstm.coloured_text(text[cut + at : cut + at + 500], states[at : at + 500]),
-    f"500 characters of Python, each on a shade of the state of cell {cell}.",
+    draw_lstm.coloured_text(text[cut + at : cut + at + 300], states[at : at + 300]),
+    f"300 characters of Python, each on a shade of the state of cell {cell}.",
 )
 
 # %% [markdown]

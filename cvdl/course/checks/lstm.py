@@ -79,7 +79,9 @@ sigmoid = Exercise(
             when=_broken,
         ),
         Mistake("sign turned", "This falls where σ rises: look at the sign of x.", like=lambda x: torch.sigmoid(-x)),
-        Mistake("tanh", "tanh runs from -1 to 1. A gate is between 0, shut, and 1, open.", like=torch.tanh),
+        Mistake(
+            "tanh", "tanh runs from -1 to 1. A gate is between 0, shut, and 1, open.", like=lambda x: torch.tanh(x)
+        ),
         Mistake(
             "clamped",
             "You cut x off, or the result. Then σ never comes near 0 or 1. Choose the form by the sign of x instead.",
