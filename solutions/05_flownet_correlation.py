@@ -55,6 +55,7 @@ from cvdl.flow.upload import upload
 # down. Here are two frames.
 
 # %%
+# The first picture takes a few seconds.
 FULL = (384, 512)  # height and width of FlyingChairs' frames
 pair = Chairs(size=FULL, split="test", seed=7).pairs([0])
 frame1, frame2 = pair.image1, pair.image2
@@ -68,7 +69,7 @@ print(f"at one arrow a second: {pixels / 3600:.0f} hours for this pair")
 
 # %% [markdown]
 # Networks that recognise things learn from labels that people gave. But nobody can label flow: it would take
-# days for one pair, and in the sky nobody could say which pixel went where. For a few real pairs the flow was measured
+# days for one pair, and on a white wall nobody could say which pixel went where. For a few real pairs the flow was measured
 # with great effort, far too few to train on. So, it seems, **flow cannot be learned. It has to be computed, by a formula that somebody thought out.**
 #
 # The lecture asks: «Can optic flow estimation be *learned*? What about the *labelled* data?»
@@ -107,7 +108,7 @@ for kind, p in made.items():
 # None of these could be a scene of this world. Keep that in mind.
 #
 # How far do pixels move in each? Real pairs with known flow may not be passed on, so they are not part of the course.
-# Where some are (`CVDL_REAL`), the next cell prints their numbers, too.
+# Where some are (`CVDL_REAL`), the next cell prints their numbers, too. (It renders 16 pairs: some seconds, up to half a minute.)
 
 # %%
 for kind in ("chairs", "things"):
@@ -212,7 +213,8 @@ for name, guess in guesses.items():
     print(f"{name:>27}: EPE {end_point_error(guess, truth, valid):5.2f} px")
 
 # %% [markdown]
-# If a flow says *no motion*, its error is the mean length of the true arrows. That is the number to beat.
+# If a flow says *no motion*, its error is the mean length of the true arrows. Whoever is above that is worse than nothing.
+# Here the background fills most of the frame and moves as one. So even the mean motion comes close to the truth.
 
 # %% [markdown]
 # ## Bringing frame 2 back
@@ -232,7 +234,10 @@ H, W = FULL
 y, x = torch.meshgrid(torch.arange(H), torch.arange(W), indexing="ij")
 goes_x, goes_y = (x + truth[0, 0]).round().long(), (y + truth[0, 1]).round().long()
 inside = (goes_x >= 0) & (goes_x < W) & (goes_y >= 0) & (goes_y < H)
-arrivals = torch.bincount((goes_y * W + goes_x)[inside], minlength=H * W)
+arrivals = torch.bincount((goes_y * W + goes_x)[inside], minlength=H * W).view(H, W)
+arrivals = arrivals[
+    64:-64, 64:-64
+]  # at the rim there is nothing to arrive: it would lie outside
 holes, crowded = ((arrivals == 0).float().mean(), (arrivals > 1).float().mean())
 print(f"pushed forward, {holes:.0%} of the pixels get nothing, {crowded:.0%} get more than one")
 outcome("pushing forward leaves holes", holes > 0.01)
@@ -298,8 +303,8 @@ outcome(
 )
 
 # %% [markdown]
-# Where a point is **occluded** (hidden in frame 2), there is nothing to fetch. The result shows whatever stands there
-# instead. No flow can change that.
+# The mask is black where a point is **occluded**: hidden in frame 2, or outside. There is nothing to fetch there. The
+# result shows whatever stands in front instead: look for a chair that is there twice. No flow can change that.
 
 # %% [markdown]
 # ## FlowNetS: let the network find out
@@ -318,8 +323,8 @@ show(
 # %% [markdown]
 # FlowNetC comes later. First the parts that both have.
 #
-# - **Down**: convolutions with stride 2. Each halves height and width. At 1/64 of the size a step to the next point is
-#   64 pixels wide. So the network sees far.
+# - **Down**: conv1 to conv6 have stride 2, and halve height and width. (Those called …_1 have stride 1, and leave the size
+#   as it is.) At 1/64 of the size a step to the next point is 64 pixels wide. So the network sees far.
 # - **Up**: at 1/64 it knows roughly what moves where, but not where things end. The *refinement* goes back, up to 1/4
 #   of the size. At each step it looks again at the features that were found on the way down.
 #
@@ -467,7 +472,7 @@ outcome(
 # as much as the finest, and one would train blur.
 #
 # NVIDIA's code, which many people use, does take means. So its weights are turned round: .32 at the finest level, then
-# half as much at each coarser one. The two look contrary, and want the same. Never copy weights without their reduction.
+# half as much at each coarser one. The two look contrary, and both count the finest level most. Never copy weights without their reduction.
 
 # %% [markdown]
 # ## Training live
@@ -497,9 +502,15 @@ print(f"if nothing is said: EPE {zero_flow:.2f} px")
 # %% [markdown]
 # Now the training. A step takes some pairs, asks the network for its flows, and improves the weights a little. The loss
 # is yours. From time to time the network takes an exam on pairs that it does not learn from.
-
+#
+# *In train mode the library's networks give a list of five flows, finest first. In eval mode they give one, enlarged to the
+# size of the frames.*
 
 # %%
+STEPS, BATCH = budget(quick=(600, 4), laptop=(1500, 8), gpu=(6000, 8))
+RATE = budget(quick=2e-3, laptop=1e-3, gpu=1e-3)  # a short training has to hurry
+
+
 def examine(net):
     net.eval()
     with torch.no_grad():
@@ -530,8 +541,6 @@ def train(net, steps, title):
 # In the laptop profile this takes about two minutes, in the quick one half a minute.
 
 # %%
-STEPS, BATCH = budget(quick=(600, 4), laptop=(1500, 8), gpu=(6000, 8))
-RATE = budget(quick=2e-3, laptop=1e-3, gpu=1e-3)  # a short training has to hurry
 seed(0)
 small_s = FlowNetS(width=1 / 4).to(where)
 marks_s = train(small_s, STEPS, "FlowNetS")
@@ -551,11 +560,28 @@ print(f"after {STEPS} steps: EPE {marks_s[STEPS]:.2f} px, zero flow {zero_flow:.
 outcome("what it has learned is better than no flow at all", marks_s[STEPS] < 0.95 * zero_flow)
 
 # %% [markdown]
-# First it learns to say next to nothing: that is the line. It takes many steps until it finds out what a motion is, and
-# the error falls below the line.
+# Does your curve run along the line for a while? There the network says next to nothing, which is the safest guess. The
+# error falls below the line when it begins to find out what a motion is.
 #
 # **So flow can be learned**, from pairs that somebody made up. The exam had other photographs and other chairs. That it
 # learned them by heart is no explanation.
+#
+# How does such a flow look?
+
+# %%
+small_s.eval()
+with torch.no_grad():
+    its_flow = small_s(exam[0][:1], exam[1][:1])[0].cpu()
+small_s.train()
+pictures = {"frame 1": exam[0][0].cpu(), "true flow": exam[2][0].cpu(), "its flow": its_flow}
+show(
+    draw.panels(pictures, 4, width=1.8),
+    f"Frame 1 of the exam's first pair, the true flow and the network's. The truth: {describe(exam[2][0].cpu())} "
+    f"The network: {describe(its_flow)}",
+)
+
+# %% [markdown]
+# That is little, after so short a time. Further below you meet networks that learned for hours.
 
 # %% [markdown]
 # ## FlowNetC: help it to compare
@@ -632,9 +658,9 @@ outcome("both say the same", abs(scores[3, 7] - one_by_one) < 1e-3)
 # In a convolutional layer the kernel was learned. Here it comes from the other frame, and nothing is to be learned.
 
 # %% [markdown]
-# ### What FlowNet really does, and a misprint
+# ### What FlowNet really does
 #
-# Three things about the formula, to be clear:
+# Three things about the lecture's formula, to be clear:
 #
 # - In FlowNet **$k$ is 0**. A patch is a single point. It need not be more: a feature vector has seen the surroundings
 #   already.
@@ -642,7 +668,8 @@ outcome("both say the same", abs(scores[3, 7] - one_by_one) < 1e-3)
 #   many channels there are.
 # - Not all pairs of places are compared, only those with a displacement of at most $d$ points, to each side. **$d$ and $k$
 #   are two numbers.** One says how far apart the two places may be, the other how large a piece is compared. They
-#   are easily mixed up, since the range $[-k, k] \times [-k, k]$ looks like a range of displacements. It is not.
+#   are easily mixed up: the range $[-k, k] \times [-k, k]$ looks like a range of displacements, and the lecture's formula
+#   does not mention $d$ at all.
 #
 # With $k = 0$ the layer has one score for each point $\mathbf{x}$ and each displacement $\mathbf{m} = (m_x, m_y)$:
 #
@@ -751,7 +778,17 @@ check("flownet.product")
 # %% [markdown]
 # Of each row we want a window: the points up to $d$ away. That is only picking out, nothing is computed any more. From a
 # point to its right neighbour the window moves on by one as well. So in memory all windows are one view with fixed strides
-# (`as_strided`), and a single copy fetches them.
+# (`as_strided`), and a single copy fetches them. In one dimension, with $d = 1$ and four points, the windows are:
+
+# %%
+tiny = torch.arange(24).view(4, 6)  # a row for each point, a column for each bordered place
+print(tiny)
+print(
+    "windows:", tiny.as_strided((4, 3), (6 + 1, 1)).tolist()
+)  # the next row, and one further on
+
+# %% [markdown]
+# The same with two axes:
 
 
 # %%
@@ -903,9 +940,9 @@ outcome("FlowNetC has learned, too", marks_c[STEPS] < 0.95 * zero_flow)
 
 # %% [markdown]
 # One run of each decides nothing about which is better: with other dice the order may be another, and both have
-# learned for minutes only. (Try `CVDL_SEED=1`.) What you see is that both learn, and that it takes both many steps to begin.
+# learned for minutes only. (Try `CVDL_SEED=1`.) What you see is that both learn.
 #
-# <details><summary>Why does FlowNetC need so many steps? The comparing is given.</summary>
+# <details><summary>Why does FlowNetC not know it all after ten steps? The comparing is given.</summary>
 #
 # What it compares is not: at first the features are random. And nobody tells the later layers that channel 40 means
 # «stands still» and channel 41 «to the right». They have to learn that from the truth.
@@ -960,14 +997,15 @@ explore(
     look_for,
     "Frame 1 with a point marked at column {column}, row {row} of the map; frame 2 with a cross where it went; the scores of "
     "{compare} over frame 2, with the same cross, a circle around the highest score within reach, and the reach as a dashed frame.",
-    column=(0, COLUMNS - 1, 20),
-    row=(0, ROWS - 1, 30),
+    column=(0, COLUMNS - 1, 21),
+    row=(0, ROWS - 1, 22),
     compare=["learned features", "raw colours"],
 )
 
 # %% [markdown]
 # The dashed frame is what FlowNetC would look at: 20 points to each side. The circle is the highest score in it, the cross
-# the truth. Try a corner of a chair, then the sky, then raw colours.
+# the truth. Here, at the rim of a drop of water, the features find it. Do raw colours? Then try column 20, row 30, on the
+# leaf, and a corner of a chair.
 #
 # One point tells little. For how many points is the highest score within reach at most one step from the truth?
 
@@ -983,6 +1021,8 @@ for name, scores in scores_of.items():
     off = torch.stack([best % COLUMNS, best // COLUMNS]) - there
     hits[name] = (off.abs().amax(0) <= 1)[clear].float().mean().item()
     print(f"{name:>17}: {hits[name]:.1%} of {int(clear.sum())} points")
+chance = (9 / near.flatten(2).sum(2)).mean().item()  # 3 × 3 points of those within reach
+print(f"{'by chance':>17}: about {chance:.1%}")
 outcome(
     "learned features find more points than colours",
     hits["learned features"] > 3 * hits["raw colours"],
@@ -990,8 +1030,8 @@ outcome(
 
 # %% [markdown]
 # Learned features are better by far. And yet the highest score is wrong for most points. Two things stand in its way. Many
-# places look alike. And a scalar product is large where vectors are *long*: the brightest place has a high score with
-# every other bright place, whether they look alike or not.
+# places look alike. And a scalar product is large where vectors are *long*: such a place has a high score with all
+# places of roughly its direction, whether they are the same or not.
 #
 # **Guess**: what happens if all vectors have length 1?
 
@@ -1014,8 +1054,9 @@ outcome(
 # **Now most points have their highest score at the right place.** Nobody told conv1 to conv3 to make like places alike.
 # They were told true flow only, and found that this is what the correlation needs.
 #
-# The network itself goes without length 1. It need not take the highest score, either: the layers after the correlation see
-# all 441 scores of a point, and those of its neighbours. So they can find the displacement on which a whole region agrees.
+# FlowNetC itself goes without length 1; its paper does not say why. A length may be of use: it can tell how much there is to
+# see at a place. And the network need not take the highest score. The layers after the correlation see all 441 scores of a
+# point, and those of its neighbours. So they can find the displacement on which a whole region agrees.
 
 # %% [markdown]
 # ## Large displacements
@@ -1199,7 +1240,8 @@ if on_real:
     )
 
 # %% [markdown]
-# Behind the ± is one standard error. *Farneback* and *DIS* are classical methods; nobody trained them. Compare them with
+# Behind the ± is one standard error, which tells how much the pairs differ. All methods had the same pairs, so that two of
+# them can be compared more finely than that. *Farneback* and *DIS* are classical methods; nobody trained them. Compare them with
 # the networks: DIS, on a processor, is hard to beat for a network of this size with so little training.
 #
 # Look at the last column. The network never saw a real picture *with motion* while it learned. And yet it finds motion
@@ -1272,7 +1314,7 @@ groups = {
     "medium": ~near & ~hidden & (length >= 5) & (length < 20),
     "fast": ~near & ~hidden & (length >= 20),
 }
-groups = {name: mask for name, mask in groups.items() if mask.any()}
+groups = {name: mask for name, mask in groups.items() if mask.float().mean() > 0.01}
 shares = ", ".join(f"{name} {mask.float().mean():.0%}" for name, mask in groups.items())
 print(f"parts of all pixels: {shares}")
 print(f"{'EPE in px':>15}" + "".join(f"{name:>12}" for name in groups))

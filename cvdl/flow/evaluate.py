@@ -18,18 +18,18 @@ COUNT = 16  # of rendered pairs, if no limit is given
 COLUMNS = ("epe", "angular_error", "fl_all", *SPEEDS, "warping_error", "seconds")
 
 
-def pairs_of(where, limit=None):
-    """Samples of a set, a folder, a video (as `open_pairs`), or of held-out pairs that are rendered, by kind."""
+def pairs_of(where, limit=None, size=FULL):
+    """Samples of a set, a folder, a video (as `open_pairs`), or of held-out pairs that are rendered at a size, by kind."""
     if where in RENDERED:
-        return Rendered(where, limit or COUNT)
+        return Rendered(where, limit or COUNT, size)
     return open_pairs(where, limit=limit)
 
 
 class Rendered:
-    """Held-out pairs of our own at 384 × 512, as samples."""
+    """Held-out pairs of our own as samples, at 384 × 512 if no other size is given."""
 
-    def __init__(self, kind, count):
-        self.kind, self.count, self.source = kind, count, rendered(kind, size=FULL, split="test", seed=7)
+    def __init__(self, kind, count, size=FULL):
+        self.kind, self.count, self.source = kind, count, rendered(kind, size=size, split="test", seed=7)
 
     def __len__(self):
         return self.count

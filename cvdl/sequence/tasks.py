@@ -1,13 +1,15 @@
-"""Five small real tasks, one for each way to feed a recurrent network, and the batching they share.
+"""Five small real tasks, one for each way to feed a recurrent network, two made-up ones, and their batching.
 
     digits()          image -> digit                              one to one
     names()           family name -> language, and back           many to one, one to many
     digit_strips()    columns of handwriting -> digit in each     many to many, in step
     spellings()       letters -> phonemes                         many to many, encoder-decoder
+    adding_problem(), copy_memory()                               made up, to ask for a long memory
 
 Time comes first: ids are (T, B) long, inputs (T, B, D) float, lengths (B,) long, masks (T, B) bool.
 """
 
+import math
 from collections import Counter
 from typing import NamedTuple
 
@@ -172,3 +174,39 @@ def letter_by_letter(spelling):
         for i, letter in enumerate(word):
             heard[letter][said[int((i + 0.5) / len(word) * len(said))]] += 1
     return [[heard[letter].most_common(1)[0][0] for letter in word] for word, _ in spelling.test]
+
+
+ADDING_BASELINE = 1 / 6  # the variance of a sum of two uniform numbers (Le et al. 2015 print 0.1767, a misprint)
+
+
+def adding_problem(T, count, generator):
+    """Add the two numbers that are marked, one in each half (Hochreiter & Schmidhuber 1997, in Le et al.'s form).
+
+    -> inputs (T, B, 2): a number in [0, 1) and a mark 0 or 1; sums (B,).  B = count, T >= 2.  Who always
+    says 1 has the mean squared error ADDING_BASELINE.
+    """
+    numbers = torch.rand(T, count, generator=generator)
+    first = torch.randint(0, T // 2, (count,), generator=generator)
+    second = torch.randint(T // 2, T, (count,), generator=generator)
+    marks = F.one_hot(first, T).T + F.one_hot(second, T).T  # (T, B)
+    return torch.stack([numbers, marks.float()], -1), (numbers * marks).sum(0)
+
+
+def copy_memory(lag, count, generator, symbols=8, length=10):
+    """Read some symbols, wait, and say them on a signal (Hochreiter & Schmidhuber 1997; Arjovsky et al. 2016).
+
+    -> ids (T, B), targets (T, B) long with T = lag + 2 * length and B = count.  Ids 0 … symbols - 1 are to be
+    remembered; the id `symbols` is blank; `symbols + 1`, the signal, is an input only.  From a symbol to its
+    repetition it is lag + length steps.
+    """
+    said = torch.randint(0, symbols, (length, count), generator=generator)
+    ids = torch.full((lag + 2 * length, count), symbols)
+    targets = ids.clone()
+    ids[:length], targets[-length:] = said, said
+    ids[length + lag - 1] = symbols + 1
+    return ids, targets
+
+
+def copying_baseline(lag, symbols=8, length=10):
+    """Cross-entropy per step of who knows when to speak, and guesses what: length * ln(symbols) / T."""
+    return length * math.log(symbols) / (lag + 2 * length)

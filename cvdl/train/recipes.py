@@ -22,7 +22,7 @@ from cvdl.flow.nets.flownet2 import FlowNetStack
 from cvdl.flow.nets.likenet import LikeNet
 from cvdl.flow.nets.spynet import SPyNet
 from cvdl.flow.unsupervised import census_loss, likelihood_loss
-from cvdl.train.zoo import begin
+from cvdl.train.zoo import begin, load
 
 # Steps, and where the rate is halved, as parts of the whole.  FlowNet 2.0 (Ilg et al., CVPR 2017), section 3: S_short
 # 600k steps, S_long 1.2M, S_fine 500k after S_long.
@@ -222,24 +222,46 @@ def stand_on(net):
     net.nets[:-1].requires_grad_(False)
 
 
-def stack_recipe(title, nets, before):
-    """The next net of FlowNet 2.0's stack, on the shipped weights of those before it, which are frozen."""
+def stand_on_with_a_start(net):
+    """Its last net begins as the FlowNetS before it ended, or as the zoo's, to which the channels it adds are zero."""
+    stand_on(net)
+    first = "conv1.0.weight"
+    tensors = (net.nets[-2] if len(net.nets) > 2 else load("flownet-s")).state_dict()
+    missing = net.nets[-1].channels - tensors[first].shape[1]
+    net.nets[-1].load_state_dict(tensors | {first: torch.nn.functional.pad(tensors[first], (0, 0, 0, 0, 0, missing))})
 
-    def stages(steps, size, window, cut, **options):
+
+def stack_recipe(title, nets, before):
+    """The next net of FlowNet 2.0's stack, on the shipped weights of those before it, which are frozen.
+
+    On a processor it begins with trained weights, since its steps are few; the paper's begins with random ones.
+    """
+
+    def stages(steps, size, window, cut, prepare=stand_on, **options):
         augment = Augment(size=cut, scale=(0.8, 1.6))
-        options |= dict(size=size, window=window, augment=augment, schedule="cosine", prepare=stand_on)
-        return [
-            Stage("chairs", steps[0], every, rate=3e-4, **options),
-            Stage("things", steps[1], every, rate=1e-4, data="things", **options),
+        options |= dict(size=size, window=window, augment=augment, schedule="cosine")
+        every_stage = [
+            Stage("chairs", steps["chairs"], every, prepare, rate=3e-4, **options),
+            Stage("things", steps["things"], every, stand_on, rate=1e-4, data="things", **options),
+            Stage("small", steps.get("small", 0), every, stand_on, rate=1e-4, motion=0.4, **options),
         ]
+        return [stage for stage in every_stage if stage.steps]
 
     return Recipe(
         f"{title}, on {before}, at a quarter of the width",
         partial(FlowNetStack, nets, 1 / 4, before=before),
         {
-            "quick": stages((4, 4), (72, 96), None, (64, 64), batch=2),
-            "laptop": stages((6000, 4000), (288, 384), (160, 192), (128, 128), batch=8, reuse=6),
-            "gpu": stages((30000, 30000), FULL, None, (320, 448), batch=8),
+            "quick": stages(dict(chairs=4, things=4, small=4), (72, 96), None, (64, 64), batch=2),
+            "laptop": stages(
+                dict(chairs=2000, things=2000, small=1500),
+                (288, 384),
+                (160, 192),
+                (128, 128),
+                stand_on_with_a_start,
+                batch=8,
+                reuse=6,
+            ),
+            "gpu": stages(dict(chairs=30000, things=30000), FULL, None, (320, 448), batch=8),
         },
     )
 
@@ -247,11 +269,14 @@ def stack_recipe(title, nets, before):
 def order_recipe(title, first, then):
     """The same small network under the same schedule, on other data.  first, then: kinds of pairs, of both stages.
 
-    As in FlowNet 2.0, section 3, whose S_long is followed by a shorter S_fine at a lower rate.
+    As in FlowNet 2.0, section 3, whose S_long is followed by a shorter S_fine at a lower rate.  On a processor frames are
+    small, so that motions are, and the light stays as it is: else, in so few steps, the network learns next to nothing.
     """
 
-    def stages(steps, size, window, cut, batch, reuse):
-        options = dict(size=size, window=window, augment=Augment(size=cut, scale=(0.8, 1.6)), batch=batch, reuse=reuse)
+    def stages(steps, size, cut, batch, reuse=1, light=True):
+        same = dict(noise=0.0, contrast=(0.0, 0.0), colour=(1.0, 1.0), gamma=(1.0, 1.0), brightness=0.0, grey=0.0)
+        augment = Augment(size=cut, scale=(0.8, 1.6), **({} if light else same))
+        options = dict(size=size, augment=augment, batch=batch, reuse=reuse)
         return [
             Stage("first", steps[0], every, data=first, rate=5e-4, schedule="S_long", warmup=steps[0] // 20, **options),
             Stage("then", steps[1], every, data=then, rate=1e-4, schedule="S_fine", **options),
@@ -262,9 +287,9 @@ def order_recipe(title, first, then):
         f"the order of the data: {title}",
         {"quick": small, "laptop": small, "gpu": partial(FlowNetS, 1 / 4)},
         {
-            "quick": stages((4, 4), (72, 96), None, (64, 64), 2, 1),
-            "laptop": stages((3000, 1500), (288, 384), (160, 192), (128, 128), 4, 4),
-            "gpu": stages((14000, 6000), FULL, None, (256, 320), 8, 1),
+            "quick": stages((4, 4), (72, 96), (64, 64), 2),
+            "laptop": stages((1600, 800), (160, 192), (128, 128), 8, 16, light=False),
+            "gpu": stages((14000, 6000), FULL, (256, 320), 8),
         },
     )
 

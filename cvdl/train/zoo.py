@@ -6,6 +6,7 @@ in data/runs/NAME/.
 
 import hashlib
 import json
+import math
 import re
 import shutil
 import statistics
@@ -18,6 +19,7 @@ from safetensors.torch import save_file
 
 from cvdl.errors import CourseError
 from cvdl.flow import evaluate
+from cvdl.flow.data.chairs import FULL
 from cvdl.flow.nets.base import count
 from cvdl.flow.nets.flownet import FlowNetC, FlowNetS
 from cvdl.flow.nets.flownet2 import FlowNet2, FlowNet2SD, FlowNetStack
@@ -129,7 +131,8 @@ def begin(net):
 def add(run, name, data=ROOT / "data", card_only=False):
     """Ship a finished run: its last weights to data/weights; logs, cards and new measurements to data/runs.  -> paths
 
-    card_only: without the weights, for experiments that only their numbers are wanted of.
+    card_only: without the weights, for experiments that only their numbers are wanted of.  Such a network may have seen small
+    frames only; on rendered pairs it is measured at the size of its last stage's.
     """
     stages = sorted((read_json(path) for path in Path(run).glob("*/card.json")), key=lambda stage: stage["number"])
     if not stages:
@@ -147,7 +150,7 @@ def add(run, name, data=ROOT / "data", card_only=False):
         "parameters": count(net),
         "size": "GPU" if any("GB" in stage["hardware"] for stage in stages) else "CPU",
         "minutes": round(sum(stage["minutes"] for stage in stages), 1),
-        "measured": measure(net),
+        "measured": measure(net, stages[-1]["data"]["size"] if card_only else FULL),
         "stages": stages,
     }
     to = Path(data) / "runs" / name
@@ -178,13 +181,17 @@ def row(name):
     )
 
 
-def measure(net):
-    """End-point errors beside zero flow, Farneback and DIS, on held-out rendered pairs and on real ones where they are."""
+def measure(net, size=FULL):
+    """End-point errors beside zero flow, Farneback and DIS, on held-out rendered pairs and on real ones where they are.
+
+    size: of the rendered pairs.  Small ones move less and cost less: there are more of them.
+    """
     methods = evaluate.classical() | evaluate.networks("net", net)
-    measured = {"commit": commit(), "date": time.strftime("%Y-%m-%d"), "hardware": hardware("cpu")}
+    measured = {"commit": commit(), "date": time.strftime("%Y-%m-%d"), "hardware": hardware("cpu"), "size": list(size)}
+    limit = min(64, round(evaluate.COUNT * math.prod(FULL) / math.prod(size)))
     for where in ("chairs", "things", "real"):
         try:
-            samples = evaluate.pairs_of(where)
+            samples = evaluate.pairs_of(where, None if where == "real" else limit, size)
         except CourseError as missing:
             print(f"not measured on {where}: {missing}", file=sys.stderr)
             continue

@@ -464,7 +464,7 @@ WRONG = {
     "flownet.correlation": {
         "sum over channels": _correlation_summed,
         "wrapped around": _correlation_roll,
-        "dx slowest": _correlation_dx,
+        "mx slowest": _correlation_dx,
         "wrong direction": _correlation_away,
         "stride ignored": _correlation_dense,
     },

@@ -9,6 +9,7 @@ from cvdl.errors import CourseError
 from cvdl.flow import FlowNetS, SPyNet, epe
 from cvdl.flow.data.chairs import Chairs
 from cvdl.flow.losses import multiscale_epe
+from cvdl.flow.nets.flownet2 import FlowNetStack
 from cvdl.settings import PROFILES
 from cvdl.train import zoo
 from cvdl.train.recipes import (
@@ -20,6 +21,7 @@ from cvdl.train.recipes import (
     free_new_level,
     listing,
     rate_factor,
+    stand_on_with_a_start,
     up_to_level,
 )
 
@@ -160,6 +162,19 @@ def test_of_a_stack_the_last_net_learns(monkeypatch):
             stage.prepare(net)
             learns = {part for part, weight in net.named_parameters() if weight.requires_grad}
             assert learns == set(net.of_last(dict(net.named_parameters()))) and len(net.nets) == len(name) - 8
+
+
+@pytest.mark.parametrize("nets, channels", [("cs", 6), ("css", 12)])
+def test_the_last_net_of_a_stack_may_begin_with_trained_weights(monkeypatch, nets, channels):
+    torch.manual_seed(0)
+    shipped = FlowNetS(1 / 16)
+    monkeypatch.setattr("cvdl.train.recipes.begin", lambda stack: None)
+    monkeypatch.setattr("cvdl.train.recipes.load", lambda name: shipped)
+    stack = FlowNetStack(nets, 1 / 16)
+    before = shipped if channels == 6 else stack.nets[-2]
+    stand_on_with_a_start(stack)
+    x = torch.rand(1, 12, 64, 64)
+    torch.testing.assert_close(stack.nets[-1].estimate(x)[0], before.estimate(x[:, :channels])[0])
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -24,6 +24,7 @@ def run(tmp_path):
         (folder / stage / "log.csv").write_text(f"step,seconds\n{number},0\n")
         zoo.write_weights(folder / stage / "weights.safetensors", SPyNet(number + 1))
         card = {"recipe": "spynet", "stage": stage, "number": number, "minutes": 1.5, "hardware": "2 CPU threads"}
+        card["data"] = {"size": [48, 64]}
         (folder / stage / "card.json").write_text(json.dumps(card))
     return folder
 
@@ -34,7 +35,7 @@ def data(tmp_path, monkeypatch):
     (tmp_path / "data/weights").mkdir(parents=True)
     monkeypatch.setenv("CVDL_DATA", str(tmp_path / "data"))
     epe = {"net": 1.0, "zero flow": 4.0}
-    monkeypatch.setattr(zoo, "measure", lambda net: {"chairs": {"pairs": 16, "epe": epe}})
+    monkeypatch.setattr(zoo, "measure", lambda net, size: {"size": size, "chairs": {"pairs": 16, "epe": epe}})
     return tmp_path / "data"
 
 
@@ -118,7 +119,9 @@ def test_a_card_without_weights(run, data, monkeypatch):
     paths = zoo.add(run, "small-s0", data, card_only=True)
     assert [path.name for path in paths] == ["card.json", "level0.csv", "level1.csv"]
     assert zoo.names() == [] and zoo.runs() == zoo.runs("small") == ["small-s0"] and zoo.runs("large") == []
-    assert zoo.card("small-s0")["parameters"] == 2 * 240_050
+    about = zoo.card("small-s0")
+    assert about["parameters"] == 2 * 240_050
+    assert about["measured"]["size"] == about["stages"][-1]["data"]["size"] == [48, 64]
 
 
 def test_what_cannot_be_shipped(run, data, tmp_path, monkeypatch):

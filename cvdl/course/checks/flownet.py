@@ -416,7 +416,7 @@ warping = Exercise(
     hints=(
         "Make two maps first: x + flow[0] and y + flow[1], where each pixel of frame 1 is found in frame 2. Clamp them.",
         "left = floor(x) and right = left + 1, but at most W - 1. The share of the right one is x - left. Likewise up and down.",
-        "image2[:, top, left] with whole-numbered maps (long) fetches all pixels at once. Add four such pieces, each times its two shares.",
+        'image2[:, top, left] with whole-numbered maps (long) fetches all pixels at once. Add four such pieces, each times its two shares. (F.grid_sample does all of it, with align_corners=True and padding_mode="border"; its places go from -1 to 1.)',
     ),
 )
 
@@ -549,7 +549,7 @@ step = Exercise(
     hints=(
         "Three pieces, each (B, something, 2h, 2w). Make them one by one, and torch.cat them along axis 1.",
         "F.conv_transpose2d(x, weight, stride=2, padding=1) makes a 4 × 4 up-convolution to exactly twice the size.",
-        "cat([skip, leaky ReLU of the larger features, the larger flow], dim=1)",
+        "F.leaky_relu(x, 0.1) keeps a tenth. Which of the three goes through it, and in which order do they stand? The list above says it.",
     ),
 )
 
@@ -865,7 +865,7 @@ shifts = Exercise(
         Case(
             "all moves by (2, -1)",
             3,
-            "There the highest score belongs to dx = 2, dy = -1: f1 at x is like f2 at x + 2.",
+            "There the highest score belongs to mx = 2, my = -1: f1 at x is like f2 at x + 2.",
             make=_shift_args,
             test=_shift_test,
         ),
@@ -875,8 +875,8 @@ shifts = Exercise(
             "Displacement by displacement: shift f2, multiply, mean over the channels.",
             make=_correlation_args(4, 6, 2, 1),
         ),
-        Case("stride 2", 3, "dx and dy go from -d to d in steps of `stride`.", make=_correlation_args(5, 7, 4, 2)),
-        Case("square", 2, "Height and width are equal here: dy changes slowest.", make=_correlation_args(6, 6, 3, 1)),
+        Case("stride 2", 3, "mx and my go from -d to d in steps of `stride`.", make=_correlation_args(5, 7, 4, 2)),
+        Case("square", 2, "Height and width are equal here: my changes slowest.", make=_correlation_args(6, 6, 3, 1)),
         Case(
             "d larger than the map",
             1,
@@ -887,12 +887,12 @@ shifts = Exercise(
     mistakes=(
         Mistake(
             "wrong direction",
-            "You look at x - d. The partner of x is at x + d in frame 2.",
+            "You look at x - m. The partner of x is at x + m in frame 2.",
             like=_correlation_like(sign=-1),
         ),
         Mistake(
-            "dx slowest",
-            "All displacements are there, in another order: dy has to change slowest, dx fastest.",
+            "mx slowest",
+            "All displacements are there, in another order: my has to change slowest, mx fastest.",
             like=_correlation_like(swap=True),
         ),
         Mistake(
@@ -922,9 +922,9 @@ shifts = Exercise(
         ),
     ),
     hints=(
-        "One displacement first: shift f2 so that at x stands what was at x + d. Then f1 times it, mean over axis 1.",
-        "F.pad(f2, [d] * 4) puts d zeros around. The window that begins at (d + dy, d + dx) is f2, shifted by (dx, dy).",
-        "Two loops, dy outside and dx inside, over range(-d, d + 1, stride). Collect the maps in a list and stack them, dim=1.",
+        "One displacement first: shift f2 so that at x stands what was at x + m. Then f1 times it, mean over axis 1.",
+        "F.pad(f2, [d] * 4) puts d zeros around. The window that begins at row d + my and column d + mx is f2, shifted by (mx, my).",
+        "Two loops, my outside and mx inside, over range(-d, d + 1, stride). Collect the maps in a list and stack them, dim=1.",
     ),
 )
 
@@ -1017,7 +1017,7 @@ product = Exercise(
     hints=(
         "flatten(2) turns (B, C, H, W) into (B, C, HW): a column for each point.",
         "A product of matrices sums over what stands inside: (B, HW, C) @ (B, C, HW) -> (B, HW, HW).",
-        "f1.flatten(2).transpose(1, 2) @ (padded f2).flatten(2), divided by the number of channels.",
+        "transpose(1, 2) makes rows of columns: do that to f1. f2 needs its border before it is flattened. And a mean is a sum, divided by what?",
     ),
 )
 
@@ -1061,7 +1061,7 @@ channels = Exercise(
         ),
         Mistake(
             "one direction only",
-            "Each dx goes with each dy: square the number of values.",
+            "Each mx goes with each my: square the number of values.",
             like=lambda d, s, k: (2 * d // s + 1, d * k, s * k),
         ),
         Mistake(
@@ -1076,7 +1076,7 @@ channels = Exercise(
         ),
         Mistake(
             "reach multiplied by the stride",
-            "d is the greatest displacement already, in points of the map. The stride says how many are left out on the way there.",
+            "d is the greatest displacement already, in points of the map. The stride is only the step on the way there.",
             like=lambda d, s, k: ((2 * d // s + 1) ** 2, d * s * k, s * k),
         ),
         Mistake(
@@ -1086,9 +1086,9 @@ channels = Exercise(
         ),
     ),
     hints=(
-        "How many values has dx? From -d to d in steps of `stride`: write them down for d = 4, stride 2.",
-        "With n values of dx there are n values of dy, and n² pairs. Each pair is a channel.",
-        "Reach: the greatest displacement, d, times `shrink`. Step: stride times `shrink`.",
+        "How many values has mx? From -d to d in steps of `stride`: write them down for d = 4, stride 2.",
+        "With n values of mx there are n values of my, and n² pairs. Each pair is a channel.",
+        "Which displacement is the greatest, in points of the map? And how many full-size pixels is a point wide?",
     ),
 )
 

@@ -1,0 +1,978 @@
+"""Exercises of notebook 06.
+
+The course's own implementations come first, in other forms than the exercises ask for.  The oracles share no code with
+them.
+"""
+
+import bisect
+import math
+import statistics
+
+import torch
+
+from cvdl.course.cases import GRADIENT, answer_case, given, normal, one_of, shape_only
+from cvdl.course.judge import Case, Exercise, Mistake
+from cvdl.flow import in_frame, warp
+from cvdl.flow.nets import flownet2
+
+# --- the library's -------------------------------------------------------------------------------------
+
+
+def rate_at(step, steps, start, marks, length):
+    """The rate at a step of a schedule that is scaled from `length` to `steps` steps; halved at each mark."""
+    return start * 0.5 ** bisect.bisect_right([mark * steps for mark in marks], step * length)
+
+
+def mean_and_error(values):
+    """Mean, and standard error of the mean."""
+    return statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values))
+
+
+def second_input(image1, image2, flow):
+    """The 12 channels: (B, 3, H, W) twice, (B, 2, H, W) in pixels -> (B, 12, H, W)"""
+    return flownet2.stack_input(image1, image2, flow)
+
+
+def count_stack(layers, nets, channels):
+    """Parameters of a stack of `nets` networks of these layers, later ones with so many channels at the entrance."""
+    one = sum(inputs * outputs * kernel**2 + outputs * bias for inputs, outputs, kernel, bias in layers)
+    inputs, outputs, kernel, _ = layers[0]
+    return nets * one + (nets - 1) * (channels - inputs) * outputs * kernel**2
+
+
+def choice_input(image1, image2, flow, small):
+    """The 11 channels of the fusion -> (B, 11, H, W)"""
+    return flownet2.fusion_input(image1, image2, flow, small)
+
+
+def error_by_speed(flow, truth, edges):
+    """Mean end-point errors between these speeds, as a list; NaN where no pixel moves so.  (B, 2, H, W) twice"""
+    errors, speeds = ((v.square().sum(1).sqrt()).flatten() for v in (flow - truth, truth))
+    band = torch.bucketize(speeds, torch.tensor(edges), right=True)
+    count = torch.bincount(band, minlength=len(edges) + 1)
+    return (torch.bincount(band, errors, minlength=len(edges) + 1) / count).tolist()
+
+
+def pareto_front(methods):
+    """Names of the methods, {name: (time, error)}, that none beats in both, the fastest first."""
+    front, least = [], math.inf
+    for name, (_, error) in sorted(methods.items(), key=lambda item: item[1]):
+        if error < least:
+            front.append(name)
+            least = error
+    return front
+
+
+def clip_error(frames, flows):
+    """Warping error of each pair of a clip in grey levels: (T, 3, H, W), (T - 1, 2, H, W) -> (T - 1,)"""
+    stays = in_frame(flows)
+    gap = (warp(frames[1:], flows) - frames[:-1]).abs().mean(1, keepdim=True).where(stays, 0)
+    return 255 * gap.sum((1, 2, 3)) / stays.sum((1, 2, 3))
+
+
+# --- flownet2.rate --------------------------------------------------------------------------------------
+
+
+def _rate_oracle(step, steps, start, marks, length):
+    rate = start
+    for mark in marks:
+        if step * length >= mark * steps:
+            rate = rate / 2
+    return rate
+
+
+S_SHORT, S_LONG = ([300, 400, 500], 600), ([400, 600, 800, 1000], 1200)
+
+
+def _rate_args(part, steps, schedule, start=1e-4):
+    return given(round(part * steps), steps, start, *schedule)
+
+
+def _rate_like(fall=0.5, late=False, once=False, scaled=True, power=None):
+    def like(step, steps, start, marks, length):
+        at = step * length / steps if scaled else step
+        passed = sum(at > mark if late else at >= mark for mark in marks)
+        passed = min(passed, 1) if once else passed
+        return start * fall**passed if power is None else start / (1 + power * passed)
+
+    return like
+
+
+rate = Exercise(
+    id="flownet2.rate",
+    title="a schedule, scaled",
+    library=rate_at,
+    oracle=_rate_oracle,
+    cases=(
+        Case(
+            "the beginning",
+            1,
+            "Before the first mark the rate is as at the start.",
+            make=_rate_args(0.1, 6000, S_SHORT),
+        ),
+        Case(
+            "at a mark",
+            2,
+            "In the step in which a mark is reached, the rate is lower already.",
+            make=_rate_args(0.5, 600, S_SHORT),
+        ),
+        Case(
+            "scaled to 6,000 steps",
+            3,
+            "Marks belong to a schedule of `length`. Which part of ours is done, and which part is a mark?",
+            make=_rate_args(0.7, 6000, S_SHORT),
+        ),
+        Case(
+            "after four marks", 2, "Each mark halves what the one before has left.", make=_rate_args(0.95, 3000, S_LONG)
+        ),
+        Case(
+            "a length that marks do not divide", 2, "Nothing need be rounded.", make=_rate_args(0.4, 70, S_LONG, 3e-4)
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "not scaled",
+            "You compare our step with the paper's marks. Ours has another length: compare the *parts* that are done.",
+            like=_rate_like(scaled=False),
+        ),
+        Mistake(
+            "halved once",
+            "You halve once, however many marks were reached. Each of them halves again.",
+            like=_rate_like(once=True),
+        ),
+        Mistake(
+            "one step late",
+            "At the mark itself your rate is still the old one. *From* the mark on it is lower: ≥, not >.",
+            like=_rate_like(late=True),
+        ),
+        Mistake(
+            "divided by their number",
+            "After three marks you divide by 4. Three halvings are a division by 8.",
+            like=_rate_like(power=1),
+        ),
+        Mistake(
+            "divided by twice their number",
+            "Each mark halves what is left. So it is a power of 2, not a multiple of it.",
+            like=_rate_like(power=2),
+        ),
+        Mistake("tenth", "You divide by 10 at each mark. FlowNet 2.0 divides by 2.", like=_rate_like(fall=0.1)),
+    ),
+    hints=(
+        "How would you say in words where a mark lies, so that it holds for any number of steps?",
+        "Count the marks that are reached: those with mark / length not above step / steps.",
+        "With n of them, the rate is start / 2**n.",
+    ),
+)
+
+# --- flownet2.spread ------------------------------------------------------------------------------------
+
+
+def _spread_oracle(values):
+    x = torch.tensor(values, dtype=torch.double)
+    return x.mean().item(), (x.var(unbiased=True) / len(values)).sqrt().item()
+
+
+def _spread_args(count):
+    return lambda g: ((5 + normal(g, count)).tolist(),)
+
+
+def _spread_like(error):
+    return lambda values: (sum(values) / len(values), error(values, len(values)))
+
+
+spread = Exercise(
+    id="flownet2.spread",
+    title="mean and standard error",
+    library=mean_and_error,
+    oracle=_spread_oracle,
+    parts=("mean", "standard error"),
+    cases=(
+        Case(
+            "by hand: 1, 2, 3",
+            3,
+            "The mean is 2. The squares of the deviations are 1, 0, 1; divide their sum by n - 1, not by n.",
+            make=given([1.0, 2.0, 3.0]),
+            want=lambda _: (2.0, 1 / math.sqrt(3)),
+        ),
+        Case("three seeds", 3, "Standard deviation with n - 1, divided by the root of n.", make=_spread_args(3)),
+        Case(
+            "nine seeds", 2, "With nine runs the error of the mean is a third of the deviation.", make=_spread_args(9)
+        ),
+        Case(
+            "no spread at all",
+            2,
+            "Equal numbers: both parts are numbers still, and the second is 0.",
+            make=given([4.0, 4.0, 4.0, 4.0]),
+            want=lambda _: (4.0, 0.0),
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "deviation",
+            "That is the standard *deviation*: how much single runs differ. How well is their *mean* known? Better, the more runs.",
+            like=_spread_like(lambda v, n: statistics.stdev(v)),
+        ),
+        Mistake(
+            "divided by n",
+            "You divide by n where n - 1 belongs. The mean came from the same few numbers, so their deviations from it are too small.",
+            like=_spread_like(lambda v, n: statistics.pstdev(v) / math.sqrt(n)),
+        ),
+        Mistake(
+            "deviation, divided by n",
+            "Two things: n - 1 in the deviation, and the root of n is missing.",
+            like=_spread_like(lambda v, n: statistics.pstdev(v)),
+        ),
+        Mistake(
+            "root of n missing",
+            "You divide the deviation by n. Errors of means fall with the *root* of n.",
+            like=_spread_like(lambda v, n: statistics.stdev(v) / n),
+        ),
+        Mistake(
+            "variance",
+            "That is in square pixels: the root is missing.",
+            like=_spread_like(lambda v, n: statistics.variance(v) / n),
+        ),
+        Mistake(
+            "range",
+            "You take half the distance from least to greatest. It grows with the number of runs, and the error of a mean falls.",
+            like=_spread_like(lambda v, n: (max(v) - min(v)) / 2),
+        ),
+    ),
+    hints=(
+        "Two questions: how much do single runs differ? And how much would the *mean* of such runs differ, if one repeated everything?",
+        "First the standard deviation: squares of the deviations, summed, divided by n - 1, root.",
+        "The standard error is that, divided by the root of n.",
+    ),
+)
+
+# --- flownet2.input -------------------------------------------------------------------------------------
+
+
+def _fetch(image, flow):
+    """image at p + flow(p), clamped to the frame, by hats of bilinear interpolation.  (B, C, H, W), in double"""
+    _, _, H, W = image.shape
+    x = (torch.arange(W) + flow[:, 0].double()).clamp(0, W - 1)
+    y = (torch.arange(H)[:, None] + flow[:, 1].double()).clamp(0, H - 1)
+    across = (1 - (x[..., None] - torch.arange(W)).abs()).clamp(min=0)
+    down = (1 - (y[..., None] - torch.arange(H)).abs()).clamp(min=0)
+    return torch.einsum("bchw,byxh,byxw->bcyx", image.double(), down, across)
+
+
+def _input_oracle(image1, image2, flow):
+    back = _fetch(image2, flow)
+    error = ((image1.double() - back) ** 2).sum(1, keepdim=True) ** 0.5
+    return torch.cat([image1.double(), image2.double(), back, flow.double() / 20, error], 1)
+
+
+def _input_args(H, W, far=2.0, B=2):
+    return lambda g: (
+        torch.rand(B, 3, H, W, generator=g),
+        torch.rand(B, 3, H, W, generator=g),
+        far * normal(g, B, 2, H, W),
+    )
+
+
+def _input_like(unit=20.0, sign=1, of_first=False, order=(0, 1, 2, 3, 4), error="length", against="warped"):
+    def like(image1, image2, flow):
+        back = warp(image1 if of_first else image2, sign * flow)
+        gap = {"warped": back - image1, "unwarped": image2 - image1, "second": back - image2}[against]
+        size = {
+            "length": lambda: gap.norm(dim=1, keepdim=True),
+            "sum": lambda: gap.abs().sum(1, keepdim=True),
+            "mean": lambda: gap.abs().mean(1, keepdim=True),
+            "square": lambda: gap.square().sum(1, keepdim=True),
+            "colours": lambda: gap.abs(),
+        }[error]()
+        parts = (image1, image2, back, flow / unit, size)
+        return torch.cat([parts[n] for n in order], 1)
+
+    return like
+
+
+stacked = Exercise(
+    id="flownet2.input",
+    title="what the second network sees",
+    library=second_input,
+    oracle=_input_oracle,
+    axes=("sample", "channel", "y", "x"),
+    cases=(
+        Case(
+            "shape",
+            2,
+            "3 + 3 + 3 + 2 + 1 = 12 channels, at the size of the images.",
+            make=_input_args(4, 6),
+            test=shape_only,
+        ),
+        Case(
+            "by hand: a grey step",
+            3,
+            "With flow (1, 0), at x stands what frame 2 shows at x + 1. In units of 20 px that flow is 0.05.",
+            make=lambda g: (
+                torch.zeros(1, 3, 1, 3),
+                torch.tensor([0.0, 1.0, 1.0]).expand(1, 3, 1, 3).clone(),
+                torch.tensor([1.0, 0.0]).view(1, 2, 1, 1).expand(1, 2, 1, 3).clone(),
+            ),
+        ),
+        Case(
+            "random",
+            5,
+            "Image 1, image 2, image 2 brought back, flow / 20, length of the colours' difference.",
+            make=_input_args(4, 6),
+        ),
+        Case("square", 3, "Height and width are equal here.", make=_input_args(5, 5)),
+        Case("gradients", 2, GRADIENT, make=_input_args(3, 4, B=1), gradient=True),
+    ),
+    mistakes=(
+        Mistake(
+            "20 forgotten",
+            "The flow has to be divided by 20, so that its numbers are as large as the images'.",
+            like=_input_like(unit=1.0),
+        ),
+        Mistake("times 20", "You multiply the flow by 20. Divide: 20 px become 1.", like=_input_like(unit=1 / 20)),
+        Mistake(
+            "wrong direction",
+            "You warp by -flow. A point that moves by the flow is found at x + flow in frame 2.",
+            like=_input_like(sign=-1),
+        ),
+        Mistake(
+            "frame 1 warped",
+            "You warp frame 1. Frame 2 has to come back to frame 1's grid.",
+            like=_input_like(of_first=True),
+        ),
+        Mistake(
+            "flow before the warped image",
+            "The order is image 1, image 2, warped, flow, error. Yours has the flow before the warped image.",
+            like=_input_like(order=(0, 1, 3, 2, 4)),
+        ),
+        Mistake(
+            "error before the flow",
+            "The order is image 1, image 2, warped, flow, error: the error comes last.",
+            like=_input_like(order=(0, 1, 2, 4, 3)),
+        ),
+        Mistake(
+            "sum of the colours",
+            "You add |red|, |green| and |blue|. Wanted is the length of the vector of three.",
+            like=_input_like(error="sum"),
+        ),
+        Mistake(
+            "mean of the colours",
+            "You take the mean over the colours. Wanted is the length of the vector of three.",
+            like=_input_like(error="mean"),
+        ),
+        Mistake(
+            "root forgotten", "That is the square of the length: the root is missing.", like=_input_like(error="square")
+        ),
+        Mistake(
+            "one for each colour",
+            "You keep three errors, one for each colour. One for each pixel is wanted: their length.",
+            like=_input_like(error="colours"),
+        ),
+        Mistake(
+            "not warped in the error",
+            "Your error compares frame 1 with frame 2 as it is. What does that tell about the flow? Take the warped one.",
+            like=_input_like(against="unwarped"),
+        ),
+        Mistake(
+            "compared with frame 2",
+            "You compare the warped image with frame 2. It came back to frame 1's grid: compare it with frame 1.",
+            like=_input_like(against="second"),
+        ),
+    ),
+    hints=(
+        "Which picture should look like frame 1 if the flow were right? That one tells how wrong it is.",
+        "warp(image2, flow) brings frame 2 back. The error is the length over axis 1 of its difference to image1.",
+        "torch.cat([image1, image2, warped, flow / 20, error], dim=1), the error with keepdim=True.",
+    ),
+)
+
+# --- flownet2.frozen ------------------------------------------------------------------------------------
+
+_ALL, _VAIN, _NONE = "it learns", "gradients in vain", "nothing"
+_WAYS = {
+    "A": (_ALL, "Nothing is done here at all."),
+    "B": (_VAIN, "The optimiser decides what is *changed*. Who decides for what gradients are computed?"),
+    "C": (_NONE, "Autograd records only what leads to something that requires a gradient. Do the images?"),
+    "D": (_NONE, "Under no_grad nothing is recorded."),
+    "E": (
+        _ALL,
+        "eval() is for layers such as dropout that behave differently in training. Has it to do with gradients?",
+    ),
+}
+
+
+def what_is_frozen():
+    """What happens to the first network, for each of five ways to train a stack."""
+    return {way: happens for way, (happens, _) in _WAYS.items()}
+
+
+def _way_case(way):
+    return answer_case(way, _WAYS[way][1], "think again", one_of((_ALL, _VAIN, _NONE), "is none of the three"))
+
+
+def _said(way, *answers):
+    return lambda got, want: isinstance(got, dict) and got.get(way) in answers
+
+
+frozen = Exercise(
+    id="flownet2.frozen",
+    title="what learns",
+    kind="answer",
+    library=what_is_frozen,
+    oracle=what_is_frozen,
+    cases=tuple(map(_way_case, _WAYS)),
+    mistakes=(
+        Mistake(
+            "eval freezes",
+            "net.eval() changes how some layers behave. It does not touch gradients.",
+            when=_said("E", _VAIN, _NONE),
+        ),
+        Mistake(
+            "the optimiser saves the work",
+            "What the optimiser does not hold is not changed. But loss.backward() knows nothing of the optimiser.",
+            when=_said("B", _NONE),
+        ),
+        Mistake(
+            "left out, and yet it learns",
+            "Weights are changed by the optimiser alone. Does this one hold them?",
+            when=_said("B", _ALL),
+        ),
+        Mistake(
+            "requires_grad_ only hides",
+            "Where no weight and no input requires a gradient, autograd does not even record. So nothing is computed in vain.",
+            when=_said("C", _VAIN, _ALL),
+        ),
+        Mistake(
+            "no_grad only hides",
+            "Under torch.no_grad() nothing is recorded, so nothing can be computed later.",
+            when=_said("D", _VAIN, _ALL),
+        ),
+        Mistake(
+            "frozen by itself",
+            "In A nothing is frozen. Why should the first network not learn?",
+            when=_said("A", _VAIN, _NONE),
+        ),
+    ),
+    hints=(
+        "Two questions for each way: will loss.backward() compute gradients for the first network? Will the optimiser use them?",
+        "Only two of the five keep autograd from recording the first network.",
+        "Which of the five lines speak to autograd, which to the optimiser only, and which to neither?",
+    ),
+)
+
+# --- flownet2.count -------------------------------------------------------------------------------------
+
+
+def _count_oracle(layers, nets, channels):
+    total = 0
+    for number in range(nets):
+        for place, (inputs, outputs, kernel, bias) in enumerate(layers):
+            if number and not place:
+                inputs = channels
+            total += torch.nn.Conv2d(inputs, outputs, kernel, bias=bias, device="meta").weight.numel() + bias * outputs
+    return total
+
+
+_TOY = [(6, 4, 7, True), (4, 8, 3, True), (8, 2, 3, False)]
+
+
+def _count_args(g):
+    width = torch.randint(3, 9, (4,), generator=g).tolist()
+    layers = [
+        (6, width[0], 7, True),
+        (width[0], width[1], 5, True),
+        (width[1], width[2], 3, False),
+        (width[2], width[3], 4, True),
+    ]
+    return layers, 3, 12
+
+
+def _count_like(bias=True, square=True, wider="later", nets=True, once=True):
+    def like(layers, count, channels):
+        total = 0
+        for number in range(count if nets else 1):
+            for place, (inputs, outputs, kernel, has) in enumerate(layers):
+                wide = wider == "all" or (wider == "later" and number)
+                inputs = channels if wide and (not place or not once) else inputs
+                total += inputs * outputs * (kernel**2 if square else kernel) + (
+                    outputs if bias == "all" or (bias and has) else 0
+                )
+        return total
+
+    return like
+
+
+counting = Exercise(
+    id="flownet2.count",
+    title="parameters of a stack",
+    library=count_stack,
+    oracle=_count_oracle,
+    cases=(
+        Case(
+            "by hand: one layer",
+            2,
+            "3 channels to 2 by 3 × 3: 3 · 2 · 9 weights, and a bias for each of the 2.",
+            make=given([(3, 2, 3, True)], 1, 12),
+            want=lambda *_: 56,
+        ),
+        Case("one network", 2, "Sum over the layers. Not all of them have a bias.", make=given(_TOY, 1, 12)),
+        Case(
+            "two networks",
+            3,
+            "In the second network the first layer sees more channels, and only that layer.",
+            make=given(_TOY, 2, 12),
+        ),
+        Case("three networks", 3, "The first sees what the layers say, each later one `channels`.", make=_count_args),
+    ),
+    mistakes=(
+        Mistake(
+            "biases forgotten",
+            "The biases are missing: one for each channel that comes out.",
+            like=_count_like(bias=False),
+        ),
+        Mistake(
+            "a bias everywhere",
+            "You count a bias for every layer. Some have none: look at the fourth number.",
+            like=_count_like(bias="all"),
+        ),
+        Mistake(
+            "kernel not squared",
+            "A kernel of size 7 has 7 · 7 weights for each pair of channels.",
+            like=_count_like(square=False),
+        ),
+        Mistake(
+            "all alike",
+            "You count every network as the first one. The later ones see more channels.",
+            like=_count_like(wider="none"),
+        ),
+        Mistake(
+            "the first, too",
+            "You give the first network the later ones' channels. It sees two images only.",
+            like=_count_like(wider="all"),
+        ),
+        Mistake("one network only", "You count one network. There are `nets` of them.", like=_count_like(nets=False)),
+        Mistake(
+            "every layer",
+            "You change the channels of every layer of a later network. Only its *first* layer sees the input.",
+            like=_count_like(once=False),
+        ),
+    ),
+    hints=(
+        "What does one convolution hold, for each channel that comes out? How many numbers?",
+        "A layer: inputs · outputs · kernel² weights, and `outputs` biases if it has them. Begin with one network.",
+        "In a later network replace the first layer's `inputs` by `channels`. All other layers stay.",
+    ),
+)
+
+# --- flownet2.fusion ------------------------------------------------------------------------------------
+
+
+def _fusion_oracle(image1, image2, flow, small):
+    image1, flow, small = image1.double(), flow.double(), small.double()
+    root = lambda v: (v**2).sum(1, keepdim=True) ** 0.5  # noqa: E731
+    errors = [root(image1 - _fetch(image2, each)) for each in (small, flow)]
+    return torch.cat([image1, small, flow, root(small), root(flow), *errors], 1)
+
+
+def _fusion_args(H, W, B=2):
+    return lambda g: (*_input_args(H, W, B=B)(g), 0.5 * normal(g, B, 2, H, W))
+
+
+def _fusion_like(
+    order="small first", unit=1.0, lengths="root", error="root", against="warped", second=False, grouped=True
+):
+    def like(image1, image2, flow, small):
+        first, other = (small, flow) if order == "small first" else (flow, small)
+        a, b = first / unit, other / unit
+        size = lambda v, how: v.square().sum(1, keepdim=True).sqrt() if how == "root" else v.abs().sum(1, keepdim=True)  # noqa: E731
+        square = lambda v: v.square().sum(1, keepdim=True)  # noqa: E731
+        lengths_of = [square(v) if lengths == "square" else size(v, lengths) for v in (a, b)]
+        seen = image2 if second else image1
+        backs = [image2 if against == "unwarped" else warp(image2, v) for v in (first, other)]
+        errors = [size(seen - back, error) for back in backs]
+        if not grouped:
+            return torch.cat([image1, a, lengths_of[0], errors[0], b, lengths_of[1], errors[1]], 1)
+        return torch.cat([image1, a, b, *lengths_of, *errors], 1)
+
+    return like
+
+
+fusing = Exercise(
+    id="flownet2.fusion",
+    title="what the fusion sees",
+    library=choice_input,
+    oracle=_fusion_oracle,
+    axes=("sample", "channel", "y", "x"),
+    cases=(
+        Case("shape", 2, "3 + 2 + 2 + 1 + 1 + 1 + 1 = 11 channels.", make=_fusion_args(4, 6), test=shape_only),
+        Case(
+            "random",
+            4,
+            "Image 1; both flows; their two lengths; their two brightness errors. `small` before `flow`, each time.",
+            make=_fusion_args(4, 6),
+        ),
+        Case("square", 2, "Height and width are equal here.", make=_fusion_args(5, 5)),
+        Case("gradients", 2, GRADIENT, make=_fusion_args(3, 4, B=1), gradient=True),
+    ),
+    mistakes=(
+        Mistake(
+            "flow before small",
+            "The order is `small`, then `flow`, in all three groups. Yours is turned round.",
+            like=_fusion_like(order="flow first"),
+        ),
+        Mistake(
+            "in units of 20",
+            "Here flows stay in pixels, as the released network takes them.",
+            like=_fusion_like(unit=20.0),
+        ),
+        Mistake(
+            "squared lengths",
+            "That is the square of the length of a flow: the root is missing.",
+            like=_fusion_like(lengths="square"),
+        ),
+        Mistake(
+            "sum of both components",
+            "You add |x| and |y| of a flow. Its length is wanted, by Pythagoras.",
+            like=_fusion_like(lengths="sum"),
+        ),
+        Mistake(
+            "sum of the colours",
+            "The brightness error is the length over the colours, not their sum.",
+            like=_fusion_like(error="sum"),
+        ),
+        Mistake(
+            "not warped",
+            "Your errors compare frame 1 with frame 2 as it is: they are the same for both flows, and tell nothing.",
+            like=_fusion_like(against="unwarped"),
+        ),
+        Mistake(
+            "frame 2 compared",
+            "You compare the warped images with frame 2. They are on frame 1's grid.",
+            like=_fusion_like(second=True),
+        ),
+        Mistake(
+            "grouped by flow",
+            "You put together what belongs to one flow. Here like goes with like: flows, lengths, errors.",
+            like=_fusion_like(grouped=False),
+        ),
+    ),
+    hints=(
+        "What would *you* want to know at a pixel, to choose between two flows?",
+        "For each flow: itself, its length, and how far warp(image2, it) is from image1. Lengths go over axis 1, with keepdim=True.",
+        "torch.cat([image1, small, flow, |small|, |flow|, error of small, error of flow], dim=1)",
+    ),
+)
+
+# --- flownet2.bands -------------------------------------------------------------------------------------
+
+
+def _bands_oracle(flow, truth, edges):
+    found = [[] for _ in range(len(edges) + 1)]
+    for f, t in zip(
+        flow.permute(0, 2, 3, 1).reshape(-1, 2).tolist(), truth.permute(0, 2, 3, 1).reshape(-1, 2).tolist(), strict=True
+    ):
+        found[sum(math.hypot(*t) >= edge for edge in edges)].append(math.dist(f, t))
+    return [sum(each) / len(each) if each else math.nan for each in found]
+
+
+def _bands_args(H, W, edges, far=4.0):
+    return lambda g: (far * normal(g, 2, 2, H, W), far * normal(g, 2, 2, H, W), list(edges))
+
+
+def _at_edges(g):
+    """Speeds of exactly 0, 5 and 10 px."""
+    truth = torch.zeros(1, 2, 1, 3)
+    truth[0, :, 0] = torch.tensor([[0.0, 3.0, 6.0], [0.0, 4.0, 8.0]])
+    return truth + torch.tensor([1.0, 2.0, 3.0]), truth, [5.0, 10.0]
+
+
+def _bands_like(by="truth", upper=False, empty=math.nan, over="band", cumulative=False, error="length"):
+    def like(flow, truth, edges):
+        vector = {"truth": truth, "flow": flow, "error": flow - truth, "x": truth[:, :1]}[by]
+        speed, gap = vector.norm(dim=1), flow - truth
+        errors = gap.norm(dim=1) if error == "length" else (flow.norm(dim=1) - truth.norm(dim=1)).abs()
+        out = []
+        for low, high in zip([0.0, *edges], [*edges, math.inf], strict=True):
+            low = 0.0 if cumulative else low
+            inside = (
+                (speed > low) & (speed <= high)
+                if upper and low
+                else (speed >= low) & (speed <= high if upper else speed < high)
+            )
+            value = errors[inside].mean().item() if over == "band" else errors[inside].sum().item() / errors.numel()
+            out.append(value if inside.any() else empty)
+        return out
+
+    return like
+
+
+bands = Exercise(
+    id="flownet2.bands",
+    title="error by speed",
+    library=error_by_speed,
+    oracle=_bands_oracle,
+    cases=(
+        Case(
+            "two bands",
+            3,
+            "The bands are [0, edge) and from the edge on. In each: the mean of its pixels.",
+            make=_bands_args(5, 7, (5.0,)),
+        ),
+        Case("three bands", 3, "n edges make n + 1 bands.", make=_bands_args(6, 6, (3.0, 7.0))),
+        Case("exactly at an edge", 2, "A pixel of speed 5 belongs to the band that begins at 5.", make=_at_edges),
+        Case(
+            "an empty band",
+            2,
+            "Where no pixel moves so fast there is no mean: NaN.",
+            make=_bands_args(3, 4, (2.0, 1000.0)),
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "by the estimate's speed",
+            "You sort pixels by how fast the *estimate* is. Whoever always says zero would have no fast pixels. Sort by the truth.",
+            like=_bands_like(by="flow"),
+        ),
+        Mistake(
+            "by the error",
+            "You sort pixels by how wrong they are. Sort by how fast they truly move.",
+            like=_bands_like(by="error"),
+        ),
+        Mistake("by x alone", "The speed is the length of the vector, not its x.", like=_bands_like(by="x")),
+        Mistake(
+            "upper edge in the band",
+            "A pixel of speed exactly 5 belongs to the band that *begins* at 5: ≥ below, < above.",
+            like=_bands_like(upper=True),
+        ),
+        Mistake(
+            "share of the whole",
+            "You divide by the number of all pixels. Divide by those of the band.",
+            like=_bands_like(over="all"),
+        ),
+        Mistake(
+            "all up to the edge",
+            "Your bands all begin at 0. The second begins where the first ends.",
+            like=_bands_like(cumulative=True),
+        ),
+        Mistake(
+            "empty is zero",
+            "An empty band has no error of 0. It would look perfect. Return NaN.",
+            like=_bands_like(empty=0.0),
+        ),
+        Mistake(
+            "difference of lengths",
+            "You compare lengths. A flow in the wrong direction would be perfect. Subtract the vectors first.",
+            like=_bands_like(error="lengths"),
+        ),
+    ),
+    hints=(
+        "Two maps of numbers are needed, one to sort by and one to average. Which?",
+        "errors = length of flow - truth; speed = length of truth. A band is a mask: (speed >= low) & (speed < high).",
+        "Go through zip([0, *edges], [*edges, inf]). errors[mask].mean() is NaN by itself where the mask is empty.",
+    ),
+)
+
+# --- flownet2.front -------------------------------------------------------------------------------------
+
+
+def _front_oracle(methods):
+    def beaten(name):
+        time, error = methods[name]
+        return any(t <= time and e <= error and (t < time or e < error) for t, e in methods.values())
+
+    return sorted((name for name in methods if not beaten(name)), key=lambda name: methods[name][0])
+
+
+_FOUR = {"a": (10.0, 5.0), "b": (20.0, 3.0), "c": (30.0, 4.0), "d": (40.0, 1.0)}
+
+
+def _front_args(g):
+    times, errors = (torch.randperm(9, generator=g) + 1.0 for _ in range(2))
+    return ({"abcdefghi"[n]: (times[n].item(), errors[n].item()) for n in range(9)},)
+
+
+def _front_like(keep="front", sort=True, turned=False):
+    def like(methods):
+        names = list(methods)
+        if keep == "strict":  # beaten only by who is better in both
+            names = [n for n in names if not any(t < methods[n][0] and e < methods[n][1] for t, e in methods.values())]
+        elif keep == "front":
+            names = _front_oracle(methods)
+        elif keep == "beaten":
+            names = [n for n in names if n not in _front_oracle(methods)]
+        elif keep == "either":  # beaten by who is better in one of them
+            names = [n for n in names if not any(t < methods[n][0] or e < methods[n][1] for t, e in methods.values())]
+        elif keep == "best":
+            names = [min(names, key=lambda n: methods[n][0]), min(names, key=lambda n: methods[n][1])]
+        return sorted(names, key=lambda n: methods[n][0 if sort else 1], reverse=turned)
+
+    return like
+
+
+front = Exercise(
+    id="flownet2.front",
+    title="who is not beaten",
+    library=pareto_front,
+    oracle=_front_oracle,
+    cases=(
+        Case("four methods", 3, "c takes longer than b and errs more. Nobody would choose it.", make=given(_FOUR)),
+        Case(
+            "nine methods",
+            3,
+            "A method is beaten by any other that is at least as good in both, and better in one.",
+            make=_front_args,
+        ),
+        Case(
+            "equally fast",
+            2,
+            "Of two that take equally long, only the better one is left.",
+            make=given({"x": (10.0, 5.0), "y": (10.0, 4.0), "z": (20.0, 4.0)}),
+        ),
+        Case("one alone", 2, "Nobody beats it.", make=given({"only": (1.0, 1.0)})),
+    ),
+    mistakes=(
+        Mistake(
+            "equals are kept",
+            "Whoever is equal in one and better in the other beats, too. Of two equally fast ones, only the better counts.",
+            like=_front_like("strict"),
+        ),
+        Mistake(
+            "the slowest first", "The order is turned round: the fastest comes first.", like=_front_like(turned=True)
+        ),
+        Mistake("the beaten ones", "You return those that *are* beaten.", like=_front_like("beaten")),
+        Mistake(
+            "better in one is enough",
+            "You throw out whoever is worse in *one* of them. Slower but more accurate is a fair offer: both must be no better.",
+            like=_front_like("either"),
+        ),
+        Mistake(
+            "only the two ends",
+            "The fastest and the best are not beaten, right. But what lies between may be a fair offer, too.",
+            like=_front_like("best"),
+        ),
+        Mistake("all", "You return all of them. Some are beaten in both.", like=_front_like("all")),
+    ),
+    hints=(
+        "Take one method. What would another one have to be like, so that nobody would choose the first?",
+        "No slower *and* no worse, and better in at least one of the two.",
+        "Or: sort by time, then error, and keep each one whose error is below all before it.",
+    ),
+)
+
+# --- flownet2.warping -----------------------------------------------------------------------------------
+
+
+def _clip_oracle(frames, flows):
+    T, _, H, W = frames.shape
+    out = torch.zeros(T - 1)
+    for t in range(T - 1):
+        back = _fetch(frames[t + 1 : t + 2], flows[t : t + 1])[0]
+        gaps = [
+            255 * (back[:, y, x] - frames[t, :, y, x].double()).abs().mean().item()
+            for y in range(H)
+            for x in range(W)
+            if 0 <= x + flows[t, 0, y, x] <= W - 1 and 0 <= y + flows[t, 1, y, x] <= H - 1
+        ]
+        out[t] = sum(gaps) / len(gaps)
+    return out
+
+
+def _clip_args(H, W, far, T=3):
+    return lambda g: (torch.rand(T, 3, H, W, generator=g), far * normal(g, T - 1, 2, H, W))
+
+
+def _pan(g):
+    """A texture that moves one pixel to the right: the true flow leaves no error inside."""
+    wide = torch.rand(3, 4, 9, generator=g)
+    frames = torch.stack([wide[:, :, 2 - t : 8 - t] for t in range(3)])
+    flows = torch.zeros(2, 2, 4, 6)
+    flows[:, 0] = 1
+    return frames, flows
+
+
+def _clip_like(mask="select", shift=1, sign=1, scale=255.0, square=False, whole=False, warped=True):
+    def like(frames, flows):
+        first, second = (frames[:-1], frames[1:]) if shift == 1 else (frames[1:], frames[:-1])
+        back = warp(second, sign * flows) if warped else second
+        gap = scale * (back - first)
+        gap = (gap.square() if square else gap.abs()).mean(1, keepdim=True)
+        stays = in_frame(sign * flows)
+        if mask == "none":
+            each = gap.mean((1, 2, 3))
+        elif mask == "zero":
+            each = gap.where(stays, 0).mean((1, 2, 3))
+        else:
+            each = gap.where(stays, 0).sum((1, 2, 3)) / stays.sum((1, 2, 3))
+        return each.mean() if whole else each
+
+    return like
+
+
+clip = Exercise(
+    id="flownet2.warping",
+    title="the warping error of a clip",
+    library=clip_error,
+    oracle=_clip_oracle,
+    axes=("pair",),
+    cases=(
+        Case(
+            "shape", 2, "T frames make T - 1 pairs, with one number each.", make=_clip_args(4, 6, 0.5), test=shape_only
+        ),
+        Case("the true flow of a moving texture", 4, "Inside the frame the true flow leaves no error.", make=_pan),
+        Case(
+            "small motions",
+            4,
+            "Bring frame t + 1 back by flow t and compare with frame t. Grey levels of 255.",
+            make=_clip_args(5, 7, 0.4),
+        ),
+        Case(
+            "much leaves the frame",
+            3,
+            "Where p + flow is outside there is nothing to compare. Leave it out of the sum and of the number.",
+            make=_clip_args(6, 6, 3.0),
+        ),
+        Case("four frames", 2, "Each pair has a mean of its own.", make=_clip_args(4, 5, 1.0, T=4)),
+    ),
+    mistakes=(
+        Mistake(
+            "mask forgotten",
+            "What leaves the frame counts in your mean. There the warped image only repeats its border.",
+            like=_clip_like(mask="none"),
+        ),
+        Mistake(
+            "divided by all",
+            "You set what leaves the frame to 0 and divide by all pixels. So a flow that leads out everywhere would be perfect.",
+            like=_clip_like(mask="zero"),
+        ),
+        Mistake(
+            "frames swapped",
+            "You bring frame t back and compare with frame t + 1. The flow is given on frame t's pixels.",
+            like=_clip_like(shift=-1),
+        ),
+        Mistake("wrong direction", "You warp by -flow.", like=_clip_like(sign=-1)),
+        Mistake(
+            "255 forgotten", "Images are in [0, 1] here. In grey levels, white is 255.", like=_clip_like(scale=1.0)
+        ),
+        Mistake(
+            "squared",
+            "That is the mean of squares. The mean of the absolute differences is wanted.",
+            like=_clip_like(square=True),
+        ),
+        Mistake(
+            "one number for the clip",
+            "You average over the pairs. One number for each pair is wanted.",
+            like=_clip_like(whole=True),
+        ),
+        Mistake(
+            "not warped",
+            "You compare the frames as they are. So every flow would get the same error.",
+            like=_clip_like(warped=False),
+        ),
+    ),
+    hints=(
+        "Which frame is brought back to which, and on whose pixels is the flow given?",
+        "warp(frames[1:], flows) brings all of them back at once; in_frame(flows) is the mask, (T - 1, 1, H, W).",
+        "For each pair: 255 · |warped - frame|, mean over the colours, then the mean over the pixels where the mask is True.",
+    ),
+)
+
+EXERCISES = (rate, spread, stacked, frozen, counting, fusing, bands, front, clip)
