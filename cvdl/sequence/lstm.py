@@ -27,7 +27,7 @@ _ORDER = [1, 0, 2, 3]  # f i C o -> i f g o, and back
 
 def sigmoid(x):
     """σ(x) = 1 / (1 + e^-x) without overflow at either end.  x: any shape -> the same"""
-    e = torch.exp(-x.abs())  # at most 1
+    e = torch.exp(torch.where(x < 0, x, -x))  # at most 1; .abs() would lose the slope at 0
     return torch.where(x < 0, e, torch.ones_like(e)) / (1 + e)
 
 

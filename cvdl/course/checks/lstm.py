@@ -1,0 +1,932 @@
+"""Exercises of notebook 03."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.func import functional_call
+
+from cvdl.course.cases import GRADIENT, answer_case, answered, given, normal, shape_only
+from cvdl.course.judge import Case, Exercise, Mistake
+from cvdl.sequence import attention, lstm
+
+
+def _joined(x, h, W, b):
+    return torch.cat([h, x], -1) @ W.mT + b
+
+
+def _swapped(x, h, W, b):
+    return torch.cat([x, h], -1) @ W.mT + b
+
+
+def _sums(B, D, H, gates=None):
+    """x, h, and W, b of one gate or of several."""
+    many = () if gates is None else (gates,)
+    return lambda g: (
+        normal(g, B, D),
+        torch.tanh(normal(g, B, H)),
+        normal(g, *many, H, H + D),
+        normal(g, *many, H),
+    )
+
+
+ORDER = "The lecture joins them as [h_{t-1}, x_t]: the state first. Both orders fit in shape, so no error tells you."
+
+# --- lstm.sigmoid -------------------------------------------------------------------------------------
+
+
+def _broken(got, want):
+    return isinstance(got, torch.Tensor) and got.is_floating_point() and bool(got.isnan().any())
+
+
+sigmoid = Exercise(
+    id="lstm.sigmoid",
+    title="a sigmoid that never overflows",
+    library=lstm.sigmoid,
+    oracle=lambda x: torch.sigmoid(x),
+    axes=("element",),
+    cases=(
+        Case(
+            "by hand: 0 and ln 3",
+            2,
+            "e^0 = 1, so σ(0) is one half. With x = ln 3 the fraction e^x / (1 + e^x) is 3 / 4.",
+            make=given(torch.tensor([0.0, math.log(3), -math.log(3)])),
+            want=lambda x: torch.tensor([0.5, 0.75, 0.25]),
+        ),
+        Case(
+            "random, against torch.sigmoid", 2, "1 / (1 + e^-x), element by element.", make=lambda g: (normal(g, 4, 5),)
+        ),
+        Case(
+            "far out: -1000 and 1000",
+            3,
+            "e^1000 is infinite for a computer, and inf / inf is no number. Take exp of numbers below 0 only.",
+            make=given(torch.tensor([-1000.0, -200.0, -20.0, 20.0, 200.0, 1000.0])),
+        ),
+        Case(
+            "the slope, far out too",
+            3,
+            "The value may be right and the slope nan, when e^1000 stands in the way to it. Each element needs the form "
+            "whose exponent is not above 0. Beware of torch.where at the very end: the branch not taken has a slope, too.",
+            make=given(torch.tensor([-1000.0, -200.0, -3.0, 0.5, 3.0, 200.0, 1000.0])),
+            gradient=True,
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "overflow",
+            "Where x is large, e^x is infinite, and infinite over infinite is nan. σ(x) = 1 - σ(-x) gets you round it.",
+            when=_broken,
+        ),
+        Mistake("sign turned", "This falls where σ rises: look at the sign of x.", like=lambda x: torch.sigmoid(-x)),
+        Mistake(
+            "tanh", "tanh runs from -1 to 1. A gate is between 0, shut, and 1, open.", like=lambda x: torch.tanh(x)
+        ),
+        Mistake(
+            "clamped",
+            "You cut x off, or the result. Then σ never comes near 0 or 1. Choose the form by the sign of x instead.",
+            like=lambda x: torch.sigmoid(x.clamp(-5, 5)),
+        ),
+    ),
+    hints=(
+        "There are two forms, 1 / (1 + e^-x) and e^x / (1 + e^x). At which end does each fail?",
+        "Find an exponent that is never above 0: x where x < 0, and -x elsewhere.",
+        "With e = exp of that exponent, σ is e / (1 + e) where x < 0, and 1 / (1 + e) elsewhere.",
+    ),
+)
+
+# --- lstm.forget --------------------------------------------------------------------------------------
+
+_ONE = tuple(map(torch.tensor, ([[1.0]], [[2.0]], [[3.0, -4.0]], [-1.0])))  # 3·2 - 4·1 - 1 = 1
+
+forget = Exercise(
+    id="lstm.forget",
+    title="the forget gate",
+    library=lstm.gate,
+    oracle=lambda x, h, W, b: torch.sigmoid(h @ W[:, : h.shape[1]].T + x @ W[:, h.shape[1] :].T + b),
+    axes=("sample", "cell"),
+    cases=(
+        Case("shape", 1, "One number per sample and cell: (B, H).", make=_sums(4, 3, 5), test=shape_only),
+        Case(
+            "by hand: one input, one cell",
+            2,
+            "With h = 2, x = 1, W_f = [3, -4] and b_f = -1 the sum is 6 - 4 - 1 = 1.",
+            make=given(*_ONE),
+            want=lambda *_: torch.tensor([[1 / (1 + math.exp(-1))]]),
+        ),
+        Case("random", 3, "σ of W_f times [h, x], plus b_f.", make=_sums(4, 3, 5)),
+        Case("as many inputs as cells and samples", 1, ORDER, make=_sums(3, 3, 3)),
+        Case("gradients", 1, GRADIENT, make=_sums(4, 3, 5), gradient=True),
+    ),
+    mistakes=(
+        Mistake("input first", ORDER, like=lambda *a: torch.sigmoid(_swapped(*a))),
+        Mistake("sigmoid forgotten", "The sum is right. σ makes a gate of it, between 0 and 1.", like=_joined),
+        Mistake(
+            "tanh for sigmoid",
+            "A gate is a σ: 0 is shut, 1 is open. tanh would turn signs.",
+            like=lambda *a: torch.tanh(_joined(*a)),
+        ),
+        Mistake(
+            "bias forgotten",
+            "b_f is missing from the sum.",
+            like=lambda x, h, W, b: torch.sigmoid(_joined(x, h, W, 0)),
+        ),
+        Mistake(
+            "bias outside",
+            "b_f belongs inside σ, with the product.",
+            like=lambda x, h, W, b: torch.sigmoid(_joined(x, h, W, 0)) + b,
+        ),
+        Mistake(
+            "open for shut", "This is 1 - f. f says how much is *kept*.", like=lambda *a: torch.sigmoid(-_joined(*a))
+        ),
+    ),
+    hints=(
+        "[h, x] means: the two side by side. torch.cat does that; along which axis?",
+        "The joined rows are (B, H + D) and W_f is (H, H + D). Which needs .T to give (B, H)?",
+        "σ of torch.cat([h, x], 1) @ W.T + b. You may call your sigmoid.",
+    ),
+)
+
+# --- lstm.candidate -----------------------------------------------------------------------------------
+
+
+def _two(B, D, H):
+    def make(g):
+        x, h, W, b = _sums(B, D, H, 2)(g)
+        return x, h, W[0], b[0], W[1], b[1]
+
+    return make
+
+
+def _write(x, h, W_i, b_i, W_C, b_C):
+    return lstm.gate(x, h, W_i, b_i), lstm.candidate(x, h, W_C, b_C)
+
+
+def _write_oracle(x, h, W_i, b_i, W_C, b_C):
+    both = (
+        h @ torch.cat([W_i, W_C])[:, : h.shape[1]].T
+        + x @ torch.cat([W_i, W_C])[:, h.shape[1] :].T
+        + torch.cat([b_i, b_C])
+    )
+    i, new = both.chunk(2, 1)
+    return torch.sigmoid(i), torch.tanh(new)
+
+
+def _write_like(first, second, join=_joined):
+    return lambda x, h, W_i, b_i, W_C, b_C: (first(join(x, h, W_i, b_i)), second(join(x, h, W_C, b_C)))
+
+
+candidate = Exercise(
+    id="lstm.candidate",
+    title="the input gate and the candidate",
+    library=_write,
+    oracle=_write_oracle,
+    axes=("sample", "cell"),
+    parts=("i_t", "C̃_t"),
+    cases=(
+        Case("shape", 2, "Return two tensors, i and C̃, each (B, H).", make=_two(4, 3, 5), test=shape_only),
+        Case(
+            "by hand: one input, one cell",
+            2,
+            "With these numbers both sums are 1: 6 - 4 - 1 and 2 - 1. What is made of the one, and what of the other?",
+            make=given(*_ONE, torch.tensor([[1.0, -1.0]]), torch.tensor([0.0])),
+            want=lambda *_: (torch.tensor([[1 / (1 + math.exp(-1))]]), torch.tensor([[math.tanh(1)]])),
+        ),
+        Case("random", 4, "i is a gate as f is; C̃ is tanh of a sum of the same kind.", make=_two(4, 3, 5)),
+        Case("as many inputs as cells and samples", 2, ORDER, make=_two(3, 3, 3)),
+    ),
+    mistakes=(
+        Mistake(
+            "sigmoid for the candidate",
+            "C̃ is what is written, and that may be negative: tanh. With σ a cell could only ever count up.",
+            like=_write_like(torch.sigmoid, torch.sigmoid),
+        ),
+        Mistake("tanh for the gate", "i is a gate: σ, between 0 and 1.", like=_write_like(torch.tanh, torch.tanh)),
+        Mistake(
+            "the two exchanged",
+            "σ and tanh are at the wrong sums: i is σ, C̃ is tanh.",
+            like=_write_like(torch.tanh, torch.sigmoid),
+        ),
+        Mistake(
+            "in the wrong order",
+            "Both are right, in the wrong order: return i, then C̃.",
+            like=lambda *a: _write(*a)[::-1],
+        ),
+        Mistake(
+            "weights exchanged",
+            "i has its own weights W_i, b_i, and C̃ has W_C, b_C. You exchanged them.",
+            like=lambda x, h, W_i, b_i, W_C, b_C: _write(x, h, W_C, b_C, W_i, b_i),
+        ),
+        Mistake("input first", ORDER, like=_write_like(torch.sigmoid, torch.tanh, _swapped)),
+    ),
+    hints=(
+        "The two sums look alike; only weights differ, and what is made of each sum.",
+        "How much may be written is a gate. What is written is a state, as in an RNN.",
+        "σ of the first sum and tanh of the second, returned as a pair.",
+    ),
+)
+
+# --- lstm.update --------------------------------------------------------------------------------------
+
+
+def _update_args(B, H):
+    return lambda g: (
+        normal(g, B, H),
+        torch.sigmoid(normal(g, B, H)),
+        torch.sigmoid(normal(g, B, H)),
+        torch.tanh(normal(g, B, H)),
+    )
+
+
+update = Exercise(
+    id="lstm.update",
+    title="the cell state",
+    library=lstm.update,
+    oracle=lambda c, f, i, new: torch.stack([f, i]).mul(torch.stack([c, new])).sum(0),
+    axes=("sample", "cell"),
+    cases=(
+        Case(
+            "by hand: keep, and write nothing",
+            2,
+            "With f = 1 and i = 0 the cell stays exactly as it was.",
+            make=given(*map(torch.tensor, ([[3.0, -2.0]], [[1.0, 1.0]], [[0.0, 0.0]], [[0.9, -0.4]]))),
+            want=lambda *_: torch.tensor([[3.0, -2.0]]),
+        ),
+        Case(
+            "by hand: half of each",
+            1,
+            "With f = i = 1/2 the new state is the mean of C and C̃.",
+            make=given(*map(torch.tensor, ([[3.0]], [[0.5]], [[0.5]], [[1.0]]))),
+            want=lambda *_: torch.tensor([[2.0]]),
+        ),
+        Case("random", 2, "f times C, plus i times C̃, element by element.", make=_update_args(3, 4)),
+        Case("gradients", 1, GRADIENT, make=_update_args(3, 4), gradient=True),
+    ),
+    mistakes=(
+        Mistake(
+            "+ for *, at the input",
+            "i and C̃ are added. A gate *multiplies* what it guards: i * C̃.",
+            like=lambda c, f, i, new: f * c + i + new,
+        ),
+        Mistake(
+            "+ for *, at the memory",
+            "f and C are added. A gate *multiplies* what it guards: f * C.",
+            like=lambda c, f, i, new: f + c + i * new,
+        ),
+        Mistake(
+            "+ for *, everywhere",
+            "All four are added. A gate *multiplies* what it guards; then the two products are added.",
+            like=lambda c, f, i, new: f + c + i + new,
+        ),
+        Mistake(
+            "* for +",
+            "The two parts are multiplied. What is kept and what is new are *added*.",
+            like=lambda c, f, i, new: f * c * i * new,
+        ),
+        Mistake(
+            "gates exchanged",
+            "f guards the old state, i the new. You have them the other way round.",
+            like=lambda c, f, i, new: i * c + f * new,
+        ),
+        Mistake(
+            "1 - f for i",
+            "That is a gated unit with one gate, as in a GRU. An LSTM has an input gate of its own.",
+            like=lambda c, f, i, new: f * c + (1 - f) * new,
+        ),
+        Mistake(
+            "tanh of the state",
+            "No tanh here: the state is passed on as it is. tanh comes on the way to h_t.",
+            like=lambda c, f, i, new: torch.tanh(f * c + i * new),
+        ),
+    ),
+    hints=(
+        "Read the equation aloud: what is kept of the old, plus what is taken of the new.",
+        "* is element by element: no matrix, no weights.",
+        "Two products, one sum.",
+    ),
+)
+
+# --- lstm.output --------------------------------------------------------------------------------------
+
+
+def _hidden(x, h, c, W_o, b_o):
+    return lstm.output(c, lstm.gate(x, h, W_o, b_o))
+
+
+def _hidden_args(B, D, H):
+    def make(g):
+        x, h, W, b = _sums(B, D, H)(g)
+        return x, h, 1.5 * normal(g, B, H), W, b
+
+    return make
+
+
+def _hidden_oracle(x, h, c, W_o, b_o):
+    a = h @ W_o[:, : h.shape[1]].T + x @ W_o[:, h.shape[1] :].T + b_o
+    return (1 - torch.exp(-2 * c)) / (1 + torch.exp(-2 * c)) / (1 + torch.exp(-a))
+
+
+output = Exercise(
+    id="lstm.output",
+    title="the output gate and the hidden state",
+    library=_hidden,
+    oracle=_hidden_oracle,
+    axes=("sample", "cell"),
+    cases=(
+        Case("shape", 1, "h_t has the shape of C_t, (B, H).", make=_hidden_args(4, 3, 5), test=shape_only),
+        Case(
+            "by hand: one input, one cell",
+            2,
+            "The sum in the gate is 6 - 4 - 1 = 1. C_t is 2. Two functions, one product.",
+            make=given(_ONE[0], _ONE[1], torch.tensor([[2.0]]), *_ONE[2:]),
+            want=lambda *_: torch.tensor([[math.tanh(2) / (1 + math.exp(-1))]]),
+        ),
+        Case("random", 3, "o is a gate as f is; it multiplies tanh(C_t).", make=_hidden_args(4, 3, 5)),
+        Case("as many inputs as cells and samples", 1, ORDER, make=_hidden_args(3, 3, 3)),
+        Case("gradients", 1, GRADIENT, make=_hidden_args(4, 3, 5), gradient=True),
+    ),
+    mistakes=(
+        Mistake(
+            "tanh forgotten",
+            "h_t is made from C_t without tanh. C_t may grow beyond 1; h_t must not.",
+            like=lambda x, h, c, W, b: torch.sigmoid(_joined(x, h, W, b)) * c,
+        ),
+        Mistake(
+            "tanh of the product",
+            "tanh belongs around C_t alone; the gate stands outside it.",
+            like=lambda x, h, c, W, b: torch.tanh(torch.sigmoid(_joined(x, h, W, b)) * c),
+        ),
+        Mistake(
+            "sigmoid of the state",
+            "C_t goes through tanh, not through σ: h_t may be negative.",
+            like=lambda x, h, c, W, b: torch.sigmoid(_joined(x, h, W, b)) * torch.sigmoid(c),
+        ),
+        Mistake(
+            "tanh for the gate",
+            "o is a gate: σ, between 0 and 1.",
+            like=lambda x, h, c, W, b: torch.tanh(_joined(x, h, W, b)) * torch.tanh(c),
+        ),
+        Mistake(
+            "gate forgotten",
+            "tanh(C_t) is right. o says how much of it is shown.",
+            like=lambda x, h, c, W, b: torch.tanh(c),
+        ),
+        Mistake("input first", ORDER, like=lambda x, h, c, W, b: torch.sigmoid(_swapped(x, h, W, b)) * torch.tanh(c)),
+    ),
+    hints=(
+        "Two things are multiplied: a gate, and the state squashed.",
+        "The gate is computed as f is, with its own weights.",
+        "o * torch.tanh(c), with o from W_o and b_o.",
+    ),
+)
+
+# --- lstm.step ----------------------------------------------------------------------------------------
+
+
+def _step_args(B, D, H, bias=None):
+    def make(g):
+        x, h, W, b = _sums(B, D, H, 4)(g)
+        b = b if bias is None else b + torch.tensor(bias)[:, None]
+        return x, h, 1.5 * normal(g, B, H), W, b
+
+    return make
+
+
+def _step_oracle(x, h, c, W, b):
+    H = h.shape[1]
+    f, i, new, o = range(4)
+    rows = torch.cat([W[k] for k in (i, f, new, o)])
+    weights = {
+        "weight_ih": rows[:, H:],
+        "weight_hh": rows[:, :H],
+        "bias_ih": torch.cat([b[k] for k in (i, f, new, o)]),
+        "bias_hh": torch.zeros(4 * H, dtype=b.dtype),
+    }
+    return functional_call(nn.LSTMCell(x.shape[1], H, dtype=x.dtype), weights, (x, (h, c)))
+
+
+def _step_like(order=(0, 1, 2, 3), new_of=torch.tanh, kept=None, shown=torch.tanh, join=_joined, of=None):
+    """One step with one thing in it done otherwise."""
+
+    def step(x, h, c, W, b):
+        f, i, new, o = (join(x, h, W[k], b[k]) for k in order)
+        f, i, new, o = torch.sigmoid(f), torch.sigmoid(i), new_of(new), torch.sigmoid(o)
+        after = kept(c, f, i, new) if kept else f * c + i * new
+        return o * shown(of(c, after) if of else after), after
+
+    return step
+
+
+step = Exercise(
+    id="lstm.step",
+    title="the whole cell",
+    library=lstm.step,
+    oracle=_step_oracle,
+    axes=("sample", "cell"),
+    parts=("h_t", "C_t"),
+    cases=(
+        Case("shape", 2, "Return the new h and the new c, each (B, H).", make=_step_args(4, 3, 5), test=shape_only),
+        Case(
+            "keep, and write nothing",
+            2,
+            "Here f is 1 and i is 0, so C_t has to be C_{t-1}. Which rows of W belong to which gate?",
+            make=_step_args(3, 2, 4, (60.0, -60.0, 0.0, 0.0)),
+        ),
+        Case(
+            "random, against torch.nn.LSTMCell",
+            5,
+            "f, i, C̃, then C_t, then o and h_t. W and b hold f, i, C̃, o in this order.",
+            make=_step_args(4, 3, 5),
+        ),
+        Case("as many inputs as cells and samples", 3, ORDER, make=_step_args(4, 4, 4)),
+    ),
+    mistakes=(
+        Mistake(
+            "gates in the wrong order",
+            "You read W and b in the order i f C o, as PyTorch keeps them. Here it is the lecture's: f i C o.",
+            like=_step_like(order=(1, 0, 2, 3)),
+        ),
+        Mistake(
+            "output gate third",
+            "You read W and b in the order f i o C. Here it is f i C o: the output gate comes last.",
+            like=_step_like(order=(0, 1, 3, 2)),
+        ),
+        Mistake(
+            "sigmoid for the candidate",
+            "C̃ is what is written, and that may be negative: tanh, not σ.",
+            like=_step_like(new_of=torch.sigmoid),
+        ),
+        Mistake(
+            "+ for * in the update",
+            "A gate *multiplies* what it guards: f * C + i * C̃.",
+            like=_step_like(kept=lambda c, f, i, new: f * c + i + new),
+        ),
+        Mistake("output without tanh", "h_t is made from C_t without tanh.", like=_step_like(shown=lambda c: c)),
+        Mistake(
+            "output from the old state",
+            "h_t is made from C_{t-1}. Update the cell first, then show it.",
+            like=_step_like(of=lambda c, after: c),
+        ),
+        Mistake(
+            "h and c exchanged",
+            "Both are right, in the wrong order: return h, then c.",
+            like=lambda *a: _step_like()(*a)[::-1],
+        ),
+        Mistake("input first", ORDER, like=_step_like(join=_swapped)),
+    ),
+    hints=(
+        "You have all the parts: call your functions of the last four exercises.",
+        "W[0] and b[0] belong to f, W[1] and b[1] to i, W[2] and b[2] to C̃, W[3] and b[3] to o.",
+        "forget, candidate, update, output; the output reads the *new* c. Return h, c.",
+    ),
+)
+
+# --- lstm.torch ---------------------------------------------------------------------------------------
+
+NAMES = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+
+
+def _torch_args(D, H):
+    return lambda g: (normal(g, 4, H, H + D), normal(g, 4, H))
+
+
+def _torch_oracle(W, b):
+    f, i, new, o = W
+    H = len(f)
+    bias = torch.cat([b[1], b[0], b[2], b[3]])
+    return dict(
+        zip(
+            NAMES,
+            (torch.vstack([m[:, H:] for m in (i, f, new, o)]), torch.vstack([m[:, :H] for m in (i, f, new, o)])),
+            strict=False,
+        )
+    ) | {"bias_ih_l0": bias, "bias_hh_l0": torch.zeros_like(bias)}
+
+
+def _torch_test(got, want):
+    """How the bias is shared between the two vectors is free: they are added."""
+    from cvdl.course.compare import difference
+
+    wrong = difference(got, want, ("row", "column"))
+    if not isinstance(got, dict) or shape_only(got, want):
+        return wrong
+    names = ("bias_ih_l0", "bias_hh_l0")
+
+    def added(a):
+        return {k: v for k, v in a.items() if k not in names} | {"sum of the biases": a[names[0]] + a[names[1]]}
+
+    return difference(added(got), added(want), ("row", "column"))
+
+
+def _torch_like(order=(1, 0, 2, 3), exchanged=False, twice=False):
+    def change(W, b):
+        H, rows, bias = W.shape[1], W[list(order)].flatten(0, 1), b[list(order)].flatten()
+        D = rows.shape[1] - H
+        split = (rows[:, :D], rows[:, D:]) if exchanged else (rows[:, H:], rows[:, :H])
+        return dict(zip(NAMES, (*split, bias, bias if twice else torch.zeros_like(bias)), strict=True))
+
+    return change
+
+
+def _torch_hand(g):
+    return torch.tensor([[[1.0, 2.0]], [[3.0, 4.0]], [[5.0, 6.0]], [[7.0, 8.0]]]), torch.tensor(
+        [[10.0], [20.0], [30.0], [40.0]]
+    )
+
+
+to_torch = Exercise(
+    id="lstm.torch",
+    title="weights for torch.nn.LSTM",
+    library=lstm.to_torch,
+    oracle=_torch_oracle,
+    cases=(
+        Case(
+            "names and shapes",
+            2,
+            "Four names: weight_ih_l0 (4 H, D), weight_hh_l0 (4 H, H), bias_ih_l0 and bias_hh_l0 (4 H,).",
+            make=_torch_args(3, 5),
+            test=shape_only,
+        ),
+        Case(
+            "by hand: one input, one cell",
+            3,
+            "PyTorch's order is i f g o, and g is C̃. The columns of W belong to [h, x].",
+            make=_torch_hand,
+            test=_torch_test,
+        ),
+        Case(
+            "random",
+            4,
+            "Four blocks of H rows, one per gate. Which columns meet h, and which meet x?",
+            make=_torch_args(3, 5),
+            test=_torch_test,
+        ),
+        Case(
+            "as many inputs as cells",
+            3,
+            "Here both weights have one shape, so the wrong one gives no error.",
+            make=_torch_args(4, 4),
+            test=_torch_test,
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "gates in the wrong order",
+            "The rows are still in the lecture's order, f i C o. PyTorch wants i f g o.",
+            like=_torch_like((0, 1, 2, 3)),
+        ),
+        Mistake(
+            "output gate third",
+            "The rows stand in the order i f o g. PyTorch wants i f g o: the output gate comes last.",
+            like=_torch_like((1, 0, 3, 2)),
+        ),
+        Mistake(
+            "inputs and states exchanged",
+            "ih means input to hidden, hh hidden to hidden. The first H columns of W belong to h.",
+            like=_torch_like(exchanged=True),
+        ),
+        Mistake(
+            "bias twice",
+            "PyTorch *adds* its two biases, so yours counts twice. Put zeros into one of them.",
+            like=_torch_like(twice=True),
+        ),
+    ),
+    hints=(
+        "First bring the four blocks into PyTorch's order. Then cut off columns.",
+        "W[[1, 0, 2, 3]] picks blocks; flatten(0, 1) puts them below each other.",
+        "The first H columns go to weight_hh_l0, the others to weight_ih_l0. One bias is yours, the other zeros.",
+    ),
+)
+
+# --- lstm.backward ------------------------------------------------------------------------------------
+
+
+def _backward(dh, dc, c_before, c, gates):
+    da, dc_before = lstm.backward_gates(dh, dc, c_before, c, gates)
+    return (*da, dc_before)
+
+
+def _backward_args(B, H, h=1.0, c=1.0):
+    def make(g):
+        dh, dc, before = h * normal(g, B, H), c * normal(g, B, H), normal(g, B, H)
+        a = normal(g, 4, B, H)
+        gates = torch.stack([torch.sigmoid(a[0]), torch.sigmoid(a[1]), torch.tanh(a[2]), torch.sigmoid(a[3])])
+        return dh, dc, before, gates[0] * before + gates[1] * gates[2], gates
+
+    return make
+
+
+def _backward_oracle(dh, dc, c_before, c, gates):
+    f, i, new, o = gates.double()
+    a = [x.requires_grad_() for x in (torch.logit(f), torch.logit(i), torch.atanh(new), torch.logit(o))]
+    before = c_before.double().requires_grad_()
+    after = torch.sigmoid(a[0]) * before + torch.sigmoid(a[1]) * torch.tanh(a[2])
+    loss = (dh * torch.sigmoid(a[3]) * torch.tanh(after)).sum() + (dc * after).sum()
+    return tuple(g.to(dh.dtype) for g in torch.autograd.grad(loss, [*a, before]))
+
+
+def _backward_like(through_h=True, from_next=True, slope=True, bend="1-t²", new_slope="tanh", squash=True, keep=True):
+    """The step backwards with one thing in it done otherwise."""
+
+    def backward(dh, dc, c_before, c, gates):
+        f, i, new, o = gates
+        t = torch.tanh(c)
+        bent = {"1-t²": 1 - t**2, "1-t": 1 - t, "none": torch.ones_like(t), "1-c²": 1 - c**2}[bend]
+        total = dc * from_next + dh * o * bent * through_h
+        d = [total * c_before, total * new, total * i, dh * (t if squash else c)]
+        slopes = [f * (1 - f), i * (1 - i), 1 - new**2 if new_slope == "tanh" else new * (1 - new), o * (1 - o)]
+        return (*(a * s if slope else a for a, s in zip(d, slopes, strict=True)), total * f if keep else total)
+
+    return backward
+
+
+backward = Exercise(
+    id="lstm.backward",
+    title="one step backwards",
+    library=_backward,
+    oracle=_backward_oracle,
+    axes=("sample", "cell"),
+    parts=("da_f", "da_i", "da_C", "da_o", "dc_before"),
+    cases=(
+        Case(
+            "shape",
+            2,
+            "Return five tensors (B, H): da_f, da_i, da_C, da_o, dc_before.",
+            make=_backward_args(4, 5),
+            test=shape_only,
+        ),
+        Case(
+            "only dc comes in",
+            4,
+            "With dh = 0 everything comes from C_t = f C_{t-1} + i C̃. Each factor's gradient is dc times the other one.",
+            make=_backward_args(3, 4, h=0.0),
+        ),
+        Case(
+            "only dh comes in",
+            4,
+            "h_t = o tanh(C_t) hands dh to o and, with the slope of tanh, on to C_t.",
+            make=_backward_args(3, 4, c=0.0),
+        ),
+        Case(
+            "both, against autograd",
+            4,
+            "The gradient at C_t is a sum: what comes from the next step, and what comes through h_t.",
+            make=_backward_args(4, 4),
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "the way through h forgotten",
+            "C_t acts on the loss through h_t as well: add dh * o * (1 - tanh²(C_t)) to dc.",
+            like=_backward_like(through_h=False),
+        ),
+        Mistake(
+            "the next step forgotten",
+            "The dc that comes from step t+1 is not used. The gradient at C_t is the sum of both ways.",
+            like=_backward_like(from_next=False),
+        ),
+        Mistake(
+            "slopes of the gates forgotten",
+            "These are the gradients at the gates. Go on to what stands inside σ and tanh: times the slope.",
+            like=_backward_like(slope=False),
+        ),
+        Mistake(
+            "slope of tanh(C) forgotten",
+            "On the way from h_t to C_t the slope of tanh is missing: 1 - tanh²(C_t).",
+            like=_backward_like(bend="none"),
+        ),
+        Mistake(
+            "tanh not squared", "The slope of tanh is 1 - tanh², with the square.", like=_backward_like(bend="1-t")
+        ),
+        Mistake(
+            "slope taken at the wrong place",
+            "The slope of tanh is 1 - tanh²(C), not 1 - C².",
+            like=_backward_like(bend="1-c²"),
+        ),
+        Mistake(
+            "slope of sigmoid for the candidate",
+            "C̃ comes from tanh, so its slope is 1 - C̃², not C̃ (1 - C̃).",
+            like=_backward_like(new_slope="sigmoid"),
+        ),
+        Mistake(
+            "o's gradient without tanh",
+            "h_t = o * tanh(C_t): o's gradient is dh times tanh(C_t), not times C_t.",
+            like=_backward_like(squash=False),
+        ),
+        Mistake(
+            "forget gate forgotten",
+            "C_{t-1} is multiplied by f on its way into C_t. So is the gradient on its way back.",
+            like=_backward_like(keep=False),
+        ),
+    ),
+    hints=(
+        "Begin with the gradient at C_t. Two ways lead from it to the loss.",
+        "A product hands each factor the gradient times the other factor. That gives the gradients at f, i, C̃, o and C_{t-1}.",
+        "Then the slopes, written with the values themselves: f (1 - f), i (1 - i), 1 - C̃², o (1 - o).",
+    ),
+)
+
+# --- lstm.shapes --------------------------------------------------------------------------------------
+
+# nn.LSTM(5, 7, num_layers=2, bidirectional=True) reads xs of shape (11, 3, 5)
+_SHAPES = {
+    "hs": (11, 3, 14),
+    "h": (4, 3, 7),
+    "c": (4, 3, 7),
+    "weight_hh_l0": (28, 7),
+    "weight_ih_l1": (28, 14),
+}
+_SHAPE_HINTS = {
+    "hs": "All steps of the last layer. Two directions stand side by side in the last axis.",
+    "h": "The last state of each layer and direction: one row for each, then the batch, then the units.",
+    "c": "c has the shape of h: every unit has one cell.",
+    "weight_hh_l0": "Four blocks of H rows; what each row meets is a state of H units.",
+    "weight_ih_l1": "What does the second layer read? All that the first one gives, in both directions.",
+}
+
+
+def shapes():
+    """The shapes of an nn.LSTM(5, 7, num_layers=2, bidirectional=True) that reads (11, 3, 5)."""
+    return dict(_SHAPES)
+
+
+def _shape_problem(answer):
+    if isinstance(answer, tuple) and all(type(n) is int for n in answer):
+        return None
+    return f"a shape is a tuple of whole numbers, such as (11, 3, 5); this is {answer!r}"
+
+
+shape_questions = Exercise(
+    id="lstm.shapes",
+    title="shapes of nn.LSTM",
+    kind="answer",
+    library=shapes,
+    oracle=shapes,
+    cases=tuple(answer_case(key, _SHAPE_HINTS[key], "the shape is another", _shape_problem) for key in _SHAPES),
+    mistakes=(
+        Mistake(
+            "one direction in hs",
+            "Both directions are in hs, side by side: the last axis is twice as wide.",
+            when=answered("hs", (11, 3, 7)),
+        ),
+        Mistake(
+            "batch first",
+            "Time comes first in hs, since batch_first is not set.",
+            when=answered("hs", (3, 11, 14)),
+        ),
+        Mistake(
+            "one row per layer",
+            "Each *direction* of each layer has its own last state: 2 · 2 rows.",
+            when=answered("h", (2, 3, 7)),
+        ),
+        Mistake(
+            "directions side by side in h",
+            "Only in hs do the directions stand side by side. In h each has a row of its own.",
+            when=answered("h", (2, 3, 14)),
+        ),
+        Mistake(
+            "second layer reads the input",
+            "The second layer does not see xs. It reads what the first one gives, in both directions.",
+            when=answered("weight_ih_l1", (28, 5)),
+        ),
+        Mistake(
+            "second layer reads one direction",
+            "The second layer reads both directions of the first: 2 · 7 numbers.",
+            when=answered("weight_ih_l1", (28, 7)),
+        ),
+    ),
+    hints=(
+        "T = 11, B = 3, D = 5, H = 7, two layers, two directions.",
+        "hs tells all steps of the last layer; h and c tell the last step of all layers.",
+        "If in doubt, make such a layer in a cell of your own and look.",
+    ),
+)
+
+# --- lstm.attend --------------------------------------------------------------------------------------
+
+
+def _attend_args(B, T, H, R, padded=False):
+    def make(g):
+        lengths = torch.randint(1, T, (B,), generator=g) if padded else torch.full((B,), T)
+        return (
+            normal(g, B, H),
+            normal(g, B, T, H),
+            normal(g, B, T, R),
+            torch.arange(T) < lengths[:, None],
+        )
+
+    return make
+
+
+def _attend_oracle(query, keys, values, mask):
+    eye = torch.eye(keys.shape[1], dtype=keys.dtype).expand(len(keys), -1, -1)
+
+    def look(v):
+        return F.scaled_dot_product_attention(query[:, None], keys, v, mask[:, None])[:, 0]
+
+    return look(values), look(eye)  # looked up in the unit matrix, the context is the weights
+
+
+def _attend_like(axis=-1, scale=True, masked="before", sign=1):
+    def attend(query, keys, values, mask):
+        scores = (keys @ query[:, :, None])[..., 0] / (query.shape[1] ** 0.5 if scale else 1)
+        shut = {"before": ~mask, "inverted": mask}.get(masked, torch.zeros_like(mask))
+        weights = (sign * scores).masked_fill(shut, -torch.inf).softmax(axis)
+        if masked in ("after", "zero"):
+            weights = weights * mask if masked == "after" else (scores * mask).softmax(axis)
+        return (weights[..., None] * values).sum(1), weights
+
+    return attend
+
+
+attend = Exercise(
+    id="lstm.attend",
+    title="attention",
+    library=attention.attend,
+    oracle=_attend_oracle,
+    axes=("sample", "step"),
+    parts=("context", "weights"),
+    cases=(
+        Case(
+            "shape",
+            2,
+            "Return the context, (B, R), and the weights, (B, T).",
+            make=_attend_args(4, 6, 3, 5),
+            test=shape_only,
+        ),
+        Case(
+            "by hand: one step fits, the other does not",
+            2,
+            "The products with the query are 2 ln 3 and 0; over √4 they are ln 3 and 0. Softmax gives 3/4 and 1/4.",
+            make=given(
+                torch.tensor([[2 * math.log(3), 0.0, 0.0, 0.0]]),
+                torch.tensor([[[1.0, 5.0, 0.0, 0.0], [0.0, 1.0, 2.0, 3.0]]]),
+                torch.tensor([[[8.0], [4.0]]]),
+                torch.ones(1, 2, dtype=torch.bool),
+            ),
+            want=lambda *_: (torch.tensor([[7.0]]), torch.tensor([[0.75, 0.25]])),
+        ),
+        Case(
+            "random",
+            2,
+            "Products, over √H, softmax over the steps, then a weighted sum.",
+            make=_attend_args(4, 6, 3, 5),
+        ),
+        Case(
+            "as many steps as samples and units",
+            1,
+            "The weights of *one* sample sum to 1.",
+            make=_attend_args(4, 4, 4, 4),
+        ),
+        Case(
+            "with padding",
+            3,
+            "Where mask is False the weight is 0, and the others still sum to 1: set those scores to minus infinity.",
+            make=_attend_args(4, 6, 3, 5, padded=True),
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "softmax over the wrong axis",
+            "softmax runs over the batch, so that samples compete. It belongs over the steps, the last axis.",
+            like=_attend_like(axis=0),
+        ),
+        Mistake(
+            "softmax over the wrong axis, padding ignored",
+            "softmax runs over the batch. It belongs over the steps; then see to the padding.",
+            like=_attend_like(axis=0, masked="not"),
+        ),
+        Mistake(
+            "not divided by the root",
+            "The products are to be divided by √H, or they grow with the number of units.",
+            like=_attend_like(scale=False),
+        ),
+        Mistake(
+            "padding gets weight",
+            "Padded steps get a share of the attention. Set their scores to -inf before softmax.",
+            like=_attend_like(masked="not"),
+        ),
+        Mistake(
+            "masked after softmax",
+            "You set weights to 0 after softmax, so that the rest no longer sums to 1. Mask the scores before.",
+            like=_attend_like(masked="after"),
+        ),
+        Mistake(
+            "score zero for padding",
+            "A score of 0 is not «no attention»: e^0 is 1. Minus infinity is.",
+            like=_attend_like(masked="zero"),
+        ),
+        Mistake(
+            "mask inverted",
+            "You masked the steps that count. mask is True where a step is real.",
+            like=_attend_like(masked="inverted"),
+        ),
+    ),
+    hints=(
+        "One score per step: the product of the query with the key of that step.",
+        "(keys * query[:, None]).sum(-1) gives scores (B, T). Divide, mask, softmax over dimension 1.",
+        "The context is the sum over steps of weight times value.",
+    ),
+)
+
+EXERCISES = [sigmoid, forget, candidate, update, output, step, to_torch, backward, shape_questions, attend]

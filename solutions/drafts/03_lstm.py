@@ -1,0 +1,1197 @@
+# %% [markdown]
+# # 3 · LSTM
+#
+# **About two hours and a half**, half of it exercises. Afterwards you can
+#
+# - write an LSTM cell equation by equation, forwards and one step backwards,
+# - use `nn.LSTM` without guessing: shapes, padding, states, files,
+# - say why it remembers longer than a plain RNN, and see it at work on a text,
+# - choose between its relatives: bidirectional, stacked, convolutional, with attention, transformer.
+#
+# You need notebook 1, and from notebook 2 that gradients through many steps explode or vanish.
+
+# %% tags=["bootstrap"]
+
+# %%
+import sys
+import tempfile
+import textwrap
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from tqdm import tqdm
+
+from cvdl import (
+    budget,
+    check,
+    exercise,
+    explore,
+    figures,
+    hint,
+    outcome,
+    progress,
+    seed,
+    show,
+    use_library,
+)
+from cvdl.sequence import attention, draw, draw_lstm, lstm, rnn, tasks
+
+torch.set_num_threads(1)  # products as small as these keep several threads waiting
+
+# %% [markdown]
+# ## A belief to lose
+#
+# An LSTM keeps a memory $C_t$ and multiplies it at each step by a number between 0 and 1, the *forget gate*. In
+# a fresh network that number is about one half.
+#
+# One half sounds neutral: neither keep nor forget. **Write down a guess:** how much of an input is left in the
+# memory after 20 steps? The section *Why it works* has the answer.
+
+# %% [markdown]
+# ## The cell
+#
+# An RNN has one state, and makes it anew at each step. An LSTM has two:
+#
+# | symbol | what | shape |
+# |---|---|---|
+# | $x_t$ | input | $D$ |
+# | $C_t$ | cell state, the memory | $H$ |
+# | $h_t$ | hidden state, which is also the output | $H$ |
+#
+# Choose a part, and follow the arrows from left to right.
+
+# %%
+explore(
+    lambda part: draw_lstm.cell(part),
+    "One step of the cell, with the boxes of the {part} framed. C_{{t-1}} runs straight to C_t, past a product "
+    "with f_t and a sum with i_t times the candidate. h_t is o_t times tanh of C_t. All four gates read "
+    "h_{{t-1}} and x_t.",
+    part=["forget gate", "input gate and candidate", "update", "output"],
+)
+
+# %% [markdown]
+# The upper line is the point: from $C_{t-1}$ to $C_t$ there is a product and a sum, and **no matrix**. With $f=1$
+# and $i=0$ the state goes through unchanged.
+
+# %% [markdown]
+# ## The sigmoid
+#
+# A gate has to be between 0, shut, and 1, open. That is what $\sigma$ is for:
+#
+# $$\sigma(x)=\frac{1}{1+e^{-x}}=\frac{e^x}{1+e^x}=1-\sigma(-x)$$
+#
+# On paper the forms are equal. In a computer $e^{1000}$ is infinite.
+
+# %%
+far = torch.tensor([-1000.0, 0.0, 1000.0], requires_grad=True)
+for name, form in {
+    "1 / (1 + e^-x)": lambda x: 1 / (1 + torch.exp(-x)),
+    "e^x / (1 + e^x)": lambda x: torch.exp(x) / (1 + torch.exp(x)),
+}.items():
+    y = form(far)
+    slope = torch.autograd.grad(y.sum(), far)[0]
+    print(f"{name:>16}: values {y.tolist()}, slopes {slope.tolist()}")
+
+# %% [markdown]
+# Each form fails at one end: in its value, or only in its slope. One `nan` in a slope is enough to ruin all weights.
+
+# %% [markdown]
+# > **Exercise 1 · `lstm.sigmoid`** · medium · 10 minutes · 10 points
+# >
+# > Write $\sigma$ so that values *and slopes* are right at both ends. (`torch.sigmoid` does it, of course; here you
+# > find out how.)
+# >
+# > *The value is right and the slope is `nan`?* `torch.where` computes both branches, and the one not taken has a
+# > slope, too.
+
+
+# %%
+@exercise("lstm.sigmoid", points=10)
+def sigmoid(x):
+    """σ(x) without overflow.  x: any shape -> the same shape"""
+    ### BEGIN SOLUTION
+    below = torch.exp(torch.where(x < 0, x, -x))  # never above 1
+    return torch.where(x < 0, below / (1 + below), 1 / (1 + below))
+    ### END SOLUTION
+
+
+# %%
+check("lstm.sigmoid")
+
+# %% tags=["expect"]
+print([f"{v:.4f}" for v in sigmoid(torch.tensor([-1000.0, -2.0, 0.0, 2.0, 1000.0])).tolist()])
+
+# %% [markdown]
+# ## One equation after the other
+#
+# ### Forget gate: how much is kept?
+#
+# $$f_t=\sigma(W_f\cdot[h_{t-1},x_t]+b_f)$$
+#
+# $[h_{t-1},x_t]$ means both side by side, so $W_f$ is $H{\times}(H{+}D)$. The gate is named upside down: $f=1$
+# *keeps* everything, $f=0$ forgets it.
+
+# %% [markdown]
+# > **Exercise 2 · `lstm.forget`** · easy · 5 minutes · 8 points
+# >
+# > Write the gate for a batch of rows.
+# >
+# > *Right shape, wrong numbers?* In the brackets the state comes first.
+
+
+# %%
+@exercise("lstm.forget", points=8)
+def forget_gate(x, h, W_f, b_f):
+    """x: (B, D), h: (B, H), W_f: (H, H + D), b_f: (H,) -> f_t (B, H)"""
+    ### BEGIN SOLUTION
+    both = torch.cat([h, x], dim=1)
+    return sigmoid(both @ W_f.T + b_f)
+    ### END SOLUTION
+
+
+# %%
+check("lstm.forget")
+
+# %% tags=["expect"]
+x, h = torch.tensor([[1.0]]), torch.tensor([[0.0]])
+for bias in (-2.0, 0.0, 2.0):
+    f = forget_gate(x, h, torch.tensor([[0.0, 1.0]]), torch.tensor([bias]))
+    print(f"bias {bias:+.0f}: {f.item():.3f} of the memory is kept")
+
+# %% [markdown]
+# ### Input gate and candidate: what is written, and how much?
+#
+# $$i_t=\sigma(W_i\cdot[h_{t-1},x_t]+b_i)\qquad \tilde C_t=\tanh(W_C\cdot[h_{t-1},x_t]+b_C)$$
+
+# %% [markdown]
+# > **Exercise 3 · `lstm.candidate`** · easy · 10 minutes · 10 points
+# >
+# > Return both, the gate first.
+# >
+# > *May a candidate be negative?* Yes. So which function is it?
+
+
+# %%
+@exercise("lstm.candidate", points=10)
+def input_gate(x, h, W_i, b_i, W_C, b_C):
+    """x: (B, D), h: (B, H), weights (H, H + D), biases (H,) -> i_t and C̃_t, each (B, H)"""
+    ### BEGIN SOLUTION
+    both = torch.cat([h, x], dim=1)
+    return sigmoid(both @ W_i.T + b_i), torch.tanh(both @ W_C.T + b_C)
+    ### END SOLUTION
+
+
+# %%
+check("lstm.candidate")
+
+# %% tags=["expect"]
+i, new = input_gate(
+    x,
+    h,
+    torch.tensor([[0.0, 3.0]]),
+    torch.zeros(1),
+    torch.tensor([[0.0, -1.0]]),
+    torch.zeros(1),
+)
+print(f"the gate is open to {i.item():.3f}, and {new.item():.3f} would be written")
+
+# %% [markdown]
+# ### Update
+#
+# $$C_t=f_t * C_{t-1}+i_t * \tilde C_t$$
+#
+# $*$ is element by element. Each cell minds its own memory.
+
+# %% [markdown]
+# > **Exercise 4 · `lstm.update`** · easy · 5 minutes · 6 points
+# >
+# > *The state grows without end?* A gate multiplies; it does not add.
+
+
+# %%
+@exercise("lstm.update", points=6)
+def update(c, f, i, new):
+    """All (B, H): C_{t-1}, f_t, i_t, C̃_t -> C_t"""
+    ### BEGIN SOLUTION
+    return f * c + i * new
+    ### END SOLUTION
+
+
+# %%
+check("lstm.update")
+
+# %% tags=["expect"]
+c = torch.tensor([[2.0, 2.0, 2.0]])
+print(
+    update(
+        c,
+        torch.tensor([[1.0, 0.0, 1.0]]),
+        torch.tensor([[0.0, 1.0, 1.0]]),
+        torch.tensor([[0.5, 0.5, 0.5]]),
+    )
+)
+
+# %% [markdown]
+# Three cells: the first kept its 2, the second replaced it, the third added to it.
+
+# %% [markdown]
+# ### Output gate and hidden state
+#
+# $$o_t=\sigma(W_o\cdot[h_{t-1},x_t]+b_o)\qquad h_t=o_t*\tanh(C_t)$$
+#
+# What a cell knows and what it shows are different things. A cell may hold a memory for a hundred steps with its
+# output shut.
+
+# %% [markdown]
+# > **Exercise 5 · `lstm.output`** · easy · 5 minutes · 8 points
+# >
+# > *A hidden state above 1?* Something is missing around $C_t$.
+
+
+# %%
+@exercise("lstm.output", points=8)
+def hidden(x, h, c, W_o, b_o):
+    """x: (B, D), h: h_{t-1} (B, H), c: C_t (B, H), W_o: (H, H + D), b_o: (H,) -> h_t (B, H)"""
+    ### BEGIN SOLUTION
+    o = sigmoid(torch.cat([h, x], dim=1) @ W_o.T + b_o)
+    return o * torch.tanh(c)
+    ### END SOLUTION
+
+
+# %%
+check("lstm.output")
+
+# %% tags=["expect"]
+for bias in (-5.0, 5.0):
+    shown = hidden(x, h, torch.tensor([[3.0]]), torch.zeros(1, 2), torch.tensor([bias]))
+    print(f"the cell holds 3; with the output bias {bias:+.0f} it shows {shown.item():.3f}")
+
+# %% [markdown]
+# ### The whole step
+#
+# The four weights come in one tensor `W`, `(4, H, H + D)`, and the biases in `b`, `(4, H)`. Their order is the
+# lecture's: **f, i, C, o**.
+
+# %% [markdown]
+# > **Exercise 6 · `lstm.step`** · medium · 10 minutes · 12 points
+# >
+# > Put the parts together. You may call your four functions.
+# >
+# > *$C_t$ is right and $h_t$ is not?* The output reads the new state.
+
+
+# %%
+@exercise("lstm.step", points=12)
+def lstm_step(x, h, c, W, b):
+    """x: (B, D), h and c: (B, H), W: (4, H, H + D), b: (4, H) -> the new h and c"""
+    ### BEGIN SOLUTION
+    f = forget_gate(x, h, W[0], b[0])
+    i, new = input_gate(x, h, W[1], b[1], W[2], b[2])
+    c = update(c, f, i, new)
+    return hidden(x, h, c, W[3], b[3]), c
+    ### END SOLUTION
+
+
+# %%
+check("lstm.step")
+
+# %% tags=["expect"]
+seed(0)
+B, D, H = 2, 3, 4
+W, b = torch.randn(4, H, H + D), torch.zeros(4, H)
+h = c = torch.zeros(B, H)
+for t in range(3):
+    h, c = lstm_step(torch.ones(B, D), h, c, W, b)
+    print(f"step {t + 1}: C = {c[0].numpy().round(2)}, h = {h[0].numpy().round(2)}")
+
+# %% [markdown]
+# The states $C$ may leave the range from -1 to 1; the $h$ never do.
+
+# %% [markdown]
+# ## The same in PyTorch
+#
+# `nn.LSTM` keeps the same numbers in another layout. The gates stand in the order **i, f, g, o**, where $g$ is
+# $\tilde C$. Weights for inputs and for states are apart. And there are **two** biases, which are added: one
+# would do.
+#
+# | name | shape |
+# |---|---|
+# | `weight_ih_l0` | $4H\times D$ |
+# | `weight_hh_l0` | $4H\times H$ |
+# | `bias_ih_l0`, `bias_hh_l0` | $4H$ |
+
+# %% [markdown]
+# > **Exercise 7 · `lstm.torch`** · medium · 15 minutes · 12 points
+# >
+# > Turn the lecture's `W` and `b` into PyTorch's dict.
+# >
+# > *All shapes fit, and the results differ?* Look at the order of the gates, then at which columns belong to $h$.
+
+
+# %%
+@exercise("lstm.torch", points=12)
+def to_torch(W, b):
+    """W: (4, H, H + D), b: (4, H), order f i C o -> dict of the four tensors above, order i f g o"""
+    ### BEGIN SOLUTION
+    H = W.shape[1]
+    rows = torch.cat([W[1], W[0], W[2], W[3]])
+    bias = torch.cat([b[1], b[0], b[2], b[3]])
+    return {
+        "weight_ih_l0": rows[:, H:],
+        "weight_hh_l0": rows[:, :H],
+        "bias_ih_l0": bias,
+        "bias_hh_l0": torch.zeros_like(bias),
+    }
+    ### END SOLUTION
+
+
+# %%
+check("lstm.torch")
+
+# %% tags=["expect"]
+for name, tensor in to_torch(W, b).items():
+    print(f"{name:>12} {tuple(tensor.shape)}")
+
+# %% [markdown]
+# Now your cell, run over 20 steps, against `nn.LSTM` with the copied weights: results and **all gradients**.
+
+# %%
+# NBVAL_CHECK_OUTPUT (a mark for the automatic tests: this output is compared)
+seed(0)
+D, H, T = 5, 7, 20
+W = (0.4 * torch.randn(4, H, H + D)).requires_grad_()
+b = (0.4 * torch.randn(4, H)).requires_grad_()
+xs, weight = torch.randn(T, 3, D), torch.randn(T, 3, H)
+h = c = torch.zeros(3, H)
+states = []
+for x in xs:
+    h, c = lstm_step(x, h, c, W, b)
+    states.append(h)
+states = torch.stack(states)
+
+theirs = nn.LSTM(D, H)
+theirs.load_state_dict({name: w.detach() for name, w in to_torch(W, b).items()})
+print("states apart by less than 1e-6:", (theirs(xs)[0] - states).abs().max().item() < 1e-6)
+ours_dW = torch.autograd.grad((states * weight).mean(), [W, b])
+their_weights = list(theirs.parameters())
+their_dW = torch.autograd.grad((theirs(xs)[0] * weight).mean(), their_weights)
+names = [name for name, _ in theirs.named_parameters()]
+back = lstm.to_lecture(dict(zip(names, their_dW, strict=True)))[0]
+print("gradients apart by less than 1e-6:", (back - ours_dW[0]).abs().max().item() < 1e-6)
+
+# %% [markdown]
+# (If one of them says `False`, see the checks of `lstm.step` and `lstm.torch`.)
+
+# %% [markdown]
+# ## One step backwards
+#
+# This is the second backpropagation through time of the lecture, and it is shorter than the first. From the step
+# after come $dh=\partial L/\partial h_t$ and $dc$, what reaches $C_t$ *without* going through $h_t$. First all that
+# reaches $C_t$:
+#
+# $$\delta C_t = dc + dh * o_t * \big(1-\tanh^2(C_t)\big)$$
+#
+# Then each factor gets the gradient times the other factor, and each sum $a$ inside $\sigma$ or $\tanh$ gets it times
+# the slope, which can be written with the value itself: $\sigma'=\sigma(1-\sigma)$, $\tanh'=1-\tanh^2$.
+#
+# What goes on to the step before is $\delta C_t * f_t$. **No matrix, no $\tanh'$.** Keep this in mind.
+
+# %% [markdown]
+# > **Exercise 8 · `lstm.backward`** · hard · 20 minutes · 14 points
+# >
+# > `gates` holds $f_t, i_t, \tilde C_t, o_t$. Return $da_f, da_i, da_C, da_o$, and the gradient at $C_{t-1}$.
+# >
+# > *Only $da_o$ is right?* Then $\delta C_t$ is not: two ways lead to it.
+
+
+# %%
+@exercise("lstm.backward", points=14)
+def step_back(dh, dc, c_before, c, gates):
+    """dh, dc, c_before, c: (B, H), gates: (4, B, H) -> five tensors (B, H)"""
+    ### BEGIN SOLUTION
+    f, i, new, o = gates
+    shown = torch.tanh(c)
+    at_c = dc + dh * o * (1 - shown**2)
+    da_f = at_c * c_before * f * (1 - f)
+    da_i = at_c * new * i * (1 - i)
+    da_C = at_c * i * (1 - new**2)
+    da_o = dh * shown * o * (1 - o)
+    return da_f, da_i, da_C, da_o, at_c * f
+    ### END SOLUTION
+
+
+# %%
+check("lstm.backward")
+
+# %% tags=["expect"]
+half, one = torch.full((1, 1), 0.5), torch.ones(1, 1)
+answer = step_back(dh=0 * one, dc=one, c_before=one, c=one, gates=torch.stack([half] * 4))
+print([f"{a.item():.4f}" for a in answer])
+
+# %% [markdown]
+# From these four $da$, all gradients of weights follow by one product, as in notebook 2: `lstm.backward_step` does
+# it. Here is a whole backward pass by hand, over all 20 steps, against autograd.
+
+# %%
+# NBVAL_CHECK_OUTPUT
+with torch.no_grad():
+    h = c = torch.zeros(3, H)
+    steps = []
+    for x in xs:
+        f, o = (
+            forget_gate(x, h, W[0], b[0]),
+            forget_gate(x, h, W[3], b[3]),
+        )  # o is a gate like f
+        i, new = input_gate(x, h, W[1], b[1], W[2], b[2])
+        after = update(c, f, i, new)
+        steps.append((x, h, c, after, torch.stack([f, i, new, o])))
+        h, c = o * torch.tanh(after), after
+    dh = dc = torch.zeros(3, H)
+    dW = torch.zeros_like(W)
+    for t in reversed(range(T)):
+        x, h, before, after, gates = steps[t]
+        dh = dh + weight[t] / weight.numel()  # the loss looks at each h_t
+        *da, dc_before = step_back(dh, dc, before, after, gates)
+        _, dh, _, here, _ = lstm.backward_step(dh, dc, x, h, before, after, gates, W)
+        dc, dW = dc_before, dW + here
+print("by hand against autograd, below 1e-6:", (dW - ours_dW[0]).abs().max().item() < 1e-6)
+
+# %% [markdown]
+# ## `nn.LSTM` without guessing
+#
+# `nn.LSTM(input_dim, hidden_dim, n_layers)` runs the cell over a whole sequence.
+
+# %%
+layer = nn.LSTM(5, 7, num_layers=2, bidirectional=True)
+hs, (h, c) = layer(torch.randn(11, 3, 5))  # 11 steps, batch of 3, 5 inputs
+
+# %% [markdown]
+# > **Exercise 9 · `lstm.shapes`** · medium · 10 minutes · 10 points
+# >
+# > Without printing them: which shapes do these have? `weight_ih_l1` is the input weight of the second layer.
+# >
+# > *Why 2 · 2 rows in `h`?* Count the layers, and the directions of each.
+
+
+# %%
+@exercise("lstm.shapes", points=10)
+def shapes():
+    """Write a tuple, such as (11, 3, 5), in place of each `...`."""
+    ### BEGIN SOLUTION
+    return {
+        "hs": (11, 3, 14),
+        "h": (4, 3, 7),
+        "c": (4, 3, 7),
+        "weight_hh_l0": (28, 7),
+        "weight_ih_l1": (28, 14),
+    }
+    ### END SOLUTION
+
+
+# %%
+check("lstm.shapes")
+
+# %% [markdown]
+# `hs` holds **all steps of the last layer**; `h` and `c` hold **the last step of all layers**. With
+# `batch_first=True`, `xs` and `hs` become `(B, T, …)`; `h` and `c` do not.
+
+# %% [markdown]
+# ### What about the sequence length?
+#
+# It is nowhere among the arguments: the cell does not know it. But in a batch of real names, the lengths differ.
+
+# %%
+alphabet, people = tasks.Alphabet(), tasks.names()
+ids, lengths = tasks.pad([alphabet.encode(name) for name in ("li", "nieminen", "mcdonnell")])
+letters = tasks.one_hot(ids, len(alphabet))
+print("letters", tuple(letters.shape), "lengths", lengths.tolist())
+
+seed(0)
+layer = nn.LSTM(len(alphabet), 6, bidirectional=True)
+_, (alone, _) = layer(letters[:3, :1])  # "li" and its end symbol
+_, (padded, _) = layer(letters)
+packed = pack_padded_sequence(letters, lengths, enforce_sorted=False)
+hs, (right, _) = layer(packed)
+print("the last state of “li”, read alone, against read in the batch:")
+print(f"  padded: apart by {(padded[:, 0] - alone[:, 0]).abs().max().item():.3f}")
+print(f"  packed: apart by {(right[:, 0] - alone[:, 0]).abs().max().item():.3f}")
+outcome("padding changes the state", (padded[:, 0] - alone[:, 0]).abs().max() > 0.01)
+outcome("packing does not", (right[:, 0] - alone[:, 0]).abs().max() < 1e-6)
+
+# %% [markdown]
+# Padding is read like any other input. **Packing** tells the layer where each sequence ends. For a *forward* layer one
+# may also pad, and pick each sequence's own last state (exercise 6 of notebook 1). A *backward* layer begins in the padding, so there it
+# has to be packed.
+#
+# `pad_packed_sequence` leads back, and a mask keeps the padding out of the loss.
+
+# %%
+hs, again = pad_packed_sequence(hs)
+mask = tasks.valid(again)
+print(tuple(hs.shape), again.tolist(), "steps that count:", int(mask.sum()))
+
+# %% [markdown]
+# ### A state that goes on
+#
+# A long text is read in chunks. The state of one chunk is the start of the next. Forget to hand it over, and each chunk
+# begins with an empty memory.
+
+# %%
+seed(0)
+layer, long = nn.LSTM(4, 6), torch.randn(90, 1, 4)
+whole, _ = layer(long)
+state, chunks, fresh = None, [], []
+for chunk in long.split(30):
+    out, state = layer(chunk, state)
+    chunks.append(out)
+    fresh.append(layer(chunk)[0])
+print(f"handed over: apart by {(torch.cat(chunks) - whole).abs().max().item():.0e}")
+print(f"forgotten:   apart by {(torch.cat(fresh) - whole).abs().max().item():.2f}")
+
+# %% [markdown]
+# In training one detaches the state between chunks: `state = tuple(s.detach() for s in state)`. That is truncated
+# backpropagation through time, from notebook 2. The memory goes on; the gradient stops.
+
+# %% [markdown]
+# ### Saving and loading
+#
+# Save the parameters, not the object, and in a format that holds nothing but numbers.
+
+# %%
+with tempfile.TemporaryDirectory() as folder:
+    path = Path(folder) / "lstm.safetensors"
+    save_file(layer.state_dict(), path)
+    copy = nn.LSTM(4, 6)
+    copy.load_state_dict(load_file(path))
+    print(f"{path.stat().st_size} bytes; same results: {torch.equal(copy(long)[0], whole)}")
+
+# %% [markdown]
+# ## Why it works
+#
+# How much of a gradient arrives at a step, the further one goes back? We take a random loss at the last step, and
+# look at its gradient by the state of each step before: by $h$ of an RNN, by $C$ of an LSTM. Both are fresh, as
+# PyTorch initialises them.
+
+# %%
+T, H = 100, 64
+
+
+def arriving(forget_bias=None):
+    """Norm of the gradient 0 … T steps back; without a bias, of an RNN."""
+    dice = seed(0)
+    xs, zero = torch.randn(T, 8, 16), torch.zeros(8, H)
+    if forget_bias is None:
+        net = rnn.RNN(16, H, 1)
+        norms = lstm.back_in_time(
+            lambda x, h: rnn.step(x, h, net.V, net.W, net.b_h), xs, zero, generator=dice
+        )
+    else:
+        layer = lstm.forget_bias_(nn.LSTM(16, H), forget_bias)
+        W, b = lstm.to_lecture({name: p.detach() for name, p in layer.named_parameters()})
+        norms = lstm.back_in_time(
+            lambda x, h, c: lstm.step(x, h, c, W, b), xs, zero, zero, generator=dice
+        )
+    return (norms / norms[0]).clamp(min=1e-12).tolist()
+
+
+fresh = {
+    "RNN": arriving(),
+    "LSTM, bias 0": arriving(0.0),
+    "LSTM, bias 1": arriving(1.0),
+    "LSTM, bias 4": arriving(4.0),
+}
+show(
+    figures.curves(
+        {name: (range(T + 1), values) for name, values in fresh.items()},
+        "steps back",
+        "gradient, relative",
+        log=True,
+    ),
+    "Gradient against the number of steps back, logarithmic. "
+    + "; ".join(f"{name}: {values[20]:.0e} after 20 steps" for name, values in fresh.items())
+    + ".",
+)
+for name, values in fresh.items():
+    print(f"{name:>12}: {values[20]:.1e} after 20 steps, {values[-1]:.1e} after {T}")
+outcome("a forget gate of one half forgets within 20 steps", fresh["LSTM, bias 0"][20] < 1e-3)
+outcome(
+    "with bias 4 more arrives after 100 steps than with bias 0 after 20",
+    fresh["LSTM, bias 4"][-1] > fresh["LSTM, bias 0"][20],
+)
+
+# %% [markdown]
+# There is your answer: $\tfrac12^{20}$ is a millionth. One half, 20 times, is next to nothing. (A little more than that arrives, by
+# the ways through $h$.) A fresh LSTM with forget gates of one half is *no better* at remembering than an RNN. What makes the difference is
+# that it **can** be: the factor per step along $C$ is $\sigma(b_f)$, which the network may learn, and which one may give it.
+
+# %% [markdown]
+# ### The forget gate's bias
+#
+# Drag the bias from -1 to 5. Dotted is the simplest prediction: $\sigma(b_f)$ to the power of the steps.
+
+
+# %%
+def by_bias(bias):
+    kept = torch.sigmoid(torch.tensor(bias)).item()
+    predicted = [max(kept**t, 1e-12) for t in range(T + 1)]
+    figure = figures.curves(
+        {
+            "measured": (range(T + 1), arriving(bias)),
+            "σ(bias)^steps": (range(T + 1), predicted),
+        },
+        "steps back",
+        "gradient, relative",
+        log=True,
+    )
+    figure.axes[0].set_ylim(1e-13, 10)
+    figure.axes[0].set_title(f"bias {bias:.1f}: {kept:.3f} is kept per step", fontsize=10)
+    return figure
+
+
+explore(
+    by_bias,
+    "Gradient of the cell state against steps back, for a forget bias of {bias:.1f}: measured, and predicted from "
+    "σ(bias) alone.",
+    bias=(-1.0, 5.0, 1.0, 0.5),
+)
+
+# %% [markdown]
+# The prediction leaves out all ways through $h$. Where the two lines part, those ways carry the difference; with a wide open gate
+# they may even make the gradient *grow*. Still, one number per cell decides how far back it can learn. This is why
+# one starts LSTMs with a forget bias of 1 or more (Gers and others 2000; Jozefowicz and others 2015). PyTorch starts near 0: to change it is up to you.
+
+# %% [markdown]
+# ## LSTM, RNN, GRU: which is best?
+#
+# The names of notebook 1 again: letters in, language out. The **GRU** (Cho and others 2014) is a smaller relative, with
+# two gates and no separate cell state. All three get as many parameters, and three different seeds.
+#
+# **A belief.** The LSTM remembers longest, so it should win clearly. Guess by how much.
+
+# %%
+language_of = {language: i for i, language in enumerate(people.symbols)}
+
+
+def encode(rows):
+    ids, lengths = tasks.pad([alphabet.encode(name) for name, _ in rows])
+    return ids, lengths, torch.tensor([language_of[language] for _, language in rows])
+
+
+train, test = encode(people.train), encode(people.test)
+
+
+class Reader(nn.Module):
+    """The last state says the language."""
+
+    def __init__(self, kind, hidden):
+        super().__init__()
+        self.layer = kind(len(alphabet), hidden)
+        self.out = nn.Linear(hidden, len(people.symbols))
+
+    def forward(self, ids, lengths):
+        xs = tasks.one_hot(ids[: lengths.max()], len(alphabet))
+        return self.out(rnn.last_state(self.layer(xs)[0], lengths))
+
+
+def count(net):
+    return sum(p.numel() for p in net.parameters())
+
+
+def sized(make, target, step=1):
+    """make(n) with the n whose number of parameters is nearest to `target`."""
+    return make(min(range(4, 200, step), key=lambda n: abs(count(make(n)) - target)))
+
+
+# %%
+def fit(name, net, loss_of, count, steps, batch=64, lr=3e-3):
+    """Minimise loss_of(net, indices of a batch), as in notebook 1 -> the losses."""
+    optimiser = torch.optim.Adam(net.parameters(), lr=lr)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / steps)
+    choose = tasks.batches(count, batch, steps, torch.default_generator)
+    bar, losses = (
+        tqdm(choose, total=steps, desc=name, file=sys.stdout, ncols=90, mininterval=1),
+        [],
+    )
+    for index in bar:
+        loss = loss_of(net, index)
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        losses.append(loss.item())
+        bar.set_postfix_str(f"loss {losses[0]:.2f} -> {losses[-1]:.2f}", refresh=False)
+    return losses
+
+
+def language_loss(net, index):
+    ids, lengths, language = (d[..., index] for d in train)
+    return F.cross_entropy(net(ids, lengths), language)
+
+
+kinds = {"RNN": nn.RNN, "LSTM": nn.LSTM, "GRU": nn.GRU}
+epochs = budget(quick=1, laptop=12, gpu=12)
+per_epoch = len(people.train) // 64
+right, seconds, example = {}, {}, {}
+for kind, layer in kinds.items():
+    right[kind], started = [], time.perf_counter()
+    for n in range(3):
+        seed(n)
+        net = sized(lambda hidden, layer=layer: Reader(layer, hidden), 25_000)
+        fit(f"{kind} {n}", net, language_loss, len(people.train), epochs * per_epoch)
+        with torch.no_grad():
+            right[kind].append((net(*test[:2]).argmax(-1) == test[2]).float().mean().item())
+    seconds[kind] = (time.perf_counter() - started) / (3 * epochs)
+    example[kind] = net
+
+# %%
+for kind, values in right.items():
+    units = example[kind].out.in_features
+    print(
+        f"{kind:>5}: {units:>3} units, {count(example[kind]):,} parameters, {seconds[kind]:.1f} s an epoch, right on "
+        + ", ".join(f"{v:.1%}" for v in values)
+    )
+mean = {kind: sum(values) / 3 for kind, values in right.items()}
+spread = max(max(values) - min(values) for values in right.values())
+print(f"greatest difference between two seeds of one network: {spread:.1%}")
+print(
+    f"between the means of the best and the worst network: {max(mean.values()) - min(mean.values()):.1%}"
+)
+
+# %% [markdown]
+# Compare the last two lines: only a difference well above that between seeds says anything about the networks. A name is about eight letters
+# long, so there is little to remember for long, and this is no task on which an LSTM has to shine. After few epochs the plain RNN may even be ahead.
+
+# %% [markdown]
+# ## A gate viewer
+#
+# Does a trained network use its gates? We train one to predict the next character of a real text. A text that
+# everybody has who reads this notebook: the source code of Python's own library. It has words, and it has structure to
+# remember: brackets, quotation marks, indentation.
+
+# %%
+names = [
+    "argparse",
+    "textwrap",
+    "configparser",
+    "inspect",
+    "optparse",
+    "pathlib",
+    "typing",
+    "zipfile",
+]
+library = Path(textwrap.__file__).parent
+files = [path for path in (library / f"{name}.py" for name in names) if path.exists()]
+text = "\n".join(path.read_text(encoding="utf-8") for path in files)
+text = "".join(c for c in text if c == "\n" or " " <= c <= "~")
+symbols = sorted(set(text))
+place = {c: i for i, c in enumerate(symbols)}
+data = torch.tensor([place[c] for c in text])
+cut = len(data) * 9 // 10
+print(f"{len(files)} files, {len(text):,} characters, {len(symbols)} different ones")
+print(text[cut + 200 : cut + 500])
+
+
+# %%
+class Writer(nn.Module):
+    def __init__(self, hidden):
+        super().__init__()
+        self.layer = lstm.forget_bias_(nn.LSTM(len(symbols), hidden), 1.0)
+        self.out = nn.Linear(hidden, len(symbols))
+
+    def forward(self, ids, state=None):
+        hs, state = self.layer(tasks.one_hot(ids, len(symbols)), state)
+        return self.out(hs), state
+
+
+def train_writer(net, steps, T=64, B=32, lr=5e-3):
+    """B streams are read side by side, T characters at a time; the state goes on, the gradient does not."""
+    streams = data[: cut // B * B].view(B, -1).T  # (time, B)
+    optimiser = torch.optim.Adam(net.parameters(), lr=lr)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / steps)
+    state, losses = None, []
+    bar = tqdm(range(steps), desc="Python", file=sys.stdout, ncols=90, mininterval=1)
+    for step in bar:
+        at = step * T % (len(streams) - T - 1)
+        chunk = streams[at : at + T + 1]
+        logits, state = net(chunk[:-1], state)
+        state = tuple(s.detach() for s in state)
+        loss = F.cross_entropy(logits.flatten(0, 1), chunk[1:].flatten())
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        losses.append(loss.item())
+        bar.set_postfix_str(f"loss {losses[0]:.2f} -> {losses[-1]:.2f}", refresh=False)
+    return losses
+
+
+seed(0)
+writer = Writer(128)
+untrained = Writer(128)
+losses = train_writer(writer, budget(quick=150, laptop=3000, gpu=3000))
+held_out = data[cut:][:, None]
+with torch.no_grad():
+    loss = F.cross_entropy(
+        writer(held_out[:-1])[0].flatten(0, 1), held_out[1:].flatten()
+    ).item()
+counts = torch.bincount(data[:cut], minlength=len(symbols)).float() + 1
+chance = F.cross_entropy(
+    (counts / counts.sum()).log().expand(len(held_out) - 1, -1), held_out[1:, 0]
+).item()
+print(
+    f"on new text: {loss:.2f} per character; knowing only how frequent each one is: {chance:.2f}"
+)
+outcome("it has learned more than frequencies", loss < chance - 0.3)
+
+# %% [markdown]
+# ### Which cell opens when?
+#
+# Here is a piece of text that it was not trained on. Choose a cell. The rows show its gates, the line below its state.
+
+# %%
+start = cut + text[cut:].find("\n    def ")
+piece = text[start : start + 110]
+seen = lstm.watch(
+    writer.layer, tasks.one_hot(data[start : start + len(piece), None], len(symbols))
+)
+seen = {name: values[:, 0] for name, values in seen.items()}
+
+explore(
+    lambda cell: draw_lstm.gates(piece, seen, cell),
+    "Gates of cell {cell} over 110 characters of Python: three rows of shades, forget, input and output gate, and a "
+    "line for the cell's state.",
+    cell=(0, 127, 0, 1),
+)
+
+# %% [markdown]
+# ### Is there a cell for brackets?
+#
+# One can look for a cell with one's eyes, and find what one wants to find. Better: say *what* it should know, and measure. Let
+# $z_t=1$ inside round brackets, 0 outside. Which cell's state goes with $z$ best? We choose the cell on one half of the new text, and
+# measure on the other. For comparison, the same with an untrained network.
+
+
+# %%
+def in_brackets(text):
+    depth, inside = 0, []
+    for char in text:
+        depth = (
+            0 if char == "\n" and depth > 3 else max(0, depth + (char == "(") - (char == ")"))
+        )
+        inside.append(float(depth > 0))
+    return torch.tensor(inside)
+
+
+def best_cell(net, truth):
+    """The cell that goes with the truth best on the first half, and its correlation on the second."""
+    states = lstm.watch(net.layer, tasks.one_hot(held_out[: len(truth)], len(symbols)))["C"][
+        :, 0
+    ]
+    half = len(truth) // 2
+
+    def correlation(states, truth):
+        states, truth = states - states.mean(0), truth - truth.mean()
+        return (states * truth[:, None]).mean(0) / (states.std(0) * truth.std() + 1e-9)
+
+    cell = correlation(states[:half], truth[:half]).abs().argmax().item()
+    return cell, correlation(states[half:], truth[half:])[cell].item(), states[:, cell]
+
+
+span = min(4000, len(held_out))
+brackets = in_brackets(text[cut : cut + span])
+cell, trained_r, states = best_cell(writer, brackets)
+_, untrained_r, _ = best_cell(untrained, brackets)
+print(f"{brackets.mean():.0%} of the characters are inside brackets")
+print(f"trained: cell {cell}, correlation {trained_r:+.2f}; untrained: {untrained_r:+.2f}")
+at = int(brackets.argmax().clamp(min=60)) - 60
+show(
+    draw_lstm.coloured_text(text[cut + at : cut + at + 300], states[at : at + 300]),
+    f"300 characters of Python, each on a shade of the state of cell {cell}.",
+)
+
+# %% [markdown]
+# Nobody told the network about brackets. It was to predict the next character, and whether a bracket is open helps with
+# that. Karpathy, Johnson and Li found such cells in 2015, in larger networks and after much longer training. Compare the two correlations before you say
+# that this one has such a cell: after a short training they may be alike. Most cells mean nothing that one could name.
+
+# %% [markdown]
+# ## Further possibilities
+#
+# Five relatives, and one task for all: the strip of handwriting of notebook 1, **one column of 8 pixels per step**. At each step
+# the network says which digit it is looking at. All get about 9,000 parameters.
+
+
+# %%
+class Tagger(nn.Module):
+    """A layer, and an answer at each step."""
+
+    def __init__(self, layer, width):
+        super().__init__()
+        self.layer, self.out = layer, nn.Linear(width, 10)
+
+    def forward(self, xs, mask):
+        lengths = mask.sum(0)
+        packed = pack_padded_sequence(xs, lengths, enforce_sorted=False)
+        return self.out(pad_packed_sequence(self.layer(packed)[0])[0])
+
+
+pictures = tasks.digits()
+images, labels = pictures.train
+strips = seed(0)
+columns, column_labels, _ = tasks.digit_strips(*pictures.test, 400, (2, 5), strips)
+
+
+def strip_loss(net, index):
+    x, y, lengths = tasks.digit_strips(images, labels, 32, (2, 5), strips)
+    return rnn.sequence_loss(
+        net(x, tasks.valid(lengths)), y.clamp(min=0), y != tasks.PAD
+    ) / len(x)
+
+
+steps = budget(quick=100, laptop=1200, gpu=1200)
+taggers = {}
+
+
+def train_tagger(name, make, step=2):
+    """Train it, and return its share of right answers at each of the 8 columns of a digit."""
+    seed(0)
+    net = taggers[name] = sized(make, 9_000, step)
+    fit(name, net, strip_loss, len(images), steps, lr=1e-2)
+    real = column_labels != tasks.PAD
+    with torch.no_grad():
+        hits = (net(columns, real).argmax(-1) == column_labels).float()
+    at = torch.arange(len(columns)) % 8
+    return [hits[at == k][real[at == k]].mean().item() for k in range(8)]
+
+
+by_column = {"LSTM": train_tagger("LSTM", lambda n: Tagger(nn.LSTM(8, n), n))}
+
+# %% [markdown]
+# ### Bidirectional
+#
+# Two LSTMs, one of which reads backwards. Their states stand side by side. The second knows what is still to come, so it
+# needs the whole sequence first.
+
+# %%
+by_column["bidirectional"] = train_tagger(
+    "bidirectional", lambda n: Tagger(nn.LSTM(8, n, bidirectional=True), 2 * n)
+)
+
+# %% [markdown]
+# ### Stacked
+#
+# The states of one layer are the inputs of the next.
+
+# %%
+by_column["stacked"] = train_tagger("stacked", lambda n: Tagger(nn.LSTM(8, n, num_layers=2), n))
+
+# %% [markdown]
+# ### ConvLSTM
+#
+# States are maps, and products with matrices are convolutions (Shi and others 2015). Here the map is the column of 8 pixels. In
+# notebook 4 it is a frame of a film.
+
+
+# %%
+class ConvTagger(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.layer = lstm.ConvLSTM(1, channels, kernel=(3, 1))
+        self.out = nn.Linear(8 * channels, 10)
+
+    def forward(self, xs, mask):
+        hs, _ = self.layer(xs[:, :, None, :, None])  # (T, B, 1, 8, 1) -> (T, B, channels, 8, 1)
+        return self.out(hs.flatten(2))
+
+
+by_column["ConvLSTM"] = train_tagger("ConvLSTM", ConvTagger)
+
+# %% [markdown]
+# ### A transformer encoder
+#
+# No recurrence at all: at each step *attention* over all steps, before and after (Vaswani and others 2017). As it has no order of its own, it is given the
+# positions as sines and cosines. The layers are PyTorch's.
+
+# %%
+by_column["transformer"] = train_tagger(
+    "transformer", lambda n: attention.Transformer(8, 10, width=n, heads=4), step=4
+)
+
+# %%
+show(
+    draw.curves(
+        by_column, "column of the digit", "right answers", ("guessing", 0.1), range(1, 9)
+    ),
+    "Share of right answers against the column, 1 to 8. "
+    + "; ".join(f"{name} from {v[0]:.0%} to {v[-1]:.0%}" for name, v in by_column.items())
+    + ".",
+)
+for name, values in by_column.items():
+    print(
+        f"{name:>13}: {count(taggers[name]):,} parameters, first column {values[0]:.0%}, "
+        f"last {values[-1]:.0%}, all {sum(values) / 8:.0%}"
+    )
+outcome(
+    "reading backwards helps at the first column",
+    by_column["bidirectional"][0] > by_column["LSTM"][0] + 0.1,
+)
+
+# %% [markdown]
+# At the first column of a digit, those who read forwards cannot know it. Who also reads backwards can. This is one seed and one size: it
+# says what each can see, and not which is best in general.
+
+# %% [markdown]
+# ### Attention
+#
+# In notebook 1 the decoder had to speak a whole word out of **one** state. Now it may look back at all states of the encoder, at each
+# step. A *query* (its own state) is compared with a *key* for each letter; softmax makes weights of the products; the *values* are
+# averaged with them:
+#
+# $$\alpha=\mathrm{softmax}\Big(\frac{K q}{\sqrt H}\Big)\qquad \text{context}=\sum_t \alpha_t v_t$$
+
+# %% [markdown]
+# > **Exercise 10 · `lstm.attend`** · medium · 15 minutes · 10 points
+# >
+# > Write it for one query per sample. Padded steps get no weight.
+# >
+# > *The weights of a sample do not sum to 1?* Over which axis does softmax run?
+
+
+# %%
+@exercise("lstm.attend", points=10)
+def attend(query, keys, values, mask):
+    """query: (B, H), keys: (B, T, H), values: (B, T, R), mask: (B, T) bool -> context (B, R), weights (B, T)"""
+    ### BEGIN SOLUTION
+    scores = (keys * query[:, None]).sum(dim=2) / query.shape[1] ** 0.5
+    weights = torch.softmax(scores.masked_fill(~mask, -torch.inf), dim=1)
+    return (weights[:, :, None] * values).sum(dim=1), weights
+    ### END SOLUTION
+
+
+# %%
+check("lstm.attend")
+
+# %% tags=["expect"]
+keys = torch.eye(3)[None] * 4
+_, weights = attend(keys[:, 1], keys, keys, torch.tensor([[True, True, False]]))
+print(weights.numpy().round(3))
+
+# %% [markdown]
+# The network below uses PyTorch's `nn.MultiheadAttention`, with one head. (It learns in addition a matrix each for query, key
+# and value.) Its encoder is bidirectional.
+
+# %%
+speech = tasks.spellings()
+phonemes = tasks.Alphabet(speech.symbols)
+
+
+def encode_words(rows):
+    letters, letter_count = tasks.pad([alphabet.encode(word) for word, _ in rows])
+    sounds, sound_count = tasks.pad([phonemes.encode(said) for _, said in rows])
+    return letters, letter_count, sounds, sound_count
+
+
+words, new_words = encode_words(speech.train), encode_words(speech.test)
+
+
+def spelling_loss(net, index):
+    letters, letter_count, sounds, sound_count = (d[..., index] for d in words)
+    letters, sounds = letters[: letter_count.max()], sounds[: sound_count.max()]
+    logits, _ = net(letters, letter_count, sounds)
+    return rnn.sequence_loss(logits, sounds.clamp(min=0), sounds != tasks.PAD)
+
+
+steps = budget(quick=200, laptop=1500, gpu=1500)
+truth = [list(said) for _, said in speech.test]
+error, spellers = {}, {}
+for name, looks in (("one state", False), ("attention", True)):
+    seed(0)
+    net = spellers[name] = sized(
+        lambda n, looks=looks: attention.Speller(len(alphabet), len(phonemes), n, looks),
+        110_000,
+        step=2,
+    )
+    fit(name, net, spelling_loss, len(speech.train), steps, lr=5e-3)
+    said = [phonemes.decode(row) for row in net.say(*new_words[:2])[0].T]
+    error[name] = tasks.phoneme_error_rate(said, truth)
+error["letter by letter"] = tasks.phoneme_error_rate(tasks.letter_by_letter(speech), truth)
+for name, rate in error.items():
+    size = f"{count(spellers[name]):,} parameters" if name in spellers else "no network"
+    print(f"{name:>16}: {rate:.1%} of the sounds wrong ({size})")
+outcome("attention beats one state", error["attention"] < error["one state"])
+
+# %% [markdown]
+# The weights can be looked at: a row for each sound, a column for each letter.
+
+
+# %%
+def looked_at(word):
+    letters, letter_count = tasks.pad([alphabet.encode(word)])
+    said, weights = spellers["attention"].say(letters, letter_count)
+    sounds = [*phonemes.decode(said[:, 0]), "end"]
+    return draw_lstm.alignment([*word, "."], sounds, weights[0, : len(sounds)])
+
+
+explore(
+    looked_at,
+    "Table of attention for the word {word}: rows are the sounds that the network says, columns its letters.",
+    word=["knight", "phone", "nation", "queen", "thought"],
+)
+
+# %% [markdown]
+# Read down the rows: the brightest field moves to the right. Nobody told the network which letter makes which sound. But take
+# care: the encoder's state at a letter also knows its neighbours, so a bright field is where it *looked*, and not a proof of
+# what it used.
+
+# %% [markdown]
+# ## Questions from the lecture
+#
+# <details><summary>Why has an LSTM two states?</summary>
+#
+# $C_t$ keeps, $h_t$ shows. What is needed in fifty steps must not be in the way now.
+# </details>
+#
+# <details><summary>What about the sequence length?</summary>
+#
+# The layer does not have it: the same cell is used at each step. It matters in a batch (packing, masking), in memory
+# (training keeps all steps), and for the gradient.
+# </details>
+#
+# <details><summary>Does an LSTM never forget? Does its gradient never explode?</summary>
+#
+# Neither. Along $C$ the factor per step is $f_t\le1$, so what goes along $C$ alone cannot explode, but it vanishes wherever $f_t$ is
+# small. The ways through $h$ have matrices as in an RNN, and can explode: so one clips, with LSTMs too.
+# </details>
+
+# %% [markdown]
+# ## Your points
+
+# %%
+progress()
+
+# %% [markdown]
+# ## What to take away
+#
+# - The cell state goes from step to step through a product and a sum, without a matrix.
+# - What is kept per step is $f_t$. One half is not neutral: start the forget gate's bias at 1 or more.
+# - PyTorch's order is i f g o, with two biases.
+# - Pack what a backward layer reads; hand on states, detached; save parameters.
+# - Compare networks with several seeds. On short sequences an LSTM need not win.
+# - Attention lets a decoder look at all states instead of one.
+#
+# ## Further reading
+#
+# - S. Hochreiter, J. Schmidhuber, *Long short-term memory*, Neural Computation 9 (1997).
+# - F. Gers, J. Schmidhuber, F. Cummins, *Learning to forget*, Neural Computation 12 (2000): the forget gate.
+# - R. Jozefowicz, W. Zaremba, I. Sutskever, *An empirical exploration of recurrent network architectures*, ICML 2015: its bias.
+# - X. Shi and others, *Convolutional LSTM network*, NeurIPS 2015.
+# - D. Bahdanau, K. Cho, Y. Bengio, *Neural machine translation by jointly learning to align and translate*, ICLR 2015.
+# - A. Karpathy, J. Johnson, L. Fei-Fei, *Visualizing and understanding recurrent networks*, 2015: cells that mean something.
+# - A. Vaswani and others, *Attention is all you need*, NeurIPS 2017.
