@@ -3,7 +3,7 @@
 #
 # **About two and a half hours**, more than half of it exercises. Afterwards you can
 #
-# - derive all five gradients of a recurrent network, and check each in three ways,
+# - follow the derivation of all five gradients of a recurrent network, write them, and check each in three ways,
 # - say when gradients vanish or explode, and measure it,
 # - clip a gradient, cut a long sequence into chunks, and say what both cost,
 # - name six remedies, and say which of them helped in your own runs.
@@ -56,7 +56,7 @@ for gain in (0.9, 1.0, 1.1):
     print(f"gain {gain}: the gradient is {norm:.1e} times as large, 100 steps back")
 
 # %% [markdown]
-# Even a pure rotation, gain 1, loses nearly all of it. With gain 0.9 about a millionth is left. The gradient is exact; it
+# Even a pure rotation, gain 1, loses nearly all of it, and even gain 1.1 keeps only a fifth. With gain 0.9 about a millionth is left. The gradient is exact; it
 # is just very small. This notebook first derives it, then explains these numbers, then looks for help.
 
 # %% [markdown]
@@ -95,7 +95,7 @@ show(
 def forward(xs, h0, targets, V, W, b_h, U, b_y):
     """The forward pass, and all that the backward pass needs.
 
-    xs: (T, B, D), h0: (B, H), targets: (T, B) long
+    xs: (T, B, D), h0: (B, H), targets: (T, B) long; V: (H, D), W: (H, H), b_h: (H,), U: (K, H), b_y: (K,)
     -> hs (T + 1, B, H), probabilities ys (T, B, K), losses (T,), L
     """
     ### BEGIN SOLUTION
@@ -190,7 +190,7 @@ print(f"its 26 numbers add up to zero: {abs(do[0, 0].sum()) < 1e-12}")
 # %% [markdown]
 # ## Step 2: $\partial\mathbf L/\partial U$ and $\partial\mathbf L/\partial b_y$
 #
-# The same $U$ works at every step. So every step has its say about it, and the says are **added up**:
+# The same $U$ works at every step. So every step contributes to it, and the contributions are **added up**:
 #
 # $$\frac{\partial \mathbf L}{\partial U} = \sum_t \frac{\partial \mathbf L}{\partial o_t}\, h_t^\top
 # \qquad\qquad \frac{\partial \mathbf L}{\partial b_y} = \sum_t \frac{\partial \mathbf L}{\partial o_t}$$
@@ -207,6 +207,8 @@ show(
 
 # %% [markdown]
 # > **Exercise 3 · `bptt.dU`** · medium · 10 minutes · 8 points
+# >
+# > Compute $\partial \mathbf L/\partial U$.
 # >
 # > *Which rows of `hs` belong to `do`?* `hs` begins with $h_0$, `do` with $o_1$.
 
@@ -230,7 +232,9 @@ print(f"dU {tuple(dU.shape)}, norm {dU.norm():.4f}")
 # %% [markdown]
 # > **Exercise 4 · `bptt.db_y`** · easy · 5 minutes · 6 points
 # >
-# > *You get shape `(B, K)`?* Each sample has its say as well as each step.
+# > Compute $\partial \mathbf L/\partial b_y$.
+# >
+# > *You get shape `(B, K)`?* Each sample contributes, as well as each step.
 
 
 # %%
@@ -318,6 +322,8 @@ for t in range(len(dh)):
 # %% [markdown]
 # > **Exercise 6 · `bptt.da`** · easy · 5 minutes · 8 points
 # >
+# > Compute $\partial \mathbf L/\partial a_t$ for all steps.
+# >
 # > *Nearly right, but not quite?* `hs` are already past the tanh.
 
 
@@ -362,6 +368,8 @@ show(
 # %% [markdown]
 # > **Exercise 7 · `bptt.dW`** · medium · 10 minutes · 12 points
 # >
+# > Compute $\partial \mathbf L/\partial W$.
+# >
 # > *Right shape, wrong numbers?* $h_t$ and $h_{t-1}$ have the same shape.
 
 
@@ -384,6 +392,8 @@ print(f"dW {tuple(dW.shape)}, norm {dW.norm():.4f}")
 # %% [markdown]
 # > **Exercise 8 · `bptt.dV`** · easy · 5 minutes · 6 points
 # >
+# > Compute $\partial \mathbf L/\partial V$.
+# >
 # > *An error about shapes?* The gradient has the shape of $V$, $H \times D$.
 
 
@@ -405,6 +415,8 @@ print(f"dV {tuple(dV.shape)}, norm {dV.norm():.4f}")
 
 # %% [markdown]
 # > **Exercise 9 · `bptt.db_h`** · easy · 5 minutes · 6 points
+# >
+# > Compute $\partial \mathbf L/\partial b_h$.
 # >
 # > *Seen before?* Yes.
 
@@ -509,7 +521,7 @@ print("broken: ", bptt.first_difference(broken, right))
 # >
 # > Write the Jacobian of one step, $\mathrm{diag}(1 - h_i^2)\,W$.
 # >
-# > *Rows or columns?* Row $i$ is about unit $i$ of the *new* state.
+# > *Rows or columns?* Row $j$ is about unit $j$ of the *new* state.
 
 
 # %%
@@ -568,7 +580,8 @@ outcome("gain 0.9 vanishes, gain 1.5 explodes", at_100[0.9] < 1e-5 and at_100[1.
 outcome("at gain 1.1 a strong drive makes it vanish", strong < 1e-6)
 
 # %% [markdown]
-# Straight lines on a log axis: the gradient is multiplied by about the same factor at each step. Below some gain it **vanishes**, above it
+# Mostly straight lines on a log axis: the gradient is multiplied by about the same factor at each step. (A bend at the right
+# is the beginning of the run: it starts from $h_0 = 0$, where tanh is steep.) Below some gain it **vanishes**, above it
 # **explodes**, and the narrow place between depends on the input too.
 
 # %% [markdown]
@@ -612,8 +625,8 @@ J = torch.tensor([[0.0, 2.0], [0.0, 0.0]])
 print("norm:", torch.linalg.matrix_norm(J, 2).item(), "· product of two:", (J @ J).tolist())
 
 # %% [markdown]
-# So norms below 1 **suffice** for vanishing, since a product's norm is at most the product of the norms. Norms above 1 are **necessary** for exploding, not
-# sufficient.
+# So norms below some $\gamma < 1$ **suffice** for vanishing, since a product's norm is at most the product of the norms. To explode,
+# at least some norms *must* be above 1: that is **necessary**, not sufficient.
 #
 # <details><summary>Can the gradient of a tanh network explode if every singular value of $W$ is below 1?</summary>
 #
@@ -685,8 +698,8 @@ except RuntimeError as error:
     print(f"chunk from step {first + 1}: {str(error)[:60]} …")
 
 # %% [markdown]
-# The second `backward()` runs on into the first chunk, whose graph is already freed. The price of cutting: whatever lies more than a
-# chunk back, the network can remember, but it gets no gradient that teaches it to.
+# The second `backward()` runs on into the first chunk, whose graph is already freed. The price of cutting: whatever lies before the
+# chunk's first step, the network can remember, but no gradient teaches it to. At that first step, not even the step before.
 
 # %% [markdown]
 # ## Against vanishing: six remedies
@@ -728,10 +741,11 @@ class LeakyUnits(remedies.TanhRNN):
 # **Adding problem.** At each step a random number comes in, and with it a mark, 0 or 1. Two numbers are marked, one in each half of the sequence. At the end: what is their sum? Who always says
 # 1 has the mean squared error $1/6 \approx 0.167$, the variance of a sum of two uniform numbers. (The paper by Le and others prints 0.1767.)
 #
-# **Copy memory.** First some symbols come, then a long blank, then a signal: say the symbols again. Who knows when to speak, and guesses what, has the
+# **Copy memory.** First some symbols come, then a long blank, then a signal: say the symbols again. The symbols come back lag + $n$ steps later, and a sequence has $T$ = lag + $2n$ steps. Who knows when to speak, and guesses what, has the
 # cross-entropy $n \ln K / T$ for $n$ of $K$ symbols in $T$ steps.
 #
-# Each network has 32 units and learns from three seeds, with Adam and clipping.
+# Each network has 32 units and learns from three seeds, with Adam and clipping. (Each of the two cells below trains 21 networks:
+# some minutes in the laptop profile. Meanwhile, **predict**: which will solve it?)
 
 # %%
 SEEDS, WINDOW = 3, 50
@@ -820,8 +834,8 @@ outcome(
 
 # %% [markdown]
 # The tanh RNN stays near the baseline: it has learned little more than to say 1. Those that let the state pass unchanged solve the task. A
-# shorter way by skips, or a constant leak, is not enough here in so few steps. The LSTM begins later than the gated units; it has more to
-# set up.
+# shorter way by skips, or a constant leak, is not enough here in so few steps. The LSTM begins later than the gated units; these
+# runs do not say why.
 
 # %%
 LAG, N, K = 10, 3, 4
@@ -852,8 +866,9 @@ outcome(
 )
 
 # %% [markdown]
-# Another task, another order: compare the two tables line by line. A symbol has to come back after a fixed time here, and that suits
-# connections of a fixed length. Which remedy is best depends on what is to be remembered, and for how long.
+# Another task, another order: compare the two tables line by line. On the adding problem *no length-1* was far from the
+# best. Skip connections reach as far back, and yet they are behind: a short way is not enough in itself. These runs do not
+# show why. Which remedy is best depends on what is to be remembered, and for how long.
 #
 # The LSTM is the remedy that became the standard. Notebook 3 builds it.
 

@@ -325,7 +325,7 @@ STEPS = "Loop over t and add d[t].T @ inputs[t], or write torch.einsum with the 
 
 dU = _weight(
     "U", "o", "hs", (2, 3, 3), NOW,
-    (Mistake("state before", "U reads h_t, the state of its own step: hs[t + 1] where d_o[t] stands, since hs begins with h_0.", like=lambda x, y: _product(x, y[BEFORE])),),
+    (Mistake("state before", "U reads h_t, the state of its own step: hs[t + 1] where do[t] stands, since hs begins with h_0.", like=lambda x, y: _product(x, y[BEFORE])),),
     ("o_t = U h_t + b_y: which state does U meet at step t?", "hs[1:] are h_1 … h_T, beside do, which is for o_1 … o_T.", STEPS),
     lambda do, hs: bptt.weight_gradient(do, hs[1:]),
 )  # fmt: skip
