@@ -744,11 +744,11 @@ class LeakyUnits(remedies.TanhRNN):
 # **Copy memory.** First some symbols come, then a long blank, then a signal: say the symbols again. The symbols come back lag + $n$ steps later, and a sequence has $T$ = lag + $2n$ steps. Who knows when to speak, and guesses what, has the
 # cross-entropy $n \ln K / T$ for $n$ of $K$ symbols in $T$ steps.
 #
-# Each network has 32 units and learns from three seeds, with Adam and clipping. (Each of the two cells below trains 21 networks:
+# Each network has 32 units and learns from three seeds (two in the quick profile), with Adam and clipping. (Each of the two cells below trains up to 21 networks:
 # some minutes in the laptop profile. Meanwhile, **predict**: which will solve it?)
 
 # %%
-SEEDS, WINDOW = 3, 50
+SEEDS, WINDOW = budget(quick=2, laptop=3, gpu=3), 50
 
 
 def learn(title, loss_of, inputs, outputs, steps):
