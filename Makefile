@@ -31,7 +31,7 @@ test: $(READY)  ## check style, library, built notebooks, and run every notebook
 	$(RUN) -m pytest -rs -n2 --dist loadfile tests
 	$(if $(NOTEBOOKS),CVDL_PROFILE=quick CVDL_REAL= CVDL_TRY_SLIDERS=1 \
 	  $(RUN) -m pytest -p tests.notebooks.plugin --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
-	  -n2 --dist loadfile $(sort $(dir $(NOTEBOOKS))))
+	  $(if $(NOTEBOOK_SECONDS),-o notebook_seconds=$(NOTEBOOK_SECONDS)) -n2 --dist loadfile $(sort $(dir $(NOTEBOOKS))))
 
 # Executes only masters that changed, or whose library or data changed.
 build: $(READY)  ## make the notebooks from their masters in solutions/ [NB=01]

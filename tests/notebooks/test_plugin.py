@@ -48,7 +48,7 @@ def test_a_proper_notebook_passes(tmp_path, workers):
     assert result.returncode == 0, result.stdout + result.stderr
     assert "2 passed" in closing(result) and "failed" not in closing(result)
     cells, seconds, seconds_budget, gb, gb_budget = table["fast"]
-    assert (cells, seconds_budget, gb_budget) == (2, 300, 2)
+    assert (cells, seconds_budget, gb_budget) == (2, 90, 2)
     assert 0.1 <= seconds < 10
     assert 0.01 < gb < 1
 
