@@ -11,7 +11,8 @@ import torch.nn.functional as F
 
 from cvdl.course.cases import GRADIENT, answer_case, answered, given, normal, one_of, shape_only
 from cvdl.course.judge import Case, Exercise, Mistake
-from cvdl.flow import correlation, metrics
+from cvdl.flow import metrics
+from cvdl.flow.correlation import correlation_loop
 
 # --- the library's -------------------------------------------------------------------------------------
 
@@ -64,8 +65,11 @@ def patch_score(f1, f2, here, there, k):
 
 
 def correlate(f1, f2, d, stride):
-    """Scores of all displacements up to d, every stride-th: (B, C, H, W) twice -> (B, n², H, W)"""
-    return correlation(f1, f2, d, stride)
+    """Scores of all displacements up to d, every stride-th: (B, C, H, W) twice -> (B, n², H, W)
+
+    By shifts, since the notebook times them against the library's tiles.
+    """
+    return correlation_loop(f1, f2, d, stride)
 
 
 def all_scores(f1, f2, d):
