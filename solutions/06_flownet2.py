@@ -794,6 +794,9 @@ def run(net, way, pairs, first=None):
 # %% [markdown]
 # The training. If the first network is frozen, its flows are computed **once**, before the first step. If it learns, too, they
 # have to be computed anew in each step, and the gradient goes through the warping into it.
+#
+# The learning rate is no schedule of the paper: that is too slow for minutes. It rises for 30 steps, since the first gradients, of
+# random weights, point nowhere in particular. Then it falls along a straight line.
 
 
 # %%
@@ -1368,6 +1371,9 @@ del family
 outcome("three networks take longer than one", family_took["-s"] < family_took["-css"])
 
 # %% [markdown]
+# If your ends are further apart than the paper's, a guess: a processor's time follows the amount of work. A graphics card is
+# hardly busy with a small network, so there the small ones gain less. (We did not measure it.)
+#
 # Two frames a second or a hundred decide whether flow can be used while a camera runs. That the lecture gives a *family* and
 # no single network is the point: take the one that your time allows.
 

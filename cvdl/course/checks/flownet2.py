@@ -970,7 +970,7 @@ clip = Exercise(
     ),
     hints=(
         "Which frame is brought back to which, and on whose pixels is the flow given?",
-        "warp(frames[1:], flows) brings all of them back at once; in_frame(flows) is the mask, (T - 1, 1, H, W).",
+        "warp(frames[1:], flows) brings all of them back at once; in_frame(flows)[:, 0] is the mask without its axis of 1, (T - 1, H, W).",
         "For each pair: 255 · |warped - frame|, mean over the colours, then the mean over the pixels where the mask is True.",
     ),
 )
