@@ -1561,7 +1561,7 @@ progress()
 # %% [markdown]
 # ## Questions
 #
-# <details><summary>Why is FlowNetC only ever the *first* of a stack?</summary>
+# <details><summary>Why is FlowNetC only ever the <em>first</em> of a stack?</summary>
 #
 # It compares two images by the same features. A later network gets 12 channels that are no two images: frames, a warped
 # frame, a flow, an error. They would not fit a Siamese design. The authors say so, too.
