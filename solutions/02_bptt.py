@@ -67,8 +67,7 @@ for gain in (0.9, 1.0, 1.1):
 # $$a_t = V x_t + W h_{t-1} + b_h \qquad h_t = \tanh(a_t)$$
 # $$o_t = U h_t + b_y \qquad \hat y_t = \mathrm{softmax}(o_t) \qquad \mathbf L = \sum_t \mathcal L_t(\hat y_t, y_t)$$
 #
-# $\mathcal L_t$ is the cross-entropy at step $t$, averaged over the batch. (The lecture's slide has $\sum_i$ before terms with the index
-# $t$: a misprint. The sum runs over $t$.)
+# $\mathcal L_t$ is the cross-entropy at step $t$, averaged over the batch.
 
 # %%
 show(
@@ -303,14 +302,14 @@ check("bptt.dh")
 # %% tags=["expect"]
 dh = state_gradient(do, hs, W, U)
 own = do @ U
+print("norm of dL/dh_t, and of its two parts")
 for t in range(len(dh)):
-    share = (dh[t] - own[t]).norm() / dh[t].norm()
-    print(
-        f"h_{t + 1}: norm {dh[t].norm():.3f}; from later steps comes a part of norm {share:.2f} of it"
-    )
+    later = dh[t] - own[t]
+    parts = f"own output {own[t].norm():.2f}, later steps {later.norm():.2f}"
+    print(f"h_{t + 1}: {dh[t].norm():.2f}   {parts}")
 
 # %% [markdown]
-# The last state hears from its own output only. The others hear from later steps too, and that part is not small.
+# The last state gets a gradient from its own output only. The others get one from later steps too, and it is not small.
 
 # %% [markdown]
 # ## Step 4: through the tanh
@@ -352,12 +351,12 @@ print(
 # %% [markdown]
 # ## Step 5: $\partial\mathbf L/\partial W$, $\partial\mathbf L/\partial V$, $\partial\mathbf L/\partial b_h$
 #
-# Again, all steps add up. And $W$ met the state of the step **before**:
+# Again, all steps add up. The gradient has come down to $a_t$, and there $W$ met the state of the step **before**:
 
 # %%
 show(
     draw_bptt.graph("dW"),
-    "The graph with a_t, a_{t+1} and the states before them lit; thick arrows lead from each a back along W to the h of the column before.",
+    "The graph with a_t, a_{t+1} and the states before them, h_{t-1} and h_t, lit; thick arrows lead down into a_t and a_{t+1}; W joins each a to the h of the column before.",
 )
 
 # %% [markdown]
@@ -418,7 +417,7 @@ print(f"dV {tuple(dV.shape)}, norm {dV.norm():.4f}")
 # >
 # > Compute $\partial \mathbf L/\partial b_h$.
 # >
-# > *Seen before?* Yes.
+# > *Seen before?* Yes: in exercise 4, one layer higher.
 
 
 # %%
@@ -513,8 +512,18 @@ print("broken: ", bptt.first_difference(broken, right))
 # $$\frac{\partial \mathcal L_t}{\partial W} = \sum_{k \le t} \frac{\partial \mathcal L_t}{\partial h_t}
 # \Big( \prod_{i=k+1}^{t} \frac{\partial h_i}{\partial h_{i-1}} \Big) \frac{\partial^+ h_k}{\partial W}$$
 #
-# ($\partial^+$ means: with $h_{k-1}$ held fixed. The slide sums over $i$ and multiplies up to $y$. Those are misprints: the sum runs over
-# $k$, the product up to $t$.)
+# $\partial^+$ means: with $h_{k-1}$ held fixed.
+#
+# **Rows or columns?** In steps 1 to 5 the formulas had gradients as columns, hence $U^\top$ and $W^\top$. From here on
+# they are **rows**, as they always were in the code: $\partial \mathcal L_t / \partial h_t$ stands on the left, and each Jacobian is
+# multiplied from the right, the latest, $i = t$, first.
+#
+# <details><summary>Misprints on the lecture's slides</summary>
+#
+# - The loss there is $\sum_i$ of terms with the index $t$. The sum runs over $t$.
+# - The formula above sums over $i$ there, multiplies up to $y$, and begins without $\partial \mathcal L_t/\partial h_t$. The sum runs over $k$,
+#   the product up to $t$.
+# </details>
 
 # %% [markdown]
 # > **Exercise 10 · `bptt.jacobian`** · medium · 10 minutes · 10 points
@@ -642,6 +651,8 @@ print("norm:", torch.linalg.matrix_norm(J, 2).item(), "· product of two:", (J @
 # %% [markdown]
 # > **Exercise 11 · `bptt.clip`** · easy · 10 minutes · 8 points
 # >
+# > Shrink the gradients to the common norm `limit` if they are longer; else return them as they are.
+# >
 # > *Did the direction change?* Then there is more than one factor.
 
 
@@ -698,8 +709,10 @@ except RuntimeError as error:
     print(f"chunk from step {first + 1}: {str(error)[:60]} …")
 
 # %% [markdown]
-# The second `backward()` runs on into the first chunk, whose graph is already freed. The price of cutting: whatever lies before the
-# chunk's first step, the network can remember, but no gradient teaches it to. At that first step, not even the step before.
+# The second `backward()` runs on into the first chunk, whose graph is already freed.
+#
+# The price of cutting: what lies before a chunk, the network can remember, but no gradient teaches it to. At a chunk's first step that is
+# everything.
 
 # %% [markdown]
 # ## Against vanishing: six remedies
@@ -716,7 +729,7 @@ except RuntimeError as error:
 # | identity start | ReLU, and $W$ starts as the identity |
 # | LSTM | a cell state with three gates: notebook 3 |
 #
-# Here is a whole one. The others stand in `cvdl/sequence/remedies.py`.
+# Here is a whole one, which will run with the others below. They stand in `cvdl/sequence/remedies.py`.
 
 
 # %%
@@ -728,6 +741,8 @@ class LeakyUnits(remedies.TanhRNN):
         return (self.alpha * h + (1 - self.alpha) * torch.tanh(a + self.W(h)),)
 
 
+NETWORKS = remedies.NETWORKS | {"leaky units": LeakyUnits}
+
 # %% [markdown]
 # <details><summary>What is the Jacobian of a leaky step, and why does it help?</summary>
 #
@@ -738,14 +753,16 @@ class LeakyUnits(remedies.TanhRNN):
 # %% [markdown]
 # ### Two tasks that ask for memory
 #
-# **Adding problem.** At each step a random number comes in, and with it a mark, 0 or 1. Two numbers are marked, one in each half of the sequence. At the end: what is their sum? Who always says
-# 1 has the mean squared error $1/6 \approx 0.167$, the variance of a sum of two uniform numbers. (The paper by Le and others prints 0.1767.)
+# **Adding problem.** At each step a random number comes in, and with it a mark, 0 or 1. Two numbers are marked, one in each half of the
+# sequence. At the end: what is their sum? Who always says 1 has the mean squared error $1/6 \approx 0.167$, the variance of a sum of two
+# uniform numbers. (The paper by Le and others prints 0.1767.)
 #
-# **Copy memory.** First some symbols come, then a long blank, then a signal: say the symbols again. The symbols come back lag + $n$ steps later, and a sequence has $T$ = lag + $2n$ steps. Who knows when to speak, and guesses what, has the
-# cross-entropy $n \ln K / T$ for $n$ of $K$ symbols in $T$ steps.
+# **Copy memory.** First come $n$ symbols, each one of $K$, then a blank of `lag` steps, then a signal: say the symbols again. So each is said
+# lag + $n$ steps after it was read, and a sequence has $T$ = lag + $2n$ steps. Who knows when to speak, and guesses what, has the
+# cross-entropy $n \ln K / T$ per step.
 #
-# Each network has 32 units and learns from three seeds (two in the quick profile), with Adam and clipping. (Each of the two cells below trains up to 21 networks:
-# some minutes in the laptop profile. Meanwhile, **predict**: which will solve it?)
+# Each network has 32 units and learns from three seeds (two in the quick profile), with Adam and clipping. Each of the two cells below trains
+# all of them, which takes a minute or two. Meanwhile, **predict**: which will solve it?
 
 # %%
 SEEDS, WINDOW = budget(quick=2, laptop=3, gpu=3), 50
@@ -755,18 +772,19 @@ def learn(title, loss_of, inputs, outputs, steps):
     """Losses {network: (seeds, steps / WINDOW)}, each the mean over a window of training steps."""
     curves = {}
     with tqdm(
-        total=len(remedies.NETWORKS) * SEEDS * steps,
+        total=len(NETWORKS) * SEEDS * steps,
         desc=title,
         file=sys.stdout,
         ncols=90,
         mininterval=1,
     ) as bar:
-        for name, network in remedies.NETWORKS.items():
+        for name, network in NETWORKS.items():
             runs = []
             for n in range(SEEDS):
                 draws = seed(n)
                 net = network(inputs, 32, outputs)
-                optimiser = torch.optim.Adam(net.parameters(), 1e-2)
+                # fused: one pass over all weights, which are few and small
+                optimiser = torch.optim.Adam(net.parameters(), 1e-2, fused=True)
                 losses = []
                 for _ in range(steps):
                     loss = loss_of(net, draws)

@@ -32,20 +32,10 @@ STEPS = {
         [("h", 1)],
         [(("o", 1), ("h", 1)), (("a", 2), ("h", 1))],
     ),
-    "da": (
-        r"$\frac{\partial \mathbf{L}}{\partial a_t} = \frac{\partial \mathbf{L}}{\partial h_t} \odot (1 - h_t^2)$",
-        [("a", 1)],
-        [(("h", 1), ("a", 1))],
-    ),
     "dW": (
         r"$\frac{\partial \mathbf{L}}{\partial W} = \sum_t \frac{\partial \mathbf{L}}{\partial a_t} h_{t-1}^\top$",
         [("h", 0), ("a", 1), ("h", 1), ("a", 2)],
-        [(("a", 1), ("h", 0)), (("a", 2), ("h", 1))],
-    ),
-    "dV": (
-        r"$\frac{\partial \mathbf{L}}{\partial V} = \sum_t \frac{\partial \mathbf{L}}{\partial a_t} x_t^\top$",
-        [("x", 0), ("x", 1), ("x", 2), ("a", 0), ("a", 1), ("a", 2)],
-        [(("a", c), ("x", c)) for c in range(3)],
+        [(("h", c), ("a", c)) for c in (1, 2)],
     ),
 }
 

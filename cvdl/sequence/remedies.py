@@ -94,10 +94,9 @@ class GatedUnits(TanhRNN):
 
     def step(self, a, memory):
         (h,) = memory
-        a_alpha, a_new = a.chunk(2, -1)
-        W_alpha, W_new = self.W.weight.chunk(2)
-        alpha = torch.sigmoid(a_alpha + h @ W_alpha.T)
-        return (alpha * h + (1 - alpha) * torch.tanh(a_new + h @ W_new.T),)
+        alpha, new = (a + self.W(h)).chunk(2, -1)
+        alpha = torch.sigmoid(alpha)
+        return (alpha * h + (1 - alpha) * torch.tanh(new),)
 
 
 class IdentityStart(TanhRNN):

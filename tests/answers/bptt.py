@@ -71,6 +71,10 @@ def _do_no_target(ys, targets):
     return ys / len(ys[0])
 
 
+def _do_mean(ys, targets):
+    return _do(ys, targets) / len(ys)
+
+
 # --- bptt.dU, bptt.dW, bptt.dV
 
 
@@ -116,6 +120,10 @@ def _dW_from_1(da, hs):
 
 def _dW_last(da, hs):
     return da[-1].T @ hs[-2]
+
+
+def _dW_mean(da, hs):
+    return _dW(da, hs) / len(da)
 
 
 def _dV(da, xs):
@@ -252,6 +260,10 @@ def _jacobian_linear(h, W):
     return W
 
 
+def _jacobian_twice(h, W):
+    return (1 - torch.tanh(h) ** 2)[:, None] * W
+
+
 def _jacobian_transposed(h, W):
     return W.T @ torch.diag(1 - h**2)
 
@@ -303,7 +315,12 @@ WRONG = {
         "h0 left out": _forward_no_h0,
         "no softmax": _forward_logits,
     },
-    "bptt.do": {"batch forgotten": _do_batch, "wrong sign": _do_sign, "target forgotten": _do_no_target},
+    "bptt.do": {
+        "batch forgotten": _do_batch,
+        "wrong sign": _do_sign,
+        "target forgotten": _do_no_target,
+        "mean over time": _do_mean,
+    },
     "bptt.dU": {"state before": _dU_before, "mean over time": _dU_mean, "transposed": _dU_transposed},
     "bptt.db_y": _BIAS,
     "bptt.dh": {
@@ -318,12 +335,18 @@ WRONG = {
         "state before": _da_before,
         "square forgotten": _da_square,
     },
-    "bptt.dW": {"h_t for h_{t-1}": _dW_now, "h_0 left out": _dW_from_1, "last step only": _dW_last},
+    "bptt.dW": {
+        "h_t for h_{t-1}": _dW_now,
+        "h_0 left out": _dW_from_1,
+        "last step only": _dW_last,
+        "mean over time": _dW_mean,
+    },
     "bptt.dV": {"mean over time": _dV_mean, "transposed": _dV_transposed, "inputs one step late": _dV_late},
     "bptt.db_h": _BIAS,
     "bptt.jacobian": {
         "slope on the columns": _jacobian_columns,
         "tanh' forgotten": _jacobian_linear,
+        "tanh' at the pre-activation": _jacobian_twice,
         "transposed": _jacobian_transposed,
     },
     "bptt.clip": {

@@ -584,14 +584,14 @@ jacobian = Exercise(
         Case(
             "by hand",
             3,
-            "Row i is about unit i of the new state: row i of W, times the slope 1 - h_i^2 there.",
+            "Row j is about unit j of the new state: row j of W, times the slope 1 - h² of that unit.",
             make=lambda g: (torch.tensor([0.0, 0.5]), torch.tensor([[1.0, 2.0], [4.0, 8.0]])),
             want=lambda *_: torch.tensor([[1.0, 2.0], [3.0, 6.0]]),
         ),
         Case(
             "random, against autograd",
             6,
-            "Entry (i, j) says how unit i of h_t answers to unit j of h_{t-1}.",
+            "Entry (j, k) says how unit j of the new state answers to unit k of the old one.",
             make=_jacobian_args(5),
         ),
     ),
@@ -618,8 +618,8 @@ jacobian = Exercise(
         ),
     ),
     hints=(
-        "Write down one entry: the derivative of tanh(Σ_j W_ij h_j + …) by h_j.",
-        "It is W_ij times the slope of tanh at unit i.",
+        "Write down one entry: the derivative of tanh(Σ_k W_jk h_k + …), unit j of the new state, by h_k, unit k of the old one.",
+        "It is W_jk times the slope of tanh at unit j.",
         "torch.diag makes a matrix of the slopes; multiply it with W from the left.",
     ),
 )
