@@ -799,15 +799,19 @@ def learn(title, loss_of, inputs, outputs, steps):
     return curves
 
 
+def solved(runs, baseline):
+    """For each seed, whether the loss at the end is below a fifth of the baseline: (seeds,) bool."""
+    return runs[:, -1] < baseline / 5
+
+
 def table(curves, baseline):
     print(
         f"{'':>16}   loss at the end, mean and range of {SEEDS} seeds (baseline {baseline:.3f})"
     )
     for name, runs in curves.items():
-        end = runs[:, -1]
-        solved = int((end < baseline / 5).sum())
+        end, count = runs[:, -1], int(solved(runs, baseline).sum())
         print(
-            f"{name:>16}   {end.mean():.4f} ({end.min():.4f} … {end.max():.4f})   solved: {solved} of {SEEDS}"
+            f"{name:>16}   {end.mean():.4f} ({end.min():.4f} … {end.max():.4f})   solved: {count} of {SEEDS}"
         )
 
 
@@ -815,7 +819,7 @@ def table(curves, baseline):
 # We say that a network *solves* a task if its loss falls below a fifth of the baseline.
 
 # %%
-T_ADD = budget(quick=20, laptop=20, gpu=30)
+T_ADD = budget(quick=15, laptop=20, gpu=20)
 
 
 def adding_loss(net, draws):
@@ -823,7 +827,7 @@ def adding_loss(net, draws):
     return F.mse_loss(net(xs)[0][-1, :, 0], sums)
 
 
-steps = budget(quick=400, laptop=600, gpu=1500)
+steps = budget(quick=350, laptop=600, gpu=600)
 adding = learn("adding", adding_loss, 2, 1, steps)
 table(adding, tasks.ADDING_BASELINE)
 show(
@@ -835,20 +839,21 @@ show(
     + ".",
 )
 
+
 # %%
-for name in ("gated units", "identity start"):
-    outcome(
-        f"{name}: solved from every seed",
-        bool((adding[name][:, -1] < tasks.ADDING_BASELINE / 5).all()),
-    )
+always_1 = tasks.ADDING_BASELINE
 outcome(
-    "the LSTM is far below the baseline, on average",
-    adding["LSTM"][:, -1].mean().item() < tasks.ADDING_BASELINE / 2,
+    "gated units and identity start: solved from every seed",
+    all(solved(adding[name], always_1).all() for name in ("gated units", "identity start")),
 )
 outcome(
-    "the tanh RNN is not, from any seed",
-    bool((adding["tanh RNN"][:, -1] > tasks.ADDING_BASELINE / 2).all()),
+    "skip connections and leaky units: from none",
+    not any(
+        solved(adding[name], always_1).any() for name in ("skip connections", "leaky units")
+    ),
 )
+outcome("the LSTM is far below the baseline", adding["LSTM"][:, -1].mean() < always_1 / 2)
+outcome("the tanh RNN is not, from any seed", adding["tanh RNN"][:, -1].min() > always_1 / 2)
 
 # %% [markdown]
 # The tanh RNN stays near the baseline: it has learned little more than to say 1. Those that let the state pass unchanged solve the task. A
@@ -856,7 +861,7 @@ outcome(
 # runs do not say why.
 
 # %%
-LAG, N, K = 10, 3, 4
+LAG, N, K = 8, 3, 4
 
 
 def copying_loss(net, draws):
@@ -864,7 +869,7 @@ def copying_loss(net, draws):
     return F.cross_entropy(net(tasks.one_hot(ids, K + 2))[0].flatten(0, 1), targets.flatten())
 
 
-steps = budget(quick=300, laptop=600, gpu=2000)
+steps = budget(quick=200, laptop=300, gpu=300)
 copying = learn("copying", copying_loss, K + 2, K + 1, steps)
 guessing = tasks.copying_baseline(LAG, K, N)
 table(copying, guessing)
@@ -878,15 +883,26 @@ show(
 )
 
 # %%
+shortcuts = ("skip connections", "no length-1")
 outcome(
-    "skip connections get below guessing from every seed",
-    bool((copying["skip connections"][:, -1] < 0.9 * guessing).all()),
+    "skip connections and no length-1: solved from every seed",
+    all(solved(copying[name], guessing).all() for name in shortcuts),
+)
+outcome(
+    "the others: from none",
+    not any(solved(copying[name], guessing).any() for name in copying if name not in shortcuts),
 )
 
 # %% [markdown]
-# Another task, another order: compare the two tables line by line. On the adding problem *no length-1* was far from the
-# best. Skip connections reach as far back, and yet they are behind: a short way is not enough in itself. These runs do not
-# show why. Which remedy is best depends on what is to be remembered, and for how long.
+# Another task, another order: compare the two tables line by line. What to remember comes back after lag + $n$ = 11 steps here, always, and our skips are
+# ten steps long. So this lag suits them. In the adding problem the way has another length in each sequence. Which remedy is best depends on what is to be
+# remembered, and for how long.
+#
+# <details><summary>What if the lag does not suit them? Set <code>LAG = 10</code> and <code>steps = 600</code>, and run the cell again.</summary>
+#
+# Then a symbol comes back after 13 steps: a skip, and three steps more. In our runs skip connections mostly stayed between guessing and solving. The
+# networks without length 1 needed more steps than before, and solved it.
+# </details>
 #
 # The LSTM is the remedy that became the standard. Notebook 3 builds it.
 
