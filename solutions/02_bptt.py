@@ -729,7 +729,7 @@ except RuntimeError as error:
 # | identity start | ReLU, and $W$ starts as the identity |
 # | LSTM | a cell state with three gates: notebook 3 |
 #
-# Here is a whole one, which will run with the others below. They stand in `cvdl/sequence/remedies.py`.
+# Here is a whole one. It will run below, with the others, which stand in `cvdl/sequence/remedies.py`.
 
 
 # %%
