@@ -1,6 +1,8 @@
-"""Charts of all notebooks: curves and bars.  Each is a pure function from values to a matplotlib figure."""
+"""What the figures of all notebooks share: curves and bars, pure functions from values to a matplotlib figure, and the
+boxes and arrows of diagrams."""
 
 import matplotlib.pyplot as plt
+from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 # Okabe & Ito's palette (2008), told apart by most colour-blind readers.
@@ -50,3 +52,19 @@ def _scaled(axes, log):
         axes.yaxis.set_major_formatter(plain)
         axes.yaxis.set_minor_formatter(plain if high < 10 * low else NullFormatter())
         axes.tick_params(axis="y", which="both", labelsize=7)
+
+
+def box(axes, x, y, text, colour, width=0.62, height=0.42, size=10, bold=False, **look):
+    """A rounded box with its text, the middle at (x, y); look: other properties of the FancyBboxPatch."""
+    look = {"boxstyle": "round,pad=0.02,rounding_size=0.08", "linewidth": 2 if bold else 0.7, **look}
+    corner = (x - width / 2, y - height / 2)
+    axes.add_patch(FancyBboxPatch(corner, width, height, facecolor=colour, edgecolor="black", **look))
+    axes.text(x, y, text, ha="center", va="center", fontsize=size, fontweight="bold" if bold else "normal")
+
+
+def arrow(axes, start, end, label="", offset=(0.1, 0.0), size=11, **look):
+    """An arrow from start to end, (x, y) each, with its label beside the middle; look: other `arrowprops`."""
+    axes.annotate("", xy=end, xytext=start, arrowprops={"arrowstyle": "->", "lw": 1.2, **look})
+    if label:
+        x, y = (start[0] + end[0]) / 2 + offset[0], (start[1] + end[1]) / 2 + offset[1]
+        axes.text(x, y, label, fontsize=size, ha="center", va="center")

@@ -1,12 +1,17 @@
 """Figures of notebook 05, beside those of `cvdl.flow.draw`.  Each is a pure function from values to a matplotlib figure."""
 
+from functools import partial
+
 import matplotlib.pyplot as plt
 import torch
-from matplotlib.patches import FancyBboxPatch, Rectangle
+from matplotlib.patches import Rectangle
 
-from cvdl.figures import COLOURS
+from cvdl.figures import COLOURS, arrow, box
 from cvdl.flow import draw
 from cvdl.flow.draw import DPI, HALO, image_in
+
+_box = partial(box, width=1.52, height=0.52, size=8, boxstyle="round,pad=0.03", linewidth=1, alpha=0.75)
+_arrow = partial(arrow, lw=1.1)
 
 # Name, centre and radius of a disc on 96 × 144, and its motion: constant (x, y), turn and growth about the centre.
 DISCS = (
@@ -42,12 +47,12 @@ def networks():
     """FlowNetS above, FlowNetC below: where the two images meet."""
     figure, axes = plt.subplots(figsize=(9.2, 3.9))
     for y, image in ((3.3, "1"), (2.6, "2")):
-        _box(axes, 0, y, f"frame {image}", COLOURS[4])
+        _box(axes, 0, y, f"frame {image}", COLOURS[4], width=1.0)
         _arrow(axes, (0.55, y), (1.42, 2.95))
     row = ("stack\n6 channels", "conv1 … conv3\n1/8", "conv3_1 … conv6\n1/64", "refinement\n1/4")
     _chain(axes, 2.95, (2.0, 3.9, 6.0, 8.2), row, (1, 1, 1, 2))
     for y, image in ((0.95, "1"), (-0.35, "2")):
-        _box(axes, 0, y, f"frame {image}", COLOURS[4])
+        _box(axes, 0, y, f"frame {image}", COLOURS[4], width=1.0)
         _box(axes, 2.0, y, "conv1 … conv3\n1/8", COLOURS[1])
         _arrow(axes, (0.55, y), (1.2, y))
         _arrow(axes, (2.8, y), (3.3, 0.42 if image == "1" else 0.18))
@@ -69,17 +74,6 @@ def _chain(axes, y, places, texts, colours):
             _arrow(axes, (places[n - 1] + 0.8, y), (x - 0.8, y))
     _arrow(axes, (places[-1] + 0.8, y), (places[-1] + 1.2, y))
     axes.text(places[-1] + 1.25, y, "flow", va="center", fontsize=9)
-
-
-def _box(axes, x, y, text, colour):
-    half = 0.5 if text.startswith("frame") else 0.76
-    style = {"boxstyle": "round,pad=0.03", "facecolor": colour, "alpha": 0.75}
-    axes.add_patch(FancyBboxPatch((x - half, y - 0.26), 2 * half, 0.52, **style))
-    axes.text(x, y, text, ha="center", va="center", fontsize=8)
-
-
-def _arrow(axes, start, end):
-    axes.annotate("", xy=end, xytext=start, arrowprops={"arrowstyle": "->", "lw": 1.1})
 
 
 def search(image1, image2, here, there, scores, shrink=8, reach=None):

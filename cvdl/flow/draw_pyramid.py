@@ -1,9 +1,16 @@
 """Figures of notebook 07, beside those of `cvdl.flow.draw`.  Each is a pure function from values to a matplotlib figure."""
 
 import matplotlib.pyplot as plt
-from matplotlib.patches import FancyBboxPatch
 
-from cvdl.figures import COLOURS
+from cvdl.figures import COLOURS, arrow, box
+
+
+def _square(axes, x, y, half, text, colour):
+    box(axes, x, y, text, colour, 2 * half, 2 * half, boxstyle="round,pad=0.02", linewidth=1)
+
+
+def _arrow(axes, start, end, label="", offset=(0, 0), bend="arc3"):
+    arrow(axes, start, end, label, offset, size=10, lw=1.1, connectionstyle=bend)
 
 
 def ladder():
@@ -12,11 +19,11 @@ def ladder():
     for k in range(3):
         x, size = 3.9 * k, 0.3 + 0.12 * k
         left, right = x - 0.1 - size, x + 0.1 + size
-        _box(axes, left, 3.4, size, f"$I^1_{k}$", COLOURS[4])
-        _box(axes, right, 3.4, size, f"$I^2_{k}$", COLOURS[4])
-        _box(axes, right, 2.2, 0.28, "$w$", "white")
-        _box(axes, x, 1.1, 0.42, f"$G_{k}$", COLOURS[1])
-        _box(axes, x, 0, 0.2, "+", "white")
+        _square(axes, left, 3.4, size, f"$I^1_{k}$", COLOURS[4])
+        _square(axes, right, 3.4, size, f"$I^2_{k}$", COLOURS[4])
+        _square(axes, right, 2.2, 0.28, "$w$", "white")
+        _square(axes, x, 1.1, 0.42, f"$G_{k}$", COLOURS[1])
+        _square(axes, x, 0, 0.2, "+", "white")
         _arrow(axes, (left, 3.38 - size), (x - 0.2, 1.56))
         _arrow(axes, (right, 3.38 - size), (right, 2.54))
         _arrow(axes, (right - 0.1, 1.88), (x + 0.2, 1.56))
@@ -25,7 +32,7 @@ def ladder():
         axes.text(x, 4.2, f"level {k}", ha="center", fontsize=10)
         if k:
             up = x - 2.05
-            _box(axes, up, 0, 0.28, "$u$", "white")
+            _square(axes, up, 0, 0.28, "$u$", "white")
             _arrow(axes, (up + 0.32, 0), (x - 0.24, 0))
             _arrow(axes, (up + 0.3, 0.2), (x - 0.46, 1.0))
             _arrow(axes, (up, 0.32), (right - 0.33, 2.2), bend="angle,angleA=90,angleB=0")
@@ -34,20 +41,6 @@ def ladder():
     axes.set(xlim=(-2.5, 9.6), ylim=(-0.6, 4.5), aspect="equal")
     axes.axis("off")
     return figure
-
-
-def _box(axes, x, y, half, text, colour):
-    box = FancyBboxPatch((x - half, y - half), 2 * half, 2 * half, boxstyle="round,pad=0.02", facecolor=colour)
-    axes.add_patch(box)
-    axes.text(x, y, text, ha="center", va="center", fontsize=10)
-
-
-def _arrow(axes, start, end, label="", offset=(0, 0), bend="arc3"):
-    axes.annotate("", xy=end, xytext=start, arrowprops={"arrowstyle": "->", "lw": 1.1, "connectionstyle": bend})
-    if label:
-        axes.text(
-            (start[0] + end[0]) / 2 + offset[0], (start[1] + end[1]) / 2 + offset[1], label, ha="center", va="center"
-        )
 
 
 def grid(values, rows, columns, xlabel, ylabel, title):

@@ -1,10 +1,14 @@
 """Figures of notebook 06, beside those of `cvdl.flow.draw`.  Each is a pure function from values to a matplotlib figure."""
 
-import matplotlib.pyplot as plt
-from matplotlib.patches import FancyBboxPatch
+from functools import partial
 
-from cvdl.figures import COLOURS, MARKERS, STYLES
+import matplotlib.pyplot as plt
+
+from cvdl.figures import COLOURS, MARKERS, STYLES, arrow, box
 from cvdl.flow.draw import DPI, image_in
+
+_box = partial(box, width=1.52, height=0.68, size=8, boxstyle="round,pad=0.02", linewidth=1, alpha=0.75)
+_arrow = partial(arrow, lw=1.1)
 
 
 def schedules(rates, marks=()):
@@ -25,11 +29,11 @@ def two():
     figure, axes = plt.subplots(figsize=(9.6, 3.1))
     _images(axes, 0, 1.5)
     _box(axes, 1.9, 1.5, "first network\nfrozen", COLOURS[1])
-    _box(axes, 4.0, 1.5, "warp", "white", 0.45)
+    _box(axes, 4.0, 1.5, "warp", "white", width=0.9)
     names = ("frame 1", "frame 2", "frame 2, warped", "flow / 20", "brightness error")
     for n, (name, channels) in enumerate(zip(names, (3, 3, 3, 2, 1), strict=True)):
         y = 2.9 - 0.7 * n
-        _box(axes, 6.1, y, f"{name} · {channels}", "white", 0.95, 0.24)
+        _box(axes, 6.1, y, f"{name} · {channels}", "white", width=1.9, height=0.48)
         _arrow(axes, (7.1, y), (7.75, 1.5 + 0.12 * (2 - n)))
     for start, end in (
         ((0.6, 1.5), (1.12, 1.5)),
@@ -59,7 +63,8 @@ def final():
     for n, (name, x) in enumerate(row):
         _box(axes, x, 2, name, COLOURS[1])
         if n:
-            _arrow(axes, (x - 1.42, 2), (x - 0.8, 2), "warp")
+            _arrow(axes, (x - 1.42, 2), (x - 0.8, 2))
+            axes.text(x - 1.11, 2.08, "warp", ha="center", va="bottom", fontsize=8)
     _box(axes, 4.1, 0.4, "FlowNet2-SD\nsmall motions", COLOURS[4])
     _box(axes, 8.6, 1.2, "fusion\n11 channels", COLOURS[2])
     for start, end in (
@@ -78,19 +83,7 @@ def final():
 
 def _images(axes, x, y):
     for shift, text in ((0.32, "frame 1"), (-0.32, "frame 2")):
-        _box(axes, x, y + shift, text, COLOURS[4], 0.55, 0.24)
-
-
-def _box(axes, x, y, text, colour, half=0.76, tall=0.34):
-    style = {"boxstyle": "round,pad=0.02", "facecolor": colour, "alpha": 0.75}
-    axes.add_patch(FancyBboxPatch((x - half, y - tall), 2 * half, 2 * tall, **style))
-    axes.text(x, y, text, ha="center", va="center", fontsize=8)
-
-
-def _arrow(axes, start, end, label=""):
-    axes.annotate("", xy=end, xytext=start, arrowprops={"arrowstyle": "->", "lw": 1.1})
-    if label:
-        axes.text((start[0] + end[0]) / 2, start[1] + 0.08, label, ha="center", va="bottom", fontsize=8)
+        _box(axes, x, y + shift, text, COLOURS[4], width=1.1, height=0.48)
 
 
 def warped(image1, back, error, title="", top=1.0):

@@ -2,35 +2,12 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.patches import FancyBboxPatch
 
 from cvdl import figures
+from cvdl.figures import arrow, box
 
 # Okabe & Ito's palette (2008), told apart by most colour-blind readers.
 INPUT, STATE, OUTPUT, QUIET = "#56B4E9", "#E69F00", "#009E73", "#D9D9D9"
-
-
-def _box(axes, x, y, text, colour, width=0.62, bold=False):
-    axes.add_patch(
-        FancyBboxPatch(
-            (x - width / 2, y - 0.21),
-            width,
-            0.42,
-            boxstyle="round,pad=0.02,rounding_size=0.08",
-            facecolor=colour,
-            edgecolor="black",
-            linewidth=2 if bold else 0.7,
-        )
-    )
-    axes.text(x, y, text, ha="center", va="center", fontsize=10, fontweight="bold" if bold else "normal")
-
-
-def _arrow(axes, start, end, label="", bend=0.0, offset=(0.1, 0.0)):
-    style = {"arrowstyle": "->", "lw": 1.2, "connectionstyle": f"arc3,rad={bend}"}
-    axes.annotate("", xy=end, xytext=start, arrowprops=style)
-    if label:
-        x, y = (start[0] + end[0]) / 2 + offset[0], (start[1] + end[1]) / 2 + offset[1]
-        axes.text(x, y, f"${label}$", fontsize=11, ha="center", va="center")
 
 
 def _canvas(axes, width, height, low=-0.45):
@@ -42,9 +19,9 @@ def folded_and_unrolled(steps=4):
     """The network with its loop, and the same network laid out in time."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), width_ratios=[1, 2.6])
     for y, name, colour in ((0, "$x_t$", INPUT), (1, "$h_t$", STATE), (2, r"$\hat{y}_t$", OUTPUT)):
-        _box(left, 0.5, y, name, colour)
-    _arrow(left, (0.5, 0.22), (0.5, 0.77), "V", offset=(-0.16, 0))
-    _arrow(left, (0.5, 1.22), (0.5, 1.77), "U", offset=(-0.16, 0))
+        box(left, 0.5, y, name, colour)
+    arrow(left, (0.5, 0.22), (0.5, 0.77), "$V$", offset=(-0.16, 0))
+    arrow(left, (0.5, 1.22), (0.5, 1.77), "$U$", offset=(-0.16, 0))
     loop = {"arrowstyle": "->", "lw": 1.2, "connectionstyle": "arc,angleA=0,angleB=0,armA=30,armB=30,rad=12"}
     left.annotate("", xy=(0.84, 0.9), xytext=(0.84, 1.12), arrowprops=loop)
     left.text(1.3, 1.0, "$W$", fontsize=11, ha="center", va="center")
@@ -59,14 +36,14 @@ def _columns(axes, inputs, outputs, now=None):
     """The unrolled network; step `now` (from 1) is framed, later ones are grey."""
     for i, (x, y) in enumerate(zip(inputs, outputs, strict=True), 1):
         later = now is not None and i > now
-        _box(axes, i, 0, x, QUIET if later else INPUT, bold=i == now)
-        _box(axes, i, 1, f"$h_{{{i}}}$", QUIET if later else STATE, bold=i == now)
-        _arrow(axes, (i, 0.22), (i, 0.77), "V" if i == 1 else "", offset=(-0.14, 0))
-        _arrow(axes, (i - 1 + 0.33, 1), (i - 0.34, 1), "W" if i == 2 else "", offset=(0, 0.16))
+        box(axes, i, 0, x, QUIET if later else INPUT, bold=i == now)
+        box(axes, i, 1, f"$h_{{{i}}}$", QUIET if later else STATE, bold=i == now)
+        arrow(axes, (i, 0.22), (i, 0.77), "$V$" if i == 1 else "", offset=(-0.14, 0))
+        arrow(axes, (i - 1 + 0.33, 1), (i - 0.34, 1), "$W$" if i == 2 else "", offset=(0, 0.16))
         if y:
-            _box(axes, i, 2, y, QUIET if later else OUTPUT, bold=i == now)
-            _arrow(axes, (i, 1.22), (i, 1.77), "U" if i == 1 else "", offset=(-0.14, 0))
-    _box(axes, 0, 1, "$h_0$", "white")
+            box(axes, i, 2, y, QUIET if later else OUTPUT, bold=i == now)
+            arrow(axes, (i, 1.22), (i, 1.77), "$U$" if i == 1 else "", offset=(-0.14, 0))
+    box(axes, 0, 1, "$h_0$", "white")
     _canvas(axes, len(inputs) + 0.6, 2.45 if any(outputs) else 1.35)
 
 
@@ -102,15 +79,15 @@ def five_shapes():
     figure, panels = plt.subplots(1, 5, figsize=(10, 2.6), width_ratios=[k[3] + 0.6 for k in kinds])
     for axes, (name, inputs, outputs, steps) in zip(panels, kinds, strict=True):
         for i in range(1, steps + 1):
-            _box(axes, i, 1, "", STATE)
+            box(axes, i, 1, "", STATE)
             if i > 1:
-                _arrow(axes, (i - 1 + 0.33, 1), (i - 0.34, 1))
+                arrow(axes, (i - 1 + 0.33, 1), (i - 0.34, 1))
             if i in inputs:
-                _box(axes, i, 0, "x", INPUT)
-                _arrow(axes, (i, 0.22), (i, 0.77))
+                box(axes, i, 0, "x", INPUT)
+                arrow(axes, (i, 0.22), (i, 0.77))
             if i in outputs:
-                _box(axes, i, 2, "y", OUTPUT)
-                _arrow(axes, (i, 1.22), (i, 1.77))
+                box(axes, i, 2, "y", OUTPUT)
+                arrow(axes, (i, 1.22), (i, 1.77))
         axes.set(xlim=(0.4, steps + 0.6), ylim=(-0.4, 2.4), aspect="equal")
         axes.axis("off")
         axes.set_title(name, fontsize=9)

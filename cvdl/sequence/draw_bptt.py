@@ -3,8 +3,8 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from cvdl.figures import COLOURS, MARKERS, STYLES
-from cvdl.sequence.draw import INPUT, OUTPUT, QUIET, STATE, _arrow, _box
+from cvdl.figures import COLOURS, MARKERS, STYLES, arrow, box
+from cvdl.sequence.draw import INPUT, OUTPUT, QUIET, STATE
 
 LOSS = "#CC79A7"
 _ROWS = {"x": 0, "a": 1, "h": 2, "o": 3, "L": 4}
@@ -48,15 +48,15 @@ def graph(step="forward"):
     for (row, c), (x, y) in places.items():
         lit = step == "forward" or (row, c) in boxes
         label = f"${_SYMBOLS.get(row, row)}_{{{_COLUMNS[c]}}}$"
-        _box(axes, x, y, label, _COLOURS[row] if lit else QUIET, width=0.8, bold=(row, c) in boxes)
-    _box(axes, 1.7, 5, r"$\mathbf{L}$", LOSS if step == "forward" else QUIET, width=0.8)
+        box(axes, x, y, label, _COLOURS[row] if lit else QUIET, width=0.8, bold=(row, c) in boxes)
+    box(axes, 1.7, 5, r"$\mathbf{L}$", LOSS if step == "forward" else QUIET, width=0.8)
     for c in range(3):
-        for low, high, weight in (("x", "a", "V"), ("a", "h", ""), ("h", "o", "U"), ("o", "L", "")):
+        for low, high, weight in (("x", "a", "$V$"), ("a", "h", ""), ("h", "o", "$U$"), ("o", "L", "")):
             (x, y), (_, top) = places[low, c], places[high, c]
-            _arrow(axes, (x, y + 0.23), (x, top - 0.23), weight, offset=(-0.16, 0))
-        _arrow(axes, (1.7 * c, 4.23), (1.7 + 0.3 * (c - 1), 4.77))
+            arrow(axes, (x, y + 0.23), (x, top - 0.23), weight, offset=(-0.16, 0))
+        arrow(axes, (1.7 * c, 4.23), (1.7 + 0.3 * (c - 1), 4.77))
     for c in range(2):
-        _arrow(axes, (1.7 * c + 0.42, 1.95), (1.7 * (c + 1) - 0.42, 1.05), "W", offset=(-0.12, -0.12))
+        arrow(axes, (1.7 * c + 0.42, 1.95), (1.7 * (c + 1) - 0.42, 1.05), "$W$", offset=(-0.12, -0.12))
     thick = {"arrowstyle": "-|>", "lw": 3, "color": COLOURS[5], "shrinkA": 0, "shrinkB": 0}
     for start, end in edges:
         (x0, y0), (x1, y1) = places[start], places[end]

@@ -3,7 +3,8 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from cvdl.sequence.draw import INPUT, OUTPUT, QUIET, STATE, _arrow, _box
+from cvdl.figures import arrow, box
+from cvdl.sequence.draw import INPUT, OUTPUT, QUIET, STATE
 
 # name: (x, y) of the boxes of one cell, and which of them lead to which
 _CELL = {
@@ -36,11 +37,11 @@ def cell(part=None):
     figure, axes = plt.subplots(figsize=(8, 4.4))
     for name, (x, y, colour) in _CELL.items():
         text = "×" if name[0] == "*" else f"${name}$"
-        _box(axes, x, y, text, colour, width=0.4 if name[0] in "*+" else 0.66, bold=name in bold)
+        box(axes, x, y, text, colour, width=0.4 if name[0] in "*+" else 0.66, bold=name in bold)
     up, down = (0, 0.22), (0, -0.22)
 
     def lead(a, b, start=(0.36, 0), end=(-0.36, 0)):
-        _arrow(axes, *(tuple(np.add(_CELL[n][:2], d)) for n, d in ((a, start), (b, end))))
+        arrow(axes, *(tuple(np.add(_CELL[n][:2], d)) for n, d in ((a, start), (b, end))))
 
     for a, b in (("C_{t-1}", "* f"), ("* f", "+"), ("+", "C_t"), ("* o", "h_t")):
         lead(a, b)
@@ -50,10 +51,10 @@ def cell(part=None):
     lead("* i", "+", up, down)
     lead("o_t", "* o", end=(-0.24, 0))
     lead("\\tanh", "* o", down, up)
-    _arrow(axes, (5.4, 3.0), (5.4, 2.43))
+    arrow(axes, (5.4, 3.0), (5.4, 2.43))
     for name in ("f_t", "i_t", "\\tilde{C}_t", "o_t"):  # all four read both
         x = _CELL[name][0]
-        _arrow(axes, (x, 0.0), (x, 0.77))
+        arrow(axes, (x, 0.0), (x, 0.77))
     axes.plot([0.36, 0.75, 0.75, 4.6], [0.3, 0.3, 0.0, 0.0], color="black", lw=1.2)
     axes.plot([0.36, 0.75, 0.75], [-0.4, -0.4, 0.0], color="black", lw=1.2)
     axes.text(4.8, 0.0, "$[h_{t-1}, x_t]$", va="center", fontsize=10)
