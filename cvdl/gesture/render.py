@@ -29,6 +29,7 @@ from cvdl.settings import data_path
 SPLITS = ("train", "val", "test")
 REACH = 95  # pixels from the wrist to the finger tip in a sprite that points across the line of sight
 WRIST = 116  # row of the wrist in every sprite
+BLUR = [np.linspace(0, 7, count + 2)[1:-1].round().astype(int) for count in range(7)]  # of 8 moments of an exposure
 LEVEL = 1  # photographs are taken at half their size
 # From light to dark.
 SKIN = [(0.96, 0.80, 0.70), (0.88, 0.67, 0.54), (0.78, 0.57, 0.42), (0.62, 0.43, 0.30), (0.45, 0.30, 0.21), (0.30, 0.20, 0.14)]  # fmt: skip
@@ -205,29 +206,34 @@ def postures(rng, way, times, tip, size):
     return np.concatenate([linear, shift[..., None]], -1)
 
 
-def lookup(picture, maps, rows, columns):
-    """Sample a picture (C, h, w) at affine maps (n, 2, 3) of the frame's pixels -> (n, C, rows, columns)
+def aim(maps, picture):
+    """Maps (…, 2, 3) from the frame's pixels to those of a picture (C, h, w) -> (…, 3, 2) as `lookup` wants them"""
+    half = np.array(picture.shape[:0:-1]) / 2  # grid_sample counts from -1 at one border to 1 at the other
+    middle = np.stack([[0, 0], [0, 0], half - 0.5], 1)
+    return torch.from_numpy(((maps - middle) / half[:, None]).swapaxes(-1, -2)).float().contiguous()
 
-    rows, columns: coordinates in the frame.  Below its last row a sprite goes on as it is there: the forearm.
+
+def lookup(picture, aims, rows, columns):
+    """Sample a picture (C, h, w) -> (n, C, rows, columns).  aims: (n, 3, 2); rows, columns: coordinates in the frame
+
+    Below its last row a sprite goes on as it is there: the forearm.
     """
-    height, width = picture.shape[1:]
-    a, b = (maps[:, i, :, None, None] for i in (0, 1))  # (n, 3, 1, 1)
-    x = (a[:, 0] * columns + a[:, 1] * rows[:, None] + (a[:, 2] + 0.5)) * (2 / width) - 1
-    y = (b[:, 0] * columns + b[:, 1] * rows[:, None] + (b[:, 2] + 0.5)) * (2 / height) - 1
-    grid = torch.stack([x, y], -1)
-    return F.grid_sample(picture.expand(len(maps), -1, -1, -1), grid, padding_mode="border", align_corners=False)
+    x, y, at = aims[:, :, None, None].unbind(1)  # (n, 1, 1, 2) each
+    grid = torch.addcmul(y * rows[:, None, None] + at, x, columns[:, None])
+    return F.grid_sample(picture.expand(len(aims), -1, -1, -1), grid, padding_mode="border", align_corners=False)
 
 
-def window(maps, box, size):
-    """Where in the frame a sprite can be seen.  box: left, right and top of what it covers -> two ranges"""
+def windows(maps, box, size):
+    """Where in each frame a sprite can be seen: (T, n, 2, 3) -> (T, 4) first and last + 1 row, first and last + 1 column
+
+    box: left, right and top of what it covers.
+    """
     left, right, top = box
-    corners = np.array([[left, top, 1], [right, top, 1], [left, 999, 1], [right, 999, 1]]).T
-    inverse = np.linalg.inv(np.concatenate([maps, np.broadcast_to([[[0, 0, 1]]], (len(maps), 1, 3))], 1))
-    x, y = (inverse[:, :2] @ corners).transpose(1, 0, 2).reshape(2, -1)
-    (top, bottom), (left, right) = (
-        (max(int(c.min()) - 1, 0), min(int(c.max()) + 2, n)) for c, n in zip((y, x), size, strict=True)
-    )
-    return range(top, max(bottom, top)), range(left, max(right, left))
+    corners = np.array([[left, top], [right, top], [left, 999], [right, 999]]).T
+    corners = np.linalg.inv(maps[..., :2]) @ (corners - maps[..., 2:])  # (T, n, 2, 4)
+    low, high = corners.min((1, 3)) - 1, corners.max((1, 3)) + 2
+    limits = np.stack([low[:, 1], high[:, 1], low[:, 0], high[:, 0]], 1)
+    return limits.clip(0, np.repeat(size, 2)).astype(int)
 
 
 # The backdrop.
@@ -301,29 +307,28 @@ def film(rng, way, fps, times, size, scene):
         hand = F.avg_pool2d(hand[None], 2)[0]
         poses, box = poses / 2, tuple(side / 2 for side in box)
         poses[..., 2] -= 0.25
-    head = head_motion(rng, times, size)
+    head = aim(head_motion(rng, times, size)[:, None], scene)
     shadow = rng.choice([0, 1]) * rng.uniform(0.1, 0.6)
     cast = np.array([rng.uniform(-0.15, 0.15) * width, rng.uniform(-0.05, 0.2) * height])
+    below = poses[:, 4:5].copy()
+    below[..., 2] -= below[..., :2] @ cast
     camera = Camera(rng, times, size)
+    seen = windows(poses, box, size).tolist()
+    looks, below = (aim(part, hand) for part in (poses, below))
     y, x = torch.arange(height, dtype=torch.float32), torch.arange(width, dtype=torch.float32)
-    frames = []
-    for t in range(len(times)):
-        frame = lookup(scene, head[t : t + 1], y, x)[0]
-        if way.kind != "empty":
-            count = int(min(max(travel[t] / 1.5, 1), 6))
-            looks = poses[t, np.linspace(0, 7, count + 2).round().astype(int)[1:-1] if count > 1 else [3]]
-            if shadow:
-                shade = looks[:1].copy()
-                shade[0, :, 2] -= shade[0, :, :2] @ cast
-                rough = lookup(small, torch.from_numpy(shade).float(), y[::4] + 1.5, x[::4] + 1.5)
-                frame = frame * (1 - shadow * F.interpolate(rough, size, mode="bilinear")[0])
-            rows, columns = window(looks, box, size)
-            if len(rows) and len(columns):
-                part = np.s_[:, rows.start : rows.stop, columns.start : columns.stop]
-                layer = lookup(hand, torch.from_numpy(looks).float(), y[part[1]], x[part[2]]).mean(0)
-                frame[part] = frame[part] * (1 - layer[3]) + layer[:3]
-        frames.append(camera.take(frame, t))
-    return torch.stack(frames)
+    frames = torch.empty(len(times), height, width, 3, dtype=torch.uint8)
+    for t, (top, bottom, left, right) in enumerate(seen):
+        frame = lookup(scene, head[t], y, x)[0]
+        if shadow and way.kind != "empty":
+            rough = lookup(small, below[t], y[::4] + 1.5, x[::4] + 1.5)
+            frame *= 1 - shadow * F.interpolate(rough, size, mode="bilinear")[0]
+        if top < bottom and left < right and way.kind != "empty":
+            count = int(min(max(travel[t] / 1.8, 1), 6))  # sub-frames, where the tip moves far in one exposure
+            chosen = looks[t, BLUR[count]]
+            layer = lookup(hand, chosen, y[top:bottom], x[left:right]).mean(0)
+            frame[:, top:bottom, left:right].mul_(1 - layer[3]).add_(layer[:3])
+        frames[t] = camera.take(frame, t).permute(1, 2, 0)
+    return frames
 
 
 def head_motion(rng, times, size):
@@ -336,7 +341,7 @@ def head_motion(rng, times, size):
     turn = rng.normal(0, 0.04) + rng.normal(0, 0.01) * np.sin(2 * np.pi * rng.uniform(0.1, 0.5) * times)
     centre = np.array([width, height]) / 2
     linear = np.stack([np.stack([np.cos(turn), -np.sin(turn)], -1), np.stack([np.sin(turn), np.cos(turn)], -1)], -2)
-    return torch.from_numpy(np.concatenate([linear, (shift + centre - linear @ centre)[..., None]], -1)).float()
+    return np.concatenate([linear, (shift + centre - linear @ centre)[..., None]], -1)
 
 
 class Camera:
@@ -354,32 +359,29 @@ class Camera:
         self.lamp = 1 + rng.uniform(-0.3, 0.8) * torch.exp(-away * between(rng, 0.4, 6)) - rng.uniform(0, 0.25) * away
         grey, life = torch.tensor([0.299, 0.587, 0.114]), rng.uniform(0.4, 1.3)
         cast = torch.tensor(np.exp(rng.normal(0, 0.1, 3)), dtype=torch.float32)
-        self.colours = (life * torch.eye(3) + (1 - life) * grey) * cast[:, None]
+        self.colours = 255 * (life * torch.eye(3) + (1 - life) * grey) * cast[:, None]
         self.blur = rng.uniform(0, 0.33) * (rng.random() < 0.6)
-        level = between(rng, 0.003, 0.05)
+        level = 255 * between(rng, 0.003, 0.05)
         self.noise = level * torch.from_numpy(rng.standard_normal((3, 2 * height, 2 * width), np.float32))
         if rng.random() < 0.5:  # coarse, as a codec leaves it
             self.noise = F.avg_pool2d(self.noise, 3, 1, 1) * 2
         self.corners = rng.integers(0, [height, width], (len(times), 2)).tolist()
         curve = torch.linspace(0, 1, 256) ** between(rng, 0.65, 1.5)
-        self.curve = (255 * (curve + rng.uniform(0, 0.25) * (curve * curve * (3 - 2 * curve) - curve))).round().byte()
+        self.curve = (255 * (curve + rng.uniform(0, 0.25) * (curve * curve * (3 - 2 * curve) - curve))).round().byte().numpy()
         self.quality = int(rng.uniform(25, 85)) if rng.random() < 0.3 else None
 
     def take(self, frame, t):
-        """(3, H, W) in [0, 1], more where it is too bright -> (H, W, 3) uint8"""
+        """(3, H, W), in [0, 1] or brighter -> (3, H, W) uint8.  Changes the frame in place."""
         height, width = frame.shape[1:]
-        frame = (self.colours * self.gain[t] @ (frame * self.lamp).flatten(1)).view_as(frame)
-        if self.blur:
-            for axis in (1, 2):  # (blur, 1 - 2 blur, blur) along rows and columns
-                a, b = frame.narrow(axis, 0, frame.shape[axis] - 1), frame.narrow(axis, 1, frame.shape[axis] - 1)
-                step = self.blur * (b - a)
-                frame = frame.clone()
-                frame.narrow(axis, 0, frame.shape[axis] - 1).add_(step)
-                frame.narrow(axis, 1, frame.shape[axis] - 1).sub_(step)
+        frame *= self.lamp
+        frame = torch.mm(self.colours * self.gain[t], frame.view(3, -1)).view_as(frame)
+        for axis in (1, 2) if self.blur else ():  # (blur, 1 - 2 blur, blur) along columns, along rows
+            reach = frame.shape[axis] - 1
+            step = self.blur * frame.diff(dim=axis)
+            frame.narrow(axis, 0, reach).add_(step)
+            frame.narrow(axis, 1, reach).sub_(step)
         top, left = self.corners[t]
-        frame = frame + self.noise[:, top : top + height, left : left + width]
-        levels = (frame * 255).clamp_(0, 255).byte()
-        levels = self.curve[levels.int()]
-        if self.quality:
-            levels = decode_jpeg(encode_jpeg(levels, self.quality))
-        return levels.permute(1, 2, 0).contiguous()
+        frame += self.noise[:, top : top + height, left : left + width]
+        levels = frame.clamp_(0, 255).byte()
+        levels = torch.from_numpy(self.curve[levels.numpy()])
+        return decode_jpeg(encode_jpeg(levels, self.quality)) if self.quality else levels
