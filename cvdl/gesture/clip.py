@@ -6,7 +6,7 @@ import torch
 
 from cvdl.errors import CourseError
 
-# The ten gestures of EgoGestAR (Jain and Hebbalaguppe, *GestARLite*, 2019), and none of them.
+# The ten gestures of EgoGestAR, made for *DrawInAir* (Garg et al., ECCV Workshops 2018), and none of them.
 CLASSES = ("left", "right", "up", "down", "square", "circlecc", "tick", "carret", "del", "star", "none")
 NONE = CLASSES.index("none")
 
@@ -45,7 +45,9 @@ class GestureClip:
         if not 0 <= self.label < len(CLASSES):
             raise CourseError(f"label is {self.label}; it has to be a number of CLASSES, 0 … {len(CLASSES) - 1}.")
         if not self.fps > 0:
-            raise CourseError(f"fps is {self.fps}; it has to be positive. Many files lie about it: look at their makers' notes.")
+            raise CourseError(
+                f"fps is {self.fps}; it has to be positive. Many files lie about it: look at their makers' notes."
+            )
 
     def __len__(self):
         return len(self.frames if self.track is None else self.track)

@@ -252,7 +252,9 @@ def forearm(turn, rings=40, around=32):
     out = np.cos(angle) * wide / half_width + np.sin(angle) * thick / half_thickness
     points = centre + np.cos(angle) * wide * half_width + np.sin(angle) * thick * half_thickness
     a, r = np.meshgrid(np.arange(around), np.arange(rings - 1), indexing="ij")
-    corner = np.stack([a * rings + r, a * rings + r + 1, (a + 1) % around * rings + r, (a + 1) % around * rings + r + 1])
+    corner = np.stack(
+        [a * rings + r, a * rings + r + 1, (a + 1) % around * rings + r, (a + 1) % around * rings + r + 1]
+    )
     triangles = np.concatenate([corner[[0, 1, 2]].reshape(3, -1).T, corner[[1, 3, 2]].reshape(3, -1).T])
     return points.reshape(-1, 3), out.reshape(-1, 3), triangles
 

@@ -156,7 +156,7 @@ def settle(rng, way, kind):
     c, s = math.cos(slant), math.sin(slant)
     # Angles are meant in a frame of 4 to 3.
     turned = centred @ np.array([[c, s * 4 / 3], [-s * 3 / 4 + lean, c]])
-    centre = np.array([rng.normal(0.47, 0.07), rng.normal(0.36, 0.08)])
+    centre = np.array([rng.normal(0.48, 0.08), rng.normal(0.37, 0.08)])
     return centre + turned
 
 
