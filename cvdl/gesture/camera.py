@@ -1,12 +1,13 @@
 """What a camera on the head shows: a backdrop that moves with the head, and the camera's own faults."""
 
 import functools
+import io
 import math
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torchvision.io import decode_jpeg, encode_jpeg
+from PIL import Image
 
 from cvdl.flow.data.textures import photo_bank
 
@@ -114,7 +115,7 @@ class Camera:
 
     def __init__(self, rng, times, size, brightness):
         height, width = size
-        gain = np.full(len(times), np.clip(between(rng, 0.2, 0.75) / (brightness + 0.05), 0.4, 3))
+        gain = np.full(len(times), np.clip(between(rng, 0.24, 0.75) / (brightness + 0.05), 0.4, 3))
         if rng.random() < 0.3:  # the exposure finds its value while the clip runs
             gain *= 1 + (between(rng, 0.4, 3) - 1) * np.exp(-times / between(rng, 0.2, 2))
         gain *= 1 + 0.04 * rng.random() * np.sin(2 * np.pi * (rng.uniform(0.1, 2) * times + rng.random()))
@@ -151,4 +152,11 @@ class Camera:
         frame += self.noise[:, top : top + height, left : left + width]
         levels = frame.clamp_(0, 255).byte()
         levels = torch.from_numpy(self.curve[levels.numpy()])
-        return decode_jpeg(encode_jpeg(levels, self.quality)) if self.quality else levels
+        return compressed(levels, self.quality) if self.quality else levels
+
+
+def compressed(levels, quality):
+    """What JPEG leaves of a picture.  (3, H, W) uint8"""
+    file = io.BytesIO()
+    Image.fromarray(levels.permute(1, 2, 0).numpy()).save(file, "JPEG", quality=quality)
+    return torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1)
