@@ -8,7 +8,7 @@ import torch
 
 from cvdl.errors import CourseError
 from cvdl.gesture import render
-from cvdl.gesture.camera import photographs
+from cvdl.gesture.camera import compressed, photographs
 from cvdl.gesture.clip import CLASSES, NONE, GestureClip
 from cvdl.gesture.render import Gestures
 from cvdl.gesture.strokes import motion
@@ -212,6 +212,17 @@ def test_left_hands_come_from_the_left():
 def test_a_left_hand_is_the_mirror_image():
     right, left = (render.dressed_hand(np.random.default_rng(3), "point", side) for side in (False, True))
     assert torch.equal(right[0][3], left[0][3].flip(1)) and right[1][0] == 159 - left[1][0]
+
+
+def test_a_codec_rounds_frequencies():
+    frame = 255 * torch.rand(3, 20, 28, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(compressed(frame, torch.full((8, 8), 1e-3)), frame, rtol=0, atol=0.02)
+    rough = compressed(frame, torch.full((8, 8), 1e4))
+    assert not rough.any()  # all of them rounded to nothing
+    error = (compressed(frame, torch.full((8, 8), 30.0)) - frame)[:, :16, :24]
+    assert 0.8 < error.square().mean() / (30**2 / 12) < 1.2  # as of numbers rounded to steps of 30
+    grey = compressed(torch.full((3, 16, 16), 100.0), torch.full((8, 8), 16.0))
+    torch.testing.assert_close(grey, torch.full_like(grey, 100.0))  # 8 · 100 is a multiple of 16
 
 
 def test_twenty_clips_a_second_on_two_cores():
