@@ -152,7 +152,7 @@ def dressed_hand(rng, pose, left):
     ambient, sun = between(rng, 0.2, 0.8), between(rng, 0.25, 1.0)
     light = (ambient + sun * cosine) * torch.lerp(torch.ones_like(reached), reached, rng.uniform(0.5, 1.2))
     gloss = rng.uniform(0, 0.25) * cosine**12 * (torch.arange(height)[:, None] < WRIST[1] + 2)
-    rgb = (albedo * light + gloss) * between(rng, 0.55, 1.7)
+    rgb = (albedo * light + gloss) * between(rng, 0.6, 2.3)
     return torch.cat([rgb.clamp(0, 1.6) * cover, cover[None]]), tip
 
 
@@ -172,7 +172,7 @@ def postures(rng, way, times, tip, size):
     sway = rng.uniform(0.2, 1.0) * np.clip(swing.T, -0.7, 0.7)
     sway = sway + np.radians(rng.normal(0, 2.5)) * np.sin(2 * np.pi * (rng.uniform(0.1, 0.7) * times + rng.random()))
     turn = -(lean + sway)
-    scale = between(rng, 0.22, 0.52) * width / (REACH + max(WRIST[1] - tip[1], 40)) * 2
+    scale = between(rng, 0.24, 0.58) * width / (REACH + max(WRIST[1] - tip[1], 40)) * 2
     # Higher up the arm is stretched out: farther away, and seen more along its length.
     rise = place[..., 1] / height - 0.4
     scale = scale * (1 + rng.normal(0, 0.12) * rise)
