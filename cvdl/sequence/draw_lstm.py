@@ -34,13 +34,18 @@ _PARTS = {  # what each equation adds, in the lecture's order
 def cell(part=None):
     """One step of an LSTM as a graph.  part: None, or a key of `_PARTS`, of which the boxes are framed."""
     bold = _PARTS.get(part, [])
+
+    def half(name):  # of a box's width
+        return 0.2 if name[0] in "*+" else 0.33
+
     figure, axes = plt.subplots(figsize=(8, 4.4))
     for name, (x, y, colour) in _CELL.items():
         text = "×" if name[0] == "*" else f"${name}$"
-        box(axes, x, y, text, colour, width=0.4 if name[0] in "*+" else 0.66, bold=name in bold)
+        box(axes, x, y, text, colour, width=2 * half(name), bold=name in bold)
     up, down = (0, 0.22), (0, -0.22)
 
-    def lead(a, b, start=(0.36, 0), end=(-0.36, 0)):
+    def lead(a, b, start=None, end=None):
+        start, end = start or (half(a) + 0.03, 0), end or (-half(b) - 0.03, 0)
         arrow(axes, *(tuple(np.add(_CELL[n][:2], d)) for n, d in ((a, start), (b, end))))
 
     for a, b in (("C_{t-1}", "* f"), ("* f", "+"), ("+", "C_t"), ("* o", "h_t")):
@@ -49,7 +54,7 @@ def cell(part=None):
     lead("\\tilde{C}_t", "* i", up, down)
     lead("i_t", "* i", up, (-0.24, -0.1))
     lead("* i", "+", up, down)
-    lead("o_t", "* o", end=(-0.24, 0))
+    lead("o_t", "* o")
     lead("\\tanh", "* o", down, up)
     arrow(axes, (5.4, 3.0), (5.4, 2.43))
     for name in ("f_t", "i_t", "\\tilde{C}_t", "o_t"):  # all four read both
@@ -75,6 +80,7 @@ def gates(text, seen, unit):
     figure, (top, bottom) = plt.subplots(2, 1, figsize=(11, 3.1), height_ratios=[1, 1.1], sharex=True)
     image = top.imshow(rows, vmin=0, vmax=1, cmap="cividis", aspect="auto", extent=(-0.5, T - 0.5, 2.5, -0.5))
     top.set_yticks(range(3), ["forget $f$", "input $i$", "output $o$"], fontsize=8)
+    top.tick_params(axis="x", length=0)
     top.set_title(f"cell {unit}: bright is open, dark is shut", fontsize=10)
     figure.colorbar(image, ax=(top, bottom), label="gate", pad=0.01, fraction=0.02)
     bottom.plot(range(T), state, color="black", lw=1, drawstyle="steps-mid")
