@@ -156,6 +156,18 @@ def extract(folder):
     return paths
 
 
+def make_hands(folder):
+    """Write `folder`/hands/; return the paths.  Without the model, which comes by the network, it stays as it is."""
+    from cvdl.gesture import hand
+
+    try:
+        model = hand.fetch(ROOT / "build/hand/left.glb")
+    except CourseError as error:
+        print(f"hands/ stays as it is. {error}")
+        return []
+    return hand.make(model, folder / "hands")
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m cvdl.course.assets", description=__doc__.splitlines()[0])
     parser.add_argument("--to", type=Path, default=ROOT / "data", help="folder to write to (default: data/)")
@@ -165,7 +177,7 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
 
     def make():
-        paths = extract(options.to)
+        paths = extract(options.to) + make_hands(options.to)
         if options.debs.is_dir():
             from cvdl.flow.data import assets as pictures
 

@@ -1,0 +1,1 @@
+"""Chapter 04: gestures that a pointing finger draws before the wearer of a camera."""
