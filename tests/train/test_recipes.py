@@ -14,16 +14,16 @@ from cvdl.settings import PROFILES
 from cvdl.train import zoo
 from cvdl.train.recipes import (
     RECIPES,
-    Stage,
+    FlowStage,
     every,
     find,
     free_levels,
     free_new_level,
     listing,
-    rate_factor,
     stand_on_with_a_start,
     up_to_level,
 )
+from cvdl.train.stages import rate_factor
 
 STAGES = [
     pytest.param(recipe, profile, stage, id=f"{name}-{profile}-{stage.name}")
@@ -34,7 +34,7 @@ STAGES = [
 
 
 def stage(schedule, **options):
-    return Stage("stage", 1000, every, schedule=schedule, **options)
+    return FlowStage("stage", 1000, every, schedule=schedule, **options)
 
 
 @pytest.fixture(scope="module")
