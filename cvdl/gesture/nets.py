@@ -12,6 +12,8 @@ They differ in their memory alone, so that it can be seen what it is worth:
 Time runs in ticks, RATE a second, whatever the camera's rate: see `ticks`.  Sequences are (T, B, …).
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -26,10 +28,16 @@ CELL = 4  # pixels of a frame to a cell of the map of places
 def ticks(count, fps):
     """The frames that a network sees: at each tick the newest one.  -> numbers of frames, (ticks,) long
 
-    count: frames there are.  Worked example: at 25 frames a second, RATE 10, frames 0, 2, 5, 7, 10, … are seen.
+    count: frames there are.  Worked example: at 25 frames a second, RATE 10, frames 0, 2, 5, 7, 10, … are seen; at 5 a
+    second, frames 0, 0, 1, 1, 2, 2, …
     """
-    number = int((count - 1) * RATE / fps + 1e-6) + 1
-    return (torch.arange(number, dtype=torch.float64) * fps / RATE + 1e-6).long().clamp(max=count - 1)
+    number = math.ceil(count * RATE / fps - 1e-6)
+    return torch.tensor([newest(tick, fps) for tick in range(number)])
+
+
+def newest(tick, fps):
+    """The newest frame at a tick."""
+    return int(tick * fps / RATE + 1e-6)
 
 
 def places(track, size):

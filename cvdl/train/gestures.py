@@ -192,7 +192,7 @@ def eye_of_the_zoo(net):
     only_memory(net)
 
 
-def stages(look_steps=0, follow_steps=0, both_steps=0, *, batch=(16, 64, 8), reuse=4, begin=None):
+def stages(look_steps=0, follow_steps=0, both_steps=0, *, batch=(16, 64, 8), reuse=6, begin=None):
     """begin: for networks that stand on the eye of another."""
     options = dict(rate=1e-3, schedule="cosine", decay=1e-4)
     few = dict(reuse=reuse, warmup=look_steps // 50)
@@ -236,12 +236,12 @@ def recipe(title, net, quick, laptop, gpu, **options):
 
 
 GESTURES = {
-    "gesture": recipe("gestures: CNN and LSTM", GestureNet, (4, 4, 4), (4000, 6000, 1500), (8000, 10000, 3000)),
+    "gesture": recipe("gestures: CNN and LSTM", GestureNet, (4, 4, 4), (3600, 6000, 1200), (8000, 10000, 3000)),
     "gesture-convlstm": recipe(
         "gestures: its eye, and a ConvLSTM",
         partial(GestureNet, "convlstm"),
         (0, 0, 4),
-        (0, 0, 2500),
+        (0, 0, 2000),
         (0, 0, 4000),
         begin=eye_of_the_zoo,
     ),
