@@ -6,7 +6,6 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torchvision.io import decode_jpeg, encode_jpeg
 
 from cvdl.flow.data.textures import photo_bank
 
@@ -114,7 +113,7 @@ class Camera:
 
     def __init__(self, rng, times, size, brightness):
         height, width = size
-        gain = np.full(len(times), np.clip(between(rng, 0.2, 0.75) / (brightness + 0.05), 0.4, 3))
+        gain = np.full(len(times), np.clip(between(rng, 0.24, 0.75) / (brightness + 0.05), 0.4, 3))
         if rng.random() < 0.3:  # the exposure finds its value while the clip runs
             gain *= 1 + (between(rng, 0.4, 3) - 1) * np.exp(-times / between(rng, 0.2, 2))
         gain *= 1 + 0.04 * rng.random() * np.sin(2 * np.pi * (rng.uniform(0.1, 2) * times + rng.random()))
@@ -135,7 +134,8 @@ class Camera:
         self.curve = (
             (255 * (curve + rng.uniform(0, 0.25) * (curve * curve * (3 - 2 * curve) - curve))).round().byte().numpy()
         )
-        self.quality = int(rng.uniform(25, 85)) if rng.random() < 0.3 else None
+        steps = between(rng, 3, 25) * (1 + 0.7 * torch.arange(8.0))  # of JPEG at a quality of 85 to 30, more or less
+        self.steps = torch.maximum(steps[:, None], steps) if rng.random() < 0.35 else None
 
     def take(self, frame, t):
         """(3, H, W), in [0, 1] or brighter -> (3, H, W) uint8.  Changes the frame in place."""
@@ -149,6 +149,23 @@ class Camera:
             frame.narrow(axis, 1, reach).sub_(step)
         top, left = self.corners[t]
         frame += self.noise[:, top : top + height, left : left + width]
-        levels = frame.clamp_(0, 255).byte()
-        levels = torch.from_numpy(self.curve[levels.numpy()])
-        return decode_jpeg(encode_jpeg(levels, self.quality)) if self.quality else levels
+        if self.steps is not None:
+            frame = compressed(frame, self.steps)
+        return torch.from_numpy(self.curve[frame.clamp_(0, 255).byte().numpy()])
+
+
+# The discrete cosine transform of 8 × 8 values, in a row.
+WAVES = torch.cos(math.pi / 8 * torch.arange(8.0)[:, None] * (torch.arange(8) + 0.5)) / 2
+WAVES[0] /= math.sqrt(2)
+DCT = torch.kron(WAVES, WAVES)
+
+
+def compressed(frame, steps):
+    """What a codec leaves of a frame (3, H, W): blocks of 8 × 8, whose frequencies are rounded to steps (8, 8)."""
+    height, width = frame.shape[1:]
+    whole = F.pad(frame[None], (0, -width % 8, 0, -height % 8), mode="replicate")[0]
+    blocks = whole.unflatten(2, (-1, 8)).unflatten(1, (-1, 8)).transpose(2, 3)  # (3, H / 8, W / 8, 8, 8)
+    steps = steps.flatten()
+    frequencies = (blocks.reshape(-1, 64) @ DCT.T).div_(steps).round_().mul_(steps)
+    rounded = (frequencies @ DCT).view(blocks.shape).transpose(2, 3)
+    return rounded.reshape(whole.shape)[:, :height, :width]

