@@ -9,6 +9,9 @@ __getattr__, __dir__, __all__ = lazily(
     __name__,
     {
         "cvdl.gesture.clip": ("CLASSES", "NONE", "GestureClip"),
+        "cvdl.gesture.nets": ("GestureNet",),
+        "cvdl.gesture.readers": ("open_gestures",),
+        "cvdl.gesture.recogniser": ("Recogniser",),
         "cvdl.gesture.render": ("Gestures",),
     },
 )

@@ -22,9 +22,10 @@ class GestureClip:
     frames: torch.Tensor | None  # (T, H, W, 3) uint8, RGB
     track: torch.Tensor | None  # (T, 2) float32: x, y of the finger tip; NaN where it is out of view
     fps: float  # frames a second
-    label: int  # number of the class in CLASSES
+    label: int  # number of the class in `classes`
     labels: torch.Tensor | None  # (T,) long: `label` while the stroke is drawn, NONE before and after; None: not known
     who: str  # subject or session: clips with the same one never stand in two splits
+    classes: tuple = CLASSES  # of its set
 
     def __post_init__(self):
         parts = [part for part in (self.frames, self.track, self.labels) if part is not None]
@@ -42,8 +43,8 @@ class GestureClip:
                 f"frames is {self.frames.dtype} of shape {tuple(self.frames.shape)}; it has to be uint8 (T, H, W, 3). "
                 "Multiply floats by 255, and put the colours last."
             )
-        if not 0 <= self.label < len(CLASSES):
-            raise CourseError(f"label is {self.label}; it has to be a number of CLASSES, 0 … {len(CLASSES) - 1}.")
+        if not 0 <= self.label < len(self.classes):
+            raise CourseError(f"label is {self.label}; it has to be a number of classes, 0 … {len(self.classes) - 1}.")
         if not self.fps > 0:
             raise CourseError(
                 f"fps is {self.fps}; it has to be positive. Many files lie about it: look at their makers' notes."

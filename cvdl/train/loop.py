@@ -16,9 +16,9 @@ from torch import nn
 from tqdm import tqdm
 
 from cvdl.errors import CourseError
-from cvdl.flow.data.rendered import rendered
-from cvdl.train.recipes import find, rate_factor
+from cvdl.train.recipes import find
 from cvdl.train.runs import Log, command, commit, hardware, read_json, replacing, write_json
+from cvdl.train.stages import rate_factor
 from cvdl.train.zoo import read_weights, write_weights
 
 ROWS = 400  # of a stage's log
@@ -150,22 +150,16 @@ class Run:
         learned = [p for p in self.net.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(learned, lr=stage.rate, weight_decay=stage.decay)
         self.step, self.optimizer = fabric.setup(Step(self.net, stage.loss), optimizer)
-        self.training, self.held_out = (self.source(split) for split in ("train", "test"))
+        dice = 100 * identity["seed"] + number
+        self.training, self.held_out = (stage.source(split, dice, fabric.device) for split in ("train", "test"))
         self.done, self.seconds, self.rendered, self.pairs = 0, 0.0, None, None
-
-    def source(self, split):
-        """What gives pairs by their numbers.  Held-out ones are not augmented, so they come at the size that is cut."""
-        stage, seed = self.stage, 100 * self.identity["seed"] + self.number
-        window = stage.augment.size if split == "test" and stage.augment and stage.augment.size else stage.window
-        options = dict(size=stage.size, split=split, seed=seed, device=self.fabric.device, motion=stage.motion)
-        return rendered(stage.data, window=window, **options)
 
     def go(self, deadline=None):
         """-> True when the stage is finished, False when the time is up."""
         fabric, stage = self.fabric, self.stage
         self.folder.mkdir(parents=True, exist_ok=True)
         self.load()
-        log = Log(self.folder / "log.csv", until=self.done) if fabric.is_global_zero else None
+        log = Log(self.folder / "log.csv", stage.measure, until=self.done) if fabric.is_global_zero else None
         sums, saved = torch.zeros(2, device=fabric.device), time.monotonic()
         start = time.monotonic() - self.seconds
         bar = tqdm(total=self.steps, initial=self.done, desc=stage.name, unit="step", disable=not fabric.is_global_zero)
@@ -191,10 +185,10 @@ class Run:
                     measured = self.measure(self.average).mean().item()
                 if log:
                     rate = self.optimizer.param_groups[0]["lr"]
-                    log.add(step=self.done, seconds=self.seconds, loss=loss, epe=error, rate=rate, held_out=measured)
+                    row = dict(step=self.done, seconds=self.seconds, loss=loss, rate=rate, held_out=measured)
+                    log.add(**row, **{stage.measure: error})
                 speed = stage.batch * bar.format_dict["rate"] if bar.format_dict["rate"] else 0
-                shown = f"EPE {error:.2f} px" if stage.truth else "no ground truth"
-                bar.set_postfix_str(f"loss {loss:.3g}, {shown}, {speed:.1f} pairs/s", refresh=False)
+                bar.set_postfix_str(f"loss {loss:.3g}, {stage.shown(error)}, {speed:.1f} a second", refresh=False)
                 late = self.agree(deadline is not None and time.monotonic() > deadline)
                 if late or self.agree(time.monotonic() - saved > SAVE_EVERY):
                     self.save()
@@ -216,15 +210,13 @@ class Run:
         )
 
     def one_step(self):
-        """-> loss and end-point error in pixels, both without gradient."""
+        """-> loss and error, both without gradient."""
         stage, fabric = self.stage, self.fabric
         self.step.train()
         render = self.done // stage.reuse
         if render != self.rendered:
             self.rendered, self.pairs = render, self.training.pairs(self.numbers(render))
-        pairs = stage.augment(self.pairs, self.numbers(self.done)) if stage.augment else self.pairs
-        if not stage.truth:
-            pairs = pairs.images_only()
+        pairs = stage.vary(self.pairs, self.numbers(self.done))
         for group in self.optimizer.param_groups:
             group["lr"] = stage.rate * rate_factor(stage, self.steps, self.done)
         loss, error = self.step(lambda: pairs)
@@ -246,7 +238,7 @@ class Run:
 
     @torch.no_grad()
     def measure(self, net):
-        """End-point errors of the stage's own task on held-out pairs, in pixels of its size: (samples,)."""
+        """Errors of the stage's own task on held-out samples: (samples,)."""
         errors = [self.stage.loss(net, self.held_out.pairs([i]))[1] for i in range(self.samples)]
         return torch.stack(errors)
 
@@ -281,15 +273,15 @@ class Run:
     def finish(self):
         """Weights and card; the checkpoint has served."""
         errors = self.measure(self.average)
-        still = self.held_out.pairs(range(self.samples)).flow.norm(dim=1).mean()
+        held_out = self.stage.summary(errors, self.held_out)
         if self.fabric.is_global_zero:
             write_weights(self.folder / "weights.safetensors", self.average)
-            write_json(self.folder / "card.json", self.card(errors, still))
+            write_json(self.folder / "card.json", self.card(held_out))
             for served in self.folder.glob("*checkpoint.ckpt*"):  # and what a kill left of one
                 served.unlink()
         self.fabric.barrier()
 
-    def card(self, errors, still):
+    def card(self, held_out):
         stage = self.stage
         return {
             **self.identity,
@@ -303,11 +295,6 @@ class Run:
             "minutes": round(self.seconds / 60, 1),
             "steps": self.steps,
             "batch": stage.batch,
-            "data": {"kind": stage.data, "size": stage.size, "window": stage.window, "motion": stage.motion},
-            "held_out": {
-                "epe": round(errors.mean().item(), 4),
-                "standard_error": round((errors.std() / len(errors) ** 0.5).item(), 4),
-                "zero_flow": round(still.item(), 4),
-                "pairs": self.samples,
-            },
+            "data": stage.data(),
+            "held_out": held_out,
         }

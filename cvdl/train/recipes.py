@@ -4,9 +4,7 @@ Each stage starts from the weights of the one before.  A recipe has three sizes:
 is for two cores (100 minutes a stage at most), `gpu` for one H100 (25 minutes a stage at most).
 """
 
-import bisect
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -15,6 +13,7 @@ import torch
 from cvdl.errors import CourseError
 from cvdl.flow.data.augment import Augment
 from cvdl.flow.data.chairs import FULL
+from cvdl.flow.data.rendered import rendered
 from cvdl.flow.losses import WEIGHTS, multiscale_epe
 from cvdl.flow.metrics import epe
 from cvdl.flow.nets.flownet import FlowNetC, FlowNetS
@@ -22,16 +21,9 @@ from cvdl.flow.nets.flownet2 import FlowNetStack
 from cvdl.flow.nets.likenet import LikeNet
 from cvdl.flow.nets.spynet import SPyNet
 from cvdl.flow.unsupervised import census_loss, likelihood_loss
+from cvdl.train.gestures import GESTURES
+from cvdl.train.stages import Recipe, Stage, all_free
 from cvdl.train.zoo import begin, load
-
-# Steps, and where the rate is halved, as parts of the whole.  FlowNet 2.0 (Ilg et al., CVPR 2017), section 3: S_short
-# 600k steps, S_long 1.2M, S_fine 500k after S_long.
-HALVINGS = {
-    "S_short": (300 / 600, 400 / 600, 500 / 600),
-    "S_long": (400 / 1200, 600 / 1200, 800 / 1200, 1000 / 1200),
-    "S_fine": (200 / 500, 300 / 500, 400 / 500),
-    "constant": (),
-}
 
 
 def every(net, pairs):
@@ -66,10 +58,6 @@ def without_truth(net, pairs, loss):
         return value, flow.new_tensor(math.nan) if pairs.flow is None else epe(flow, pairs.flow, pairs.valid)
 
 
-def all_free(net):
-    net.requires_grad_(True)
-
-
 def use_scales(net, count):
     """LikeNet's `count` coarsest scales, on images of the size of the last of them."""
     net.active = count
@@ -89,61 +77,37 @@ def free_new_level(net, k):
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One piece of a recipe.  Sizes are (height, width)."""
+class FlowStage(Stage):
+    """A stage on pairs of frames; its error is the end-point error in pixels.  Sizes are (height, width)."""
 
-    name: str
-    steps: int
-    loss: Callable  # (net, pairs) -> loss to minimise, end-point error in pixels to show
-    prepare: Callable = all_free  # (net): which parameters learn, where they begin
     truth: bool = True  # False: pairs come as images only
-    data: str = "chairs"  # a kind of `rendered`: "things", "things-final", "even", or "chairs+things": half and half
+    kind: str = "chairs"  # a kind of `rendered`: "things", "things-final", "even", or "chairs+things": half and half
     size: tuple = FULL  # of the frames that are rendered
     window: tuple | None = None  # part of them that is seen
     motion: float = 1.0
     augment: Augment | None = field(default_factory=Augment)
-    batch: int = 8  # pairs a step, over all processes
-    reuse: int = (
-        1  # steps for which rendered pairs are kept, augmented anew each time: rendering may cost more than learning
-    )
-    rate: float = 1e-4
-    schedule: str = "S_short"  # or "S_long", "S_fine", "cosine", "constant"
-    warmup: int = 0  # steps in which the rate rises from nothing
-    decay: float = 4e-4  # weight decay, AdamW's
-    clip: float = 1.0  # greatest norm of the gradient
-    ema: float = 0.999  # of the weights that are kept: their exponential moving average over the steps
 
+    measure = "epe"
 
-def rate_factor(stage, steps, step):
-    """What the stage's rate is multiplied with at a step: warm-up, then the schedule scaled to the stage's length.
+    def source(self, split, seed, device):
+        """Held-out pairs are not augmented, so they come at the size that is cut."""
+        window = self.augment.size if split == "test" and self.augment and self.augment.size else self.window
+        options = dict(size=self.size, split=split, seed=seed, device=device, motion=self.motion)
+        return rendered(self.kind, window=window, **options)
 
-    Warm-up has its own length, but half of a stage that was made short at most.
-    """
-    warmup = min(stage.warmup, steps // 2)
-    rise = min(1.0, (step + 1) / warmup) if warmup else 1.0
-    done = step / steps
-    if stage.schedule == "cosine":
-        return rise * (1 + math.cos(math.pi * min(1.0, done))) / 2
-    return rise * 0.5 ** bisect.bisect_right(HALVINGS[stage.schedule], done)
+    def vary(self, batch, numbers):
+        pairs = self.augment(batch, numbers) if self.augment else batch
+        return pairs if self.truth else pairs.images_only()
 
+    def shown(self, error):
+        return f"EPE {error:.2f} px" if self.truth else "no ground truth"
 
-@dataclass(frozen=True)
-class Recipe:
-    """A network and its stages in three sizes."""
+    def data(self):
+        return {"kind": self.kind, "size": self.size, "window": self.window, "motion": self.motion}
 
-    title: str
-    net: Callable | dict  # () -> the network; or profile -> such a function
-    stages: dict  # profile -> list of Stage
-
-    def build(self, profile):
-        """The network, new."""
-        return (self.net[profile] if isinstance(self.net, dict) else self.net)()
-
-    def stages_of(self, profile):
-        """The list of its stages.  Raises CourseError for a profile it does not have."""
-        if profile not in self.stages:
-            raise CourseError(f"This recipe has no profile {profile!r}; it has: {', '.join(self.stages)}.")
-        return self.stages[profile]
+    def summary(self, errors, source):
+        still = source.pairs(range(len(errors))).flow.norm(dim=1).mean()
+        return super().summary(errors, source) | {"zero_flow": round(still.item(), 4), "pairs": len(errors)}
 
 
 def spynet_stages(steps, batch, window, rate):
@@ -161,7 +125,7 @@ def spynet_stages(steps, batch, window, rate):
 
     def stage(name, k, prepare, rate=rate, window=window):
         size = (24 * 2**k, 32 * 2**k)
-        return Stage(
+        return FlowStage(
             name,
             steps[name],
             partial(up_to_level, k=k),
@@ -201,18 +165,18 @@ def flownet_stages(steps, size, window, cut, compare=None, **options):
     options |= dict(size=size, window=window, augment=replace(every_light, **less) if compare else every_light)
     later = options | dict(schedule="cosine")
     stages = [
-        Stage("chairs", steps["chairs"], every, rate=3e-4, **options),
-        Stage("fine", steps.get("fine", 0), every, rate=2e-4, **later),
-        Stage("things", steps["things"], every, rate=1e-4, data="things", **later),
+        FlowStage("chairs", steps["chairs"], every, rate=3e-4, **options),
+        FlowStage("fine", steps.get("fine", 0), every, rate=2e-4, **later),
+        FlowStage("things", steps["things"], every, rate=1e-4, kind="things", **later),
     ]
     if compare:
         cut, batch = compare
-        first = dict(size=cut, batch=batch, reuse=4, augment=None, data="even", warmup=steps["compare"] // 20)
-        stages.insert(0, Stage("compare", steps["compare"], every, rate=3e-4, schedule="constant", **first))
+        first = dict(size=cut, batch=batch, reuse=4, augment=None, kind="even", warmup=steps["compare"] // 20)
+        stages.insert(0, FlowStage("compare", steps["compare"], every, rate=3e-4, schedule="constant", **first))
         later |= dict(window=None, batch=batch // 2, augment=replace(later["augment"], size=cut))
-        stages.append(Stage("whole", steps.get("whole", 0), every, rate=2e-4, data="chairs+things", **later))
+        stages.append(FlowStage("whole", steps.get("whole", 0), every, rate=2e-4, kind="chairs+things", **later))
         later |= dict(batch=batch // 4, augment=replace(every_light, size=cut))
-    stages.append(Stage("small", steps.get("small", 0), every, rate=2e-4, motion=0.4, **later))
+    stages.append(FlowStage("small", steps.get("small", 0), every, rate=2e-4, motion=0.4, **later))
     return [stage for stage in stages if stage.steps]
 
 
@@ -241,9 +205,9 @@ def stack_recipe(title, nets, before):
         augment = Augment(size=cut, scale=(0.8, 1.6))
         options |= dict(size=size, window=window, augment=augment, schedule="cosine")
         every_stage = [
-            Stage("chairs", steps["chairs"], every, prepare, rate=3e-4, **options),
-            Stage("things", steps["things"], every, stand_on, rate=1e-4, data="things", **options),
-            Stage("small", steps.get("small", 0), every, stand_on, rate=1e-4, motion=0.4, **options),
+            FlowStage("chairs", steps["chairs"], every, prepare, rate=3e-4, **options),
+            FlowStage("things", steps["things"], every, stand_on, rate=1e-4, kind="things", **options),
+            FlowStage("small", steps.get("small", 0), every, stand_on, rate=1e-4, motion=0.4, **options),
         ]
         return [stage for stage in every_stage if stage.steps]
 
@@ -278,8 +242,10 @@ def order_recipe(title, first, then):
         augment = Augment(size=cut, scale=(0.8, 1.6), **({} if light else same))
         options = dict(size=size, augment=augment, batch=batch, reuse=reuse)
         return [
-            Stage("first", steps[0], every, data=first, rate=5e-4, schedule="S_long", warmup=steps[0] // 20, **options),
-            Stage("then", steps[1], every, data=then, rate=1e-4, schedule="S_fine", **options),
+            FlowStage(
+                "first", steps[0], every, kind=first, rate=5e-4, schedule="S_long", warmup=steps[0] // 20, **options
+            ),
+            FlowStage("then", steps[1], every, kind=then, rate=1e-4, schedule="S_fine", **options),
         ]
 
     small = partial(FlowNetS, 1 / 8)
@@ -302,8 +268,8 @@ def reach_recipe(title, net):
     """
 
     def stages(steps, batch):
-        options = dict(data="even", size=(256, 320), augment=None, batch=batch, reuse=4, warmup=steps // 20)
-        return [Stage("even", steps, every, rate=3e-4, schedule="cosine", decay=0.0, **options)]
+        options = dict(kind="even", size=(256, 320), augment=None, batch=batch, reuse=4, warmup=steps // 20)
+        return [FlowStage("even", steps, every, rate=3e-4, schedule="cosine", decay=0.0, **options)]
 
     return Recipe(
         f"{title}, an eighth of the width, on motions up to 80 px",
@@ -325,7 +291,7 @@ def likenet_stages(steps, batch, size, motion, rate, losses, truth=False):
     """
     light = Augment(places=False, noise=0.02, contrast=(-0.4, 0.4), brightness=0.1)
     return [
-        Stage(
+        FlowStage(
             name,
             count,
             loss,
@@ -465,6 +431,7 @@ RECIPES = {
         "the same network, by census and smoothness", partial(census_loss, occlusion=False), census_loss
     ),
     "likenet-supervised": likenet_recipe("the same network, by ground truth", None),
+    **GESTURES,
 }
 
 

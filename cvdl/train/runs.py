@@ -1,7 +1,7 @@
 """The folder of a run: what it writes, and how it is read again.
 
     runs/spynet-laptop/level0/
-        log.csv              a row every few seconds: step, seconds, loss, epe, rate, held_out
+        log.csv              a row every few seconds: step, seconds, loss, epe or another error, rate, held_out
         checkpoint.ckpt      all it takes to go on; gone when the stage is finished
         weights.safetensors  half precision, the moving average
         card.json            command, commit, seed, data, machine, minutes, numbers
@@ -25,8 +25,6 @@ from safetensors import SafetensorError
 
 from cvdl.errors import CourseError
 from cvdl.settings import ROOT
-
-COLUMNS = ("step", "seconds", "loss", "epe", "rate", "held_out")
 
 
 @contextmanager
@@ -60,21 +58,24 @@ def read_json(path):
 
 
 class Log:
-    """A CSV file of COLUMNS that grows.  With `until`, rows after that step are dropped: they will come again."""
+    """A CSV file that grows.  With `until`, rows after that step are dropped: they will come again.
 
-    def __init__(self, path, until=0):
-        self.path = Path(path)
+    measure: the column that the error stands in.
+    """
+
+    def __init__(self, path, measure="epe", until=0):
+        self.path, self.columns = Path(path), ("step", "seconds", "loss", measure, "rate", "held_out")
         rows = [row for row in read_log(path) if row["step"] <= until] if self.path.exists() else []
         with replacing(self.path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+            writer = csv.DictWriter(file, self.columns, lineterminator="\n")
             writer.writeheader()
-            writer.writerows({name: text(row[name]) for name in COLUMNS} for row in rows)
+            writer.writerows({name: text(row[name]) for name in self.columns} for row in rows)
 
     def add(self, **row):
         try:
             with self.path.open("a", newline="", encoding="utf-8") as file:
-                csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow(
-                    {name: text(row.get(name)) for name in COLUMNS}
+                csv.DictWriter(file, self.columns, lineterminator="\n").writerow(
+                    {name: text(row.get(name)) for name in self.columns}
                 )
         except OSError as error:
             raise CourseError(
@@ -90,7 +91,9 @@ def text(number):
 def read_log(path):
     """Rows of a log as dicts of numbers; None where nothing was measured."""
     with Path(path).open(newline="", encoding="utf-8") as file:
-        rows = [{name: float(row[name]) if row.get(name) else None for name in COLUMNS} for row in csv.DictReader(file)]
+        reader = csv.DictReader(file)
+        columns = [name for name in reader.fieldnames or () if name]
+        rows = [{name: float(row[name]) if row.get(name) else None for name in columns} for row in reader]
     return [{**row, "step": int(row["step"])} for row in rows if row["step"] is not None and row["seconds"] is not None]
 
 

@@ -26,10 +26,14 @@ from cvdl.flow.nets.flownet2 import FlowNet2, FlowNet2SD, FlowNetStack
 from cvdl.flow.nets.likenet import LikeNet
 from cvdl.flow.nets.ported import published_net
 from cvdl.flow.nets.spynet import SPyNet
+from cvdl.gesture.nets import GestureNet, Way
 from cvdl.settings import ROOT, data_path
 from cvdl.train.runs import commit, hardware, read_json, replacing, write_json
 
-NETS = {net.__name__: net for net in (FlowNet2, FlowNet2SD, FlowNetC, FlowNetS, FlowNetStack, LikeNet, SPyNet)}
+GESTURE_NETS = {net.__name__: net for net in (GestureNet, Way)}
+NETS = GESTURE_NETS | {
+    net.__name__: net for net in (FlowNet2, FlowNet2SD, FlowNetC, FlowNetS, FlowNetStack, LikeNet, SPyNet)
+}
 LARGEST = 6_000_000  # bytes of a weight file
 PUBLISHED = (".pytorch", ".pth", ".pt", ".tar")  # how weights of others end
 
@@ -150,7 +154,9 @@ def add(run, name, data=ROOT / "data", card_only=False):
         "parameters": count(net),
         "size": "GPU" if any("GB" in stage["hardware"] for stage in stages) else "CPU",
         "minutes": round(sum(stage["minutes"] for stage in stages), 1),
-        "measured": measure(net, stages[-1]["data"]["size"] if card_only else FULL),
+        "measured": measured_on_gestures(net)
+        if type(net).__name__ in GESTURE_NETS
+        else measure(net, stages[-1]["data"]["size"] if card_only else FULL),
         "stages": stages,
     }
     to = Path(data) / "runs" / name
@@ -179,6 +185,13 @@ def row(name):
         f"`cvdl train {recipe}`, [card](runs/{name}/card.json) | MIT | – | {len(content)} | "
         f"`{hashlib.sha256(content).hexdigest()}` |"
     )
+
+
+def measured_on_gestures(net):
+    """Accuracies of a gesture network, see cvdl.gesture.evaluate, and where they were measured."""
+    from cvdl.gesture.evaluate import measure as numbers
+
+    return {"commit": commit(), "date": time.strftime("%Y-%m-%d"), "hardware": hardware("cpu")} | numbers(net)
 
 
 def measure(net, size=FULL):
@@ -217,18 +230,25 @@ def table():
     """All weights with what they were measured to do, as text."""
     if not names():
         return "The zoo is empty."
-    lines = [
-        f"{'name':<16}{'network':<10}{'parameters':>12}{'trained on':>12}{'minutes':>9}  end-point error in px (zero flow)"
-    ]
+    lines = [f"{'name':<18}{'network':<12}{'parameters':>12}{'trained on':>12}{'minutes':>9}  measured"]
     for name in names():
         about = card(name)
-        errors = (
-            f"{where} {about['measured'][where]['epe']['net']:.2f} ({about['measured'][where]['epe']['zero flow']:.2f})"
-            for where in ("chairs", "things", "real")
-            if where in about["measured"]
-        )
         lines.append(
-            f"{name:<16}{about['net']:<10}{about['parameters']:>12,}{about['size']:>12}{about['minutes']:>9.0f}  "
-            + ", ".join(errors)
+            f"{name:<18}{about['net']:<12}{about['parameters']:>12,}{about['size']:>12}{about['minutes']:>9.0f}  "
+            + (accuracies if about["net"] in GESTURE_NETS else errors)(about["measured"])
         )
+    lines.append(
+        "Of flow: end-point error in px (that of zero flow). Of gestures: share of clips that are named rightly."
+    )
     return "\n".join(lines)
+
+
+def errors(measured):
+    places = (where for where in ("chairs", "things", "real") if where in measured)
+    epe = ((where, measured[where]["epe"]) for where in places)
+    return ", ".join(f"{where} {each['net']:.2f} ({each['zero flow']:.2f})" for where, each in epe)
+
+
+def accuracies(measured):
+    places = (where for where in ("rendered", "real A", "real B C") if where in measured)
+    return ", ".join(f"{where} {measured[where]['accuracy_of_gestures']:.0%}" for where in places)

@@ -7,7 +7,7 @@ import lightning.fabric  # noqa: F401  its log goes to what is sys.stderr now, n
 
 from cvdl.flow.data.augment import Augment
 from cvdl.flow.nets.spynet import SPyNet
-from cvdl.train.recipes import Recipe, Stage, free_new_level, up_to_level
+from cvdl.train.recipes import FlowStage, Recipe, free_new_level, up_to_level
 
 SIZE = (16, 24)  # of level 0
 
@@ -17,7 +17,7 @@ def tiny(steps=8, loss=up_to_level, **options):
     common = dict(batch=2, rate=1e-3, decay=0.0, schedule="cosine", warmup=2, reuse=2)
     common |= dict(augment=Augment(places=False), window=SIZE) | options
     levels = [
-        Stage(
+        FlowStage(
             f"level{k}",
             steps,
             partial(loss, k=k),
@@ -28,7 +28,7 @@ def tiny(steps=8, loss=up_to_level, **options):
         )
         for k in range(2)
     ]
-    joint = Stage("joint", steps, partial(up_to_level, k=1), size=(32, 48), **common)
+    joint = FlowStage("joint", steps, partial(up_to_level, k=1), size=(32, 48), **common)
     return Recipe("tiny", partial(SPyNet, 2), {"quick": [*levels, joint]})
 
 

@@ -167,13 +167,13 @@ def sets_folder():
     return Path(os.environ.get("CVDL_SETS") or ROOT / "sets").expanduser()
 
 
-def real_folder():
-    """Where real flow samples lie: `flow` below CVDL_REAL, by default ../shared/real beside the checkout.
+def real_folder(part="flow"):
+    """Where real samples lie: `flow` or `gestures` below CVDL_REAL, by default ../shared/real beside the checkout.
 
     None where CVDL_REAL is set empty, or there is no such folder.
     """
     folder = os.environ.get("CVDL_REAL", str(ROOT.parent / "shared" / "real"))
-    folder = Path(folder).expanduser() / "flow" if folder else None
+    folder = Path(folder).expanduser() / part if folder else None
     return folder if folder and folder.is_dir() else None
 
 

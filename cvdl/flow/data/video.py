@@ -54,8 +54,8 @@ class Video(Sequence):
     def _walk(self):
         """(number of the first frame, first, second) of all pairs, as PyAV's frames."""
         first = None
-        with closing(self._frames()) as frames:
-            for number, frame in enumerate(frames):
+        with closing(decode(self.path)) as frames:
+            for number, (_, frame) in enumerate(frames):
                 if number % self.step == 0:
                     if first is not None:
                         yield number - self.step, first, frame
@@ -69,24 +69,28 @@ class Video(Sequence):
         image1, image2 = (each.float() / 255 for each in images)
         return Sample(f"frame_{number:05}", image1, image2, None, None, None)
 
-    def _frames(self):
-        """All frames of the clip, decoded one by one."""
-        try:
-            import av
-        except ImportError:
-            raise CourseError(
-                'PyAV, which reads videos, is not installed. Add it with `pip install -e ".[data]"`, or turn the video '
-                "into a folder of pictures."
-            ) from None
-        number = 0
-        try:
-            with av.open(str(self.path)) as clip:
-                if not clip.streams.video:
-                    raise CourseError(f"{self.path} holds no video. Name a video file, or a folder of pictures.")
-                for number, frame in enumerate(clip.decode(video=0), 1):  # noqa: B007
-                    yield frame
-        except av.FFmpegError as error:
-            raise CourseError(
-                f"{self.path} cannot be read as a video after {number} frames ({error.strerror}). Record or fetch it "
-                + ("again, or read what is whole with `limit`." if number else "again, or name a folder of pictures.")
-            ) from None
+
+def decode(path):
+    """(stream, frame) of PyAV for all frames of a video, decoded one by one.
+
+    Raises CourseError where PyAV is missing, and for a file that holds no video, or is damaged.
+    """
+    try:
+        import av
+    except ImportError:
+        raise CourseError(
+            'PyAV, which reads videos, is not installed. Add it with `pip install -e ".[data]"`, or turn the video '
+            "into a folder of pictures."
+        ) from None
+    number = 0
+    try:
+        with av.open(str(path)) as clip:
+            if not clip.streams.video:
+                raise CourseError(f"{path} holds no video. Name a video file, or a folder of pictures.")
+            for number, frame in enumerate(clip.decode(video=0), 1):  # noqa: B007
+                yield clip.streams.video[0], frame
+    except av.FFmpegError as error:
+        raise CourseError(
+            f"{path} cannot be read as a video after {number} frames ({error.strerror}). Record or fetch it "
+            + ("again, or read what is whole with `limit`." if number else "again, or name a folder of pictures.")
+        ) from None

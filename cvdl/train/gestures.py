@@ -1,0 +1,263 @@
+"""Recipes for the networks of chapter 04, trained on rendered clips alone.
+
+The eye learns from single frames, which may be many and different; the memory from finger tips' ways, which cost next to
+nothing to make; then both together from whole clips.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from cvdl.errors import CourseError
+from cvdl.gesture.clip import NONE
+from cvdl.gesture.nets import GestureNet, Way, look_up, place_loss, places, spread, ticks
+from cvdl.gesture.render import Gestures
+from cvdl.train import zoo
+from cvdl.train.stages import Recipe, Stage, all_free
+
+NEAR = 0.1  # half widths of the frame: a tip is found that is no farther away, 8 of 160 pixels
+
+
+class Sequences(NamedTuple):
+    """A batch of B sequences of T ticks at most, and N ticks in all; those in order of time, as mask[mask] has them."""
+
+    frames: torch.Tensor | None  # (N, 3, H, W) uint8
+    points: torch.Tensor  # (N, 3), as `places` makes them
+    mask: torch.Tensor  # (T, B) bool
+    labels: torch.Tensor  # (T, B): the gesture that is being or was just drawn; -100 outside the mask
+    kinds: torch.Tensor  # (B,): that of the last clip in each
+    gain: torch.Tensor | None = None  # (B, 2), of places; with the next two what makes training harder
+    offset: torch.Tensor | None = None  # (T, B, 2)
+    keep: torch.Tensor | None = None  # (T, B, 1) 0 or 1: whether the tip is seen
+
+    def disturb(self, points):
+        """Points (T, B, 3), as an eye may tell them: bigger, smaller, elsewhere, trembling, at times not at all."""
+        if self.gain is None:
+            return points
+        return torch.cat([points[..., :2] * self.gain + self.offset, points[..., 2:] * self.keep], 2)
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What gives sequences by their numbers: each is a chain of clips whose classes are thrown by dice."""
+
+    clips: Gestures
+    frames: bool
+    chain: int
+    limit: int
+    device: torch.device
+
+    def pairs(self, numbers):
+        return self.batch([self.sequence(number) for number in numbers])
+
+    def sequence(self, number):
+        """-> frames (T, H, W, 3) or None, points (T, 3), labels (T,), kind"""
+        dice = np.random.default_rng([self.clips.seed, len(self.clips.split), number])
+        parts = [self.part(int(i)) for i in dice.integers(2**31, size=self.chain)]
+        frames, points, labels, kinds = zip(*parts, strict=True)
+        return torch.cat(frames) if self.frames else None, torch.cat(points), torch.cat(labels), kinds[-1]
+
+    def part(self, i):
+        clip = self.clips.clip(i) if self.frames else self.clips.track(i)
+        seen = ticks(len(clip), clip.fps)[: self.limit]
+        labels = clip.labels[seen]
+        begun = (labels != NONE).cumsum(0) > 0  # what was drawn stays the answer until the clip ends
+        points = places(clip.track[seen], self.clips.size)
+        return clip.frames[seen] if self.frames else None, points, torch.where(begun, clip.label, NONE), clip.label
+
+    def batch(self, sequences):
+        frames, points, labels, kinds = zip(*sequences, strict=True)
+        labels = torch.nn.utils.rnn.pad_sequence(list(labels), padding_value=-100)
+        mask = labels != -100
+        points, frames = (
+            torch.nn.utils.rnn.pad_sequence(list(part))[mask] if part[0] is not None else None
+            for part in (points, frames)
+        )
+        if frames is not None:
+            frames = frames.permute(0, 3, 1, 2).to(self.device)
+        points, mask, labels, kinds = (part.to(self.device) for part in (points, mask, labels, torch.tensor(kinds)))
+        return Sequences(frames, points, mask, labels, kinds)
+
+
+@dataclass(frozen=True)
+class GestureStage(Stage):
+    """A stage on sequences of rendered clips.  Its error is a share: of frames in which the tip is not found, or of
+    sequences that are named wrongly at their end."""
+
+    frames: bool = True  # False: finger-tip tracks, which are rendered much faster
+    pick: int | None = (
+        None  # so many frames of each sequence, in any order and mirrored at times; None: whole sequences
+    )
+    chain: int = 1  # clips in a sequence
+    limit: int = 80  # ticks of a clip
+    size: tuple = (120, 160)
+    fps: tuple = (10, 20)
+
+    def source(self, split, seed, device):
+        clips = Gestures("train" if split == "train" else "val", seed, self.size, self.fps)
+        return Rendered(clips, self.frames, self.chain, self.limit, device)
+
+    def vary(self, batch, numbers):
+        dice = torch.Generator().manual_seed(numbers[0])
+
+        def rand(*shape):
+            return torch.rand(shape, generator=dice).to(batch.points)
+
+        if self.pick:
+            chosen = torch.randperm(len(batch.points), generator=dice)[: self.pick * batch.mask.shape[1]]
+            chosen = chosen.to(batch.points.device)
+            frames, points = batch.frames[chosen], batch.points[chosen]
+            if torch.rand((), generator=dice) < 0.5:
+                frames, points = frames.flip(3), points * points.new_tensor([-1, 1, 1])
+            return batch._replace(frames=frames, points=points)
+        T, B = batch.mask.shape
+        lost = rand(T, B, 1) < 0.25 * rand(B, 1)  # of some sequences nothing, of others an eighth on average
+        stray = rand(T, B, 1) < 0.02
+        tremble = 0.04 * rand(B, 1) * torch.randn((T, B, 2), generator=dice).to(batch.points)
+        offset = (rand(B, 2) - 0.5) * 0.4 + tremble + stray * (2 * rand(T, B, 2) - 1)
+        return batch._replace(gain=0.75 + 0.5 * rand(B, 2), offset=offset, keep=(~lost).float())
+
+    def shown(self, error):
+        return f"{error:.1%} wrong"
+
+    def data(self):
+        kind = "frames" if self.pick else "clips" if self.frames else "tracks"
+        return {"kind": f"rendered {kind}", "size": self.size, "fps": self.fps, "chain": self.chain}
+
+    def summary(self, errors, source):
+        return super().summary(errors, source) | {"sequences": len(errors)}
+
+
+# Losses: (net, sequences) -> loss, error
+
+
+def look(net, batch):
+    """The eye alone, on single frames."""
+    size = batch.frames.shape[2:]
+    _, scores = net.look(batch.frames)
+    with torch.no_grad():
+        found, true = look_up(scores, size), batch.points
+        near = (found - true)[:, :2].norm(dim=1) <= NEAR
+        right = torch.where(true[:, 2] > 0, near & (found[:, 2] > 0.5), found[:, 2] <= 0.5)
+    return place_loss(scores, batch.points, size), 1 - right.float().mean()
+
+
+def follow(net, batch):
+    """The memory alone, on true ways of the finger tip."""
+    logits, _ = getattr(net, "memory", net)(batch.disturb(spread(batch.points, batch.mask)))
+    return at_every_step(logits, batch)
+
+
+def both(net, batch):
+    """Eye and memory, on whole clips; where the eye learns, it still has to find the tip, too."""
+    size = batch.frames.shape[2:]
+    maps, scores = net.look(batch.frames)
+    logits, _ = net.follow(maps, scores, batch.mask, size, disturb=batch.disturb)
+    loss, error = at_every_step(logits, batch)
+    return loss + 0.5 * place_loss(scores, batch.points, size) if scores.requires_grad else loss, error
+
+
+def at_every_step(logits, batch):
+    """Cross-entropy at every step, many-to-many; and the share of sequences that are named wrongly at the last one."""
+    loss = F.cross_entropy(logits.flatten(0, 1), batch.labels.flatten(), ignore_index=-100)
+    last = batch.mask.sum(0) - 1
+    named = logits.detach()[last, torch.arange(len(last), device=last.device)].argmax(1)
+    return loss, (named != batch.kinds).float().mean()
+
+
+# Which part learns.
+
+
+def only_eye(net):
+    net.requires_grad_(False)
+    net.eye.requires_grad_(True)
+
+
+def only_memory(net):
+    net.requires_grad_(False)
+    net.memory.requires_grad_(True)
+
+
+def eye_of_the_zoo(net):
+    """The eye of the shipped weights "gesture", which does not learn: what differs is the memory."""
+    if "gesture" not in zoo.names():
+        raise CourseError(
+            "This network begins with the eye of «gesture», and the zoo has no such weights. Train them first."
+        )
+    net.eye.load_state_dict(zoo.load("gesture").eye.state_dict())
+    only_memory(net)
+
+
+def stages(look_steps=0, follow_steps=0, both_steps=0, *, batch=(16, 64, 8), reuse=6, begin=None):
+    """begin: for networks that stand on the eye of another."""
+    options = dict(rate=1e-3, schedule="cosine", decay=1e-4)
+    few = dict(reuse=reuse, warmup=look_steps // 50)
+    every = [
+        GestureStage("look", look_steps, look, only_eye, batch=batch[0], pick=4, **few, **options),
+        GestureStage(
+            "follow",
+            follow_steps,
+            follow,
+            begin or only_memory,
+            frames=False,
+            chain=2,
+            batch=batch[1],
+            reuse=reuse,
+            **options,
+        ),
+        GestureStage(
+            "both",
+            both_steps,
+            both,
+            begin or all_free,
+            batch=batch[2],
+            reuse=max(1, reuse // 2),
+            **options | {"rate": 3e-4},
+        ),
+    ]
+    return [stage for stage in every if stage.steps]
+
+
+def recipe(title, net, quick, laptop, gpu, **options):
+    """quick, laptop, gpu: steps of the stages look, follow and both."""
+    return Recipe(
+        title,
+        net,
+        {
+            "quick": stages(*quick, batch=(2, 4, 2), reuse=2, **options),
+            "laptop": stages(*laptop, **options),
+            "gpu": stages(*gpu, batch=(32, 128, 16), **options),
+        },
+    )
+
+
+GESTURES = {
+    "gesture": recipe("gestures: CNN and LSTM", GestureNet, (4, 4, 4), (3600, 6000, 1200), (8000, 10000, 3000)),
+    "gesture-convlstm": recipe(
+        "gestures: its eye, and a ConvLSTM",
+        partial(GestureNet, "convlstm"),
+        (0, 0, 4),
+        (0, 0, 2000),
+        (0, 0, 4000),
+        begin=eye_of_the_zoo,
+    ),
+    **{
+        f"gesture-{name}": recipe(
+            f"gestures: its eye, and {what}",
+            partial(GestureNet, memory),
+            (0, 4, 0),
+            (0, 6000, 0),
+            (0, 10000, 0),
+            begin=eye_of_the_zoo,
+        )
+        for name, memory, what in (
+            ("meanpool", "mean", "the mean of all frames"),
+            ("last", "last", "the last frame alone"),
+        )
+    },
+    "gesture-track": recipe("gestures: an LSTM on tracks", Way, (0, 4, 0), (0, 6000, 0), (0, 10000, 0), begin=all_free),
+}

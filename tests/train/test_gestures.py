@@ -1,0 +1,195 @@
+"""What gesture networks are trained on: rendered sequences, repeatable, with the right labels."""
+
+from functools import partial
+
+import pytest
+import torch
+
+from cvdl.errors import CourseError
+from cvdl.gesture.clip import NONE
+from cvdl.gesture.nets import GestureNet, Way, spread
+from cvdl.gesture.render import Gestures
+from cvdl.settings import PROFILES
+from cvdl.train import gestures, zoo
+from cvdl.train.gestures import GESTURES, GestureStage, Rendered, at_every_step, both, follow, look
+
+CPU = torch.device("cpu")
+STAGES = [
+    pytest.param(recipe, profile, stage, id=f"{name}-{profile}-{stage.name}")
+    for name, recipe in GESTURES.items()
+    for profile, stages in recipe.stages.items()
+    for stage in stages
+]
+
+
+@pytest.fixture(scope="module")
+def clips():
+    """Two sequences of frames; small, short and slow, so that they are rendered fast."""
+    source = Rendered(Gestures("train", 0, (32, 48), (10, 10)), frames=True, chain=1, limit=20, device=CPU)
+    return source.pairs([0, 1])
+
+
+def small(memory="lstm"):
+    torch.manual_seed(0)
+    return GestureNet(memory, width=4)
+
+
+def test_every_recipe_has_all_sizes():
+    assert all(set(recipe.stages) == set(PROFILES) for recipe in GESTURES.values())
+
+
+@pytest.mark.parametrize("recipe, profile, stage", STAGES)
+def test_stages_fit_their_networks(recipe, profile, stage, monkeypatch):
+    monkeypatch.setattr(zoo, "names", lambda: ["gesture"])
+    monkeypatch.setattr(zoo, "load", lambda name: GestureNet())
+    net = recipe.build(profile)
+    stage.prepare(net)
+    assert type(net).__name__ in zoo.NETS and any(p.requires_grad for p in net.parameters())
+    assert stage.batch % 2 == 0 and stage.steps >= 4 and stage.warmup <= stage.steps // 2
+    assert stage.frames or not stage.pick
+
+
+def test_sequences(clips):
+    N = int(clips.mask.sum())
+    assert clips.frames.shape == (N, 3, 32, 48) and clips.frames.dtype == torch.uint8 and clips.points.shape == (N, 3)
+    assert clips.labels.shape == clips.mask.shape and (clips.labels[~clips.mask] == -100).all()
+    for b, kind in enumerate(clips.kinds):
+        labels = clips.labels[clips.mask[:, b], b]
+        begun = (labels != NONE).nonzero()
+        assert kind == NONE or (labels[begun[0] :] == kind).all()  # held until the end
+        assert set(labels.tolist()) <= {int(kind), NONE}
+
+
+def test_frames_stand_in_the_order_of_the_mask(clips):
+    """Each column's frames are those of its own clip, in order."""
+    source = Rendered(Gestures("train", 0, (32, 48), (10, 10)), frames=True, chain=1, limit=20, device=CPU)
+    for b in (0, 1):
+        frames, points, labels, _ = source.sequence(b)
+        mine = clips.mask[:, b]
+        assert torch.equal(spread(clips.frames, clips.mask)[mine, b], frames.permute(0, 3, 1, 2))
+        assert torch.equal(spread(clips.points, clips.mask)[mine, b], points)
+        assert torch.equal(clips.labels[mine, b], labels)
+
+
+def test_sequences_can_be_repeated_and_splits_differ():
+    stage = GestureStage("s", 4, follow, frames=False, chain=2)
+    train, again, other, held_out = (
+        stage.source(split, seed, CPU).pairs([5, 6])
+        for split, seed in (("train", 0), ("train", 0), ("train", 1), ("test", 0))
+    )
+    assert torch.equal(train.points, again.points) and torch.equal(train.labels, again.labels)
+    assert not torch.equal(train.points[:20], other.points[:20])
+    assert not torch.equal(train.points[:20], held_out.points[:20])
+
+
+def test_a_chain_is_not_always_in_the_order_of_classes():
+    source = GestureStage("s", 4, follow, frames=False, chain=2).source("train", 0, CPU)
+    follows = {tuple(int(i) % 11 for i in kinds) for kinds in (pair(source, n) for n in range(30))}
+    assert len(follows) > 15
+
+
+def pair(source, number):
+    labels = [label for label in source.sequence(number)[2].unique_consecutive().tolist() if label != NONE]
+    return labels[:1] + labels[-1:] if labels else (NONE, NONE)
+
+
+def test_what_training_sees_is_varied_and_repeatable(clips):
+    whole = GestureStage("s", 4, both)
+    first, again, other = (whole.vary(clips, numbers) for numbers in ([0, 1], [0, 1], [2, 3]))
+    assert torch.equal(first.offset, again.offset) and not torch.equal(first.offset, other.offset)
+    points = spread(clips.points, clips.mask)
+    bad = first.disturb(points)
+    assert torch.equal(clips.disturb(points), points) and not torch.equal(bad, points)
+    assert torch.equal(bad[..., 2] > 0, (points[..., 2] > 0) & (first.keep[..., 0] > 0))
+
+    few = GestureStage("s", 4, look, pick=3)
+    seen = [few.vary(clips, [2 * step]) for step in range(8)]
+    assert all(len(each.frames) == len(each.points) == 6 for each in seen)
+    mirrored = 0
+    for each in seen:
+        for frame, point in zip(each.frames, each.points, strict=True):
+            (place,) = (clips.frames == frame).flatten(1).all(1).nonzero()[:1, 0].tolist() or [None]
+            if place is None:
+                (place,) = (clips.frames.flip(3) == frame).flatten(1).all(1).nonzero()[:1, 0].tolist()
+                assert torch.equal(point, clips.points[place] * torch.tensor([-1, 1, 1]))
+                mirrored += 1
+            else:
+                assert torch.equal(point, clips.points[place])
+    assert 0 < mirrored < 48
+
+
+def test_loss_at_every_step(clips):
+    right = torch.nn.functional.one_hot(clips.labels.clamp(min=0), 11).float() * 40
+    loss, error = at_every_step(right, clips)
+    assert loss < 1e-6 and error == 0
+    last = clips.mask.sum(0) - 1
+    wrong = right.clone()
+    wrong[last[0], 0] = torch.nn.functional.one_hot((clips.kinds[0] + 1) % 11, 11).float() * 40
+    loss, error = at_every_step(wrong, clips)
+    assert error == 0.5 and loss.item() == pytest.approx(40 / len(clips.points), rel=1e-3)
+
+
+@pytest.mark.parametrize("memory", ["lstm", "convlstm"])
+def test_what_learns(memory, clips):
+    for prepare, learns in (
+        (gestures.only_eye, {"eye"}),
+        (gestures.only_memory, {"memory"}),
+        (gestures.all_free, {"eye", "memory"}),
+    ):
+        net = small(memory)
+        prepare(net)
+        loss, error = (look if prepare is gestures.only_eye else both)(net, clips)
+        loss.backward()
+        assert 0 <= error <= 1
+        assert {name.split(".")[0] for name, p in net.named_parameters() if p.grad is not None} == learns
+
+
+def test_following_teaches_a_way_and_the_memory_of_a_net(clips):
+    for net in (Way(), small(), small("mean")):
+        loss, _ = follow(net, clips)
+        loss.backward()
+        assert loss.isfinite()
+
+
+def test_few_steps_lower_the_loss(clips):
+    for net, loss_of in ((small(), look), (small(), both), (Way(hidden=32), follow)):
+        optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
+        losses = []
+        for _ in range(12):
+            loss, _ = loss_of(net, clips)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        assert losses[-1] < 0.9 * losses[0]
+
+
+def test_the_others_begin_with_the_eye_of_the_zoo(monkeypatch):
+    monkeypatch.setattr(zoo, "names", lambda: [])
+    with pytest.raises(CourseError, match="Train them first"):
+        gestures.eye_of_the_zoo(GestureNet("last"))
+    shipped, net = GestureNet(), GestureNet("last")
+    monkeypatch.setattr(zoo, "names", lambda: ["gesture"])
+    monkeypatch.setattr(zoo, "load", lambda name: shipped)
+    gestures.eye_of_the_zoo(net)
+    assert all(torch.equal(a, b) for a, b in zip(net.eye.parameters(), shipped.eye.parameters(), strict=True))
+    assert {name.split(".")[0] for name, p in net.named_parameters() if p.requires_grad} == {"memory"}
+
+
+def test_a_stage_can_be_trained_and_says_so(tmp_path, monkeypatch):
+    """Through the loop of all trainings: log, card, weights."""
+    from cvdl.train import loop
+    from cvdl.train.recipes import RECIPES
+    from cvdl.train.runs import read_json, read_log
+    from cvdl.train.stages import Recipe
+
+    stage = GestureStage("follow", 3, follow, frames=False, batch=2)
+    monkeypatch.setitem(RECIPES, "tiny", Recipe("tiny", partial(Way, hidden=8), {"quick": [stage]}))
+    monkeypatch.setattr(loop, "SAMPLES", 2)
+    assert loop.train("tiny", "quick", tmp_path / "run")
+    card = read_json(tmp_path / "run/follow/card.json")
+    assert card["data"]["kind"] == "rendered tracks" and card["held_out"]["sequences"] == 2
+    assert 0 <= card["held_out"]["error"] <= 1
+    rows = read_log(tmp_path / "run/follow/log.csv")
+    assert [row["step"] for row in rows] == [1, 2, 3] and all(0 <= row["error"] <= 1 for row in rows)
+    assert zoo.load(tmp_path / "run/follow/weights.safetensors").hidden == 8
