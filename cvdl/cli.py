@@ -170,13 +170,13 @@ def bench_data(
         save(results, json, device)
 
 
-data = typer.Typer(cls=Sets, help="Say which optical-flow sets are here, and how to get the others.")
+data = typer.Typer(cls=Sets, help="Say which sets of optical flow and of gestures are here, and how to get the others.")
 app.add_typer(data, name="data")
 
 
 @data.callback(invoke_without_command=True)
 def data_table(context: typer.Context):
-    """Say which optical-flow sets are here, and how to get the others.
+    """Say which sets of optical flow and of gestures are here, and how to get the others.
 
     Without a command: a table of all sets, with state (here, missing, broken), size and terms. Sets are looked for in the
     folder that CVDL_SETS names, else in the folder sets beside the course.

@@ -14,7 +14,7 @@ from cvdl.gesture.metrics import (
     time_to_decision,
     true_events,
 )
-from cvdl.gesture.nets import Way
+from cvdl.gesture.nets import TrackLSTM
 from cvdl.gesture.readers import open_gestures
 from cvdl.gesture.recogniser import Recogniser
 from cvdl.gesture.render import Gestures
@@ -24,12 +24,12 @@ LENGTH = 5  # clips in a stream
 
 
 def measure(net, clips=110, streams=12):
-    """net: a GestureNet, or a Way, which is measured on tracks and not on real clips -> dict of dicts of numbers
+    """net: a GestureNet, or a TrackLSTM, which is measured on tracks and not on real clips -> dict of dicts of numbers
 
     clips: rendered ones, as many of each class.  Real clips: session A, to choose by, apart from B and C, to report; where
     they are.  Of both, those with a gesture are named without «none», so that chance is one in ten.
     """
-    recogniser, tracks = Recogniser(net), isinstance(net, Way)
+    recogniser, tracks = Recogniser(net), isinstance(net, TrackLSTM)
     rendered = Gestures("test", seed=7)
     clip = rendered.track if tracks else rendered.clip
     measured = {"rendered": of_clips(recogniser, (clip(i) for i in range(clips)))}

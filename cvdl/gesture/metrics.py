@@ -4,6 +4,8 @@ A recogniser gives probabilities (T, K), one row after each of T frames, the las
 row after its last frame, or the last frame that was observed.  All functions raise CourseError for what does not fit.
 """
 
+import math
+
 import torch
 
 from cvdl.errors import CourseError
@@ -26,7 +28,7 @@ def decide(probabilities, fraction=1.0, none=True):
     _check(probabilities)
     if not 0 < fraction <= 1:
         raise CourseError(f"fraction is {fraction}; it has to be above 0 and at most 1.")
-    seen = max(1, -int(-len(probabilities) * fraction + 1e-6))  # rounded up; but .3 · 10 is a little more than 3
+    seen = max(1, math.ceil(len(probabilities) * fraction - 1e-6))  # 10 · .7 may be a little more than 7
     return int(probabilities[seen - 1, : None if none else -1].argmax())
 
 

@@ -1,11 +1,11 @@
 """Networks that follow a pointing finger and say, after every frame, which gesture it draws.
 
-    frame ──> Eye ──> where the finger tip is ──> memory ──> a class, at every step
+    frame ──> CNN ──> where the finger tip is ──> memory ──> a class, at every step
 
 They differ in their memory alone, so that it can be seen what it is worth:
 
-    "lstm"      an LSTM that reads the finger tip's way              GestureNet(), the default
-    "convlstm"  a ConvLSTM that reads the eye's maps                 GestureNet("convlstm")
+    "lstm"      an LSTM that reads the finger tip's track            GestureNet(), the default
+    "convlstm"  a ConvLSTM that reads the CNN's maps                 GestureNet("convlstm")
     "mean"      the mean over all frames so far: no order            GestureNet("mean")
     "last"      none: the last frame alone                           GestureNet("last")
 
@@ -65,12 +65,12 @@ def halve(inputs, outputs, kernel=3):
     return nn.Sequential(conv, nn.GroupNorm(4, outputs), nn.ReLU(inplace=True))
 
 
-class Eye(nn.Module):
+class FingertipCNN(nn.Module):
     """A frame -> how likely the finger tip is at each cell of CELL × CELL pixels, or nowhere.
 
-    eye(images (N, 3, H, W) in [0, 1]) -> maps (N, 4 width, H/8, W/8), scores (N, 1 + H/4 · W/4); the first score is of
+    cnn(images (N, 3, H, W) in [0, 1]) -> maps (N, 4 width, H/8, W/8), scores (N, 1 + H/4 · W/4); the first score is of
     «nowhere».  It sees one frame at a time.  Colour cast and exposure are taken out first, as no light is like another.
-    The tip alone is a few pixels of skin: what tells it from a knuckle is the arm, so the eye looks at 1/16 of the size, too.
+    The tip alone is a few pixels of skin: what tells it from a knuckle is the arm, so it looks at 1/16 of the size, too.
     """
 
     def __init__(self, width=16):
@@ -101,7 +101,7 @@ def cells(size, device=None):
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).flatten(0, 1)
 
 
-def look_up(scores, size, reach=3):
+def soft_argmax(scores, size, reach=3):
     """Scores (N, 1 + cells) -> (N, 3): x, y from -1 to 1, and how sure.
 
     The mean place over the likeliest cell and those `reach` cells around it (a local soft-argmax): a second finger, far
@@ -116,8 +116,8 @@ def look_up(scores, size, reach=3):
     return torch.cat([chance @ grid / sure.clamp(min=1e-9), sure], 1)
 
 
-def place_loss(scores, points, size):
-    """Cross-entropy of the eye's scores (N, 1 + cells) to a Gaussian of one cell around the true place, or to «nowhere».
+def heatmap_loss(scores, points, size):
+    """Cross-entropy of the CNN's scores (N, 1 + cells) to a Gaussian of one cell around the true place, or to «nowhere».
 
     points: (N, 3), as `places` makes them.
     """
@@ -129,10 +129,10 @@ def place_loss(scores, points, size):
     return F.cross_entropy(scores, target)
 
 
-class Way(nn.Module):
-    """An LSTM on the finger tip's way: the smallest recogniser, and the memory of the larger one.
+class TrackLSTM(nn.Module):
+    """An LSTM on the finger tip's track: the smallest recogniser, and the memory of the larger one.
 
-    way(points (T, B, 3), state) -> logits (T, B, K), state.  points: x, y, sure.  While the tip is not seen it is taken to
+    net(points (T, B, 3), state) -> logits (T, B, K), state.  points: x, y, sure.  While the tip is not seen it is taken to
     be where it was last.  What is read at each step: place, speed, and how sure.
     """
 
@@ -157,8 +157,8 @@ class Way(nn.Module):
         return {"hidden": self.hidden, "classes": self.classes}
 
 
-class Mean(nn.Module):
-    """The mean of what single frames say, over all frames so far; arguments as `Way`.  It forgets the order."""
+class MeanPool(nn.Module):
+    """The mean of what single frames say, over all frames so far; arguments as `TrackLSTM`.  It forgets the order."""
 
     def __init__(self, hidden=96, classes=11):
         super().__init__()
@@ -172,8 +172,8 @@ class Mean(nn.Module):
         return self.write(sums / counts[:, None, None]), (sums[-1], counts[-1])
 
 
-class Last(nn.Module):
-    """What the last frame alone says; arguments as `Way`."""
+class LastFrame(nn.Module):
+    """What the last frame alone says; arguments as `TrackLSTM`."""
 
     def __init__(self, hidden=96, classes=11):
         super().__init__()
@@ -184,10 +184,10 @@ class Last(nn.Module):
         return self.write(self.read(points)), None
 
 
-class Maps(nn.Module):
-    """A ConvLSTM on the eye's maps: maps (T, B, C, h, w), state -> logits (T, B, K), state.
+class MapLSTM(nn.Module):
+    """A ConvLSTM on the CNN's maps: maps (T, B, C, h, w), state -> logits (T, B, K), state.
 
-    A state that is a map can keep where something moved; how sure the eye is of each place is one more channel.
+    A state that is a map can keep where something moved; how sure the CNN is of each place is one more channel.
     """
 
     def __init__(self, inputs, hidden=24, classes=11):
@@ -204,7 +204,7 @@ class Maps(nn.Module):
         return self.write(torch.cat([hs.mean((3, 4)), hs.amax((3, 4))], 2)), state
 
 
-MEMORIES = {"lstm": Way, "mean": Mean, "last": Last, "convlstm": Maps}
+MEMORIES = {"lstm": TrackLSTM, "mean": MeanPool, "last": LastFrame, "convlstm": MapLSTM}
 
 
 class GestureNet(nn.Module):
@@ -220,7 +220,7 @@ class GestureNet(nn.Module):
             raise CourseError(f"There is no memory {memory!r}; there are {', '.join(MEMORIES)}.")
         self.kind, self.width, self.hidden, self.classes = memory, width, hidden, classes
         first = [4 * width] if memory == "convlstm" else []
-        self.eye = Eye(width)
+        self.cnn = FingertipCNN(width)
         self.memory = MEMORIES[memory](*first, **({"hidden": hidden} if hidden else {}), classes=classes)
 
     def forward(self, frames, state=None):
@@ -230,14 +230,14 @@ class GestureNet(nn.Module):
                 "One clip becomes a batch by clip[:, None]."
             )
         mask = torch.ones(frames.shape[:2], dtype=torch.bool, device=frames.device)
-        return self.follow(*self.look(frames.flatten(0, 1)), mask, frames.shape[3:], state)
+        return self.remember(*self.detect(frames.flatten(0, 1)), mask, frames.shape[3:], state)
 
-    def look(self, frames):
-        """Frames (N, 3, H, W) -> the eye's maps and scores"""
-        return self.eye(frames.float() / 255 if frames.dtype == torch.uint8 else frames)
+    def detect(self, frames):
+        """Frames (N, 3, H, W) -> the CNN's maps and scores"""
+        return self.cnn(frames.float() / 255 if frames.dtype == torch.uint8 else frames)
 
-    def follow(self, maps, scores, mask, size, state=None, disturb=None):
-        """What the eye saw of frames of a size -> logits (T, B, K), state
+    def remember(self, maps, scores, mask, size, state=None, disturb=None):
+        """What the CNN saw of frames of a size -> logits (T, B, K), state
 
         mask: (T, B) bool, which steps these N frames are, in order of time; the others are blank.
         disturb: points (T, B, 3) -> the same, made worse, for training.
@@ -247,7 +247,7 @@ class GestureNet(nn.Module):
             if self.kind == "convlstm":
                 chances = scores.softmax(1)[:, 1:].unflatten(1, (1, -(-size[0] // CELL), -(-size[1] // CELL)))
                 return self.memory(spread(maps.float(), mask), spread(chances, mask), state)
-            points = spread(look_up(scores, size), mask)
+            points = spread(soft_argmax(scores, size), mask)
             return self.memory(disturb(points) if disturb else points, state)
 
     def options(self):

@@ -82,7 +82,7 @@ def open_gestures(name, split=None, root=None, size=SIZE):
     split = split or next(iter(entry.needs))
     if split not in entry.needs:
         raise CourseError(f"{name} has no split {split!r}; it has {' and '.join(entry.needs)}.")
-    root = _find(entry, split, root)
+    root = find_gestures(entry, split, root)
     try:
         rows, classes = READERS[name](root / entry.folder, split, size)
     except (OSError, ValueError) as error:  # of lists; a CourseError, too, is a ValueError
@@ -92,7 +92,8 @@ def open_gestures(name, split=None, root=None, size=SIZE):
     return Clips(sorted(rows, key=lambda row: _natural(row.name)), classes)
 
 
-def _find(entry, split, root):
+def find_gestures(entry, split, root=None):
+    """The folder that holds the set's folder.  Raises CourseError where there is none."""
     samples = None if root else real_folder("gestures")
     for place in filter(None, (Path(root).expanduser() if root else sets_folder(), samples)):
         if not absent(entry, split, place):

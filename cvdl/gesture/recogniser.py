@@ -11,11 +11,11 @@ import torch
 from cvdl.errors import CourseError
 from cvdl.gesture.clip import CLASSES
 from cvdl.gesture.files import SIZE, resized
-from cvdl.gesture.nets import GestureNet, Way, newest, places
+from cvdl.gesture.nets import GestureNet, TrackLSTM, newest, places
 
 
 class Recogniser:
-    """net: a GestureNet, which sees frames, or a Way, which sees finger-tip tracks."""
+    """net: a GestureNet, which sees frames, or a TrackLSTM, which sees finger-tip tracks."""
 
     classes = CLASSES
 
@@ -28,21 +28,21 @@ class Recogniser:
         from cvdl.train import zoo
 
         net = zoo.load(name)
-        if not isinstance(net, (GestureNet, Way)):
+        if not isinstance(net, (GestureNet, TrackLSTM)):
             raise CourseError(f"{name!r} is a {type(net).__name__}, which recognises no gestures. Take «gesture».")
         return cls(net)
 
     def recognise(self, frames, fps):
         """Probabilities of `classes` after each frame: (T, K), rows sum to 1.
 
-        frames: uint8 (T, H, W, 3), RGB, a tensor or an array, of any size; for a Way a track (T, 2) float in pixels of a
+        frames: uint8 (T, H, W, 3), RGB, a tensor or an array, of any size; for a TrackLSTM a track (T, 2) float in pixels of a
         frame of 120 × 160, NaN where the tip is not seen.  fps: frames a second.
 
         Causal: row t depends on frames 0 … t.  Time is resampled inside: at each of the net's ticks, RATE a second, it sees
         the newest frame, and rows between two ticks repeat the last one.  Raises CourseError for other input.
         """
         frames = torch.as_tensor(frames)
-        track = isinstance(self.net, Way)
+        track = isinstance(self.net, TrackLSTM)
         wanted = "a track (T, 2), float" if track else "frames (T, H, W, 3), uint8"
         fits = frames.ndim == (2 if track else 4) and frames.shape[-1] == (2 if track else 3) and len(frames)
         if not fits or (frames.dtype == torch.uint8) == track:
@@ -64,7 +64,7 @@ class Recogniser:
             yield logits[0, 0].softmax(0)
 
     def _tick(self, frame, state):
-        if isinstance(self.net, Way):
+        if isinstance(self.net, TrackLSTM):
             return self.net(places(frame.float(), SIZE)[None, None], state)
         image = resized(torch.as_tensor(frame), SIZE).permute(2, 0, 1)
         return self.net(image[None, None], state)

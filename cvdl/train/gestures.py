@@ -1,7 +1,7 @@
 """Recipes for the networks of chapter 04, trained on rendered clips alone.
 
-The eye learns from single frames, which may be many and different; the memory from finger tips' ways, which cost next to
-nothing to make; then both together from whole clips.
+The CNN learns from single frames, which may be many and different; the memory from tracks of the finger tip, which cost
+next to nothing to make; then both together from whole clips.
 """
 
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ import torch.nn.functional as F
 
 from cvdl.errors import CourseError
 from cvdl.gesture.clip import NONE
-from cvdl.gesture.nets import GestureNet, Way, look_up, place_loss, places, spread, ticks
-from cvdl.gesture.render import Gestures
+from cvdl.gesture.nets import GestureNet, TrackLSTM, heatmap_loss, places, soft_argmax, spread, ticks
+from cvdl.gesture.render import SPLITS, Gestures
 from cvdl.train import zoo
 from cvdl.train.stages import Recipe, Stage, all_free
 
@@ -32,10 +32,10 @@ class Sequences(NamedTuple):
     kinds: torch.Tensor  # (B,): that of the last clip in each
     gain: torch.Tensor | None = None  # (B, 2), of places; with the next two what makes training harder
     offset: torch.Tensor | None = None  # (T, B, 2)
-    keep: torch.Tensor | None = None  # (T, B, 1) 0 or 1: whether the tip is seen
+    keep: torch.Tensor | None = None  # (T, B, 1) from 0 to 1: how sure it is that the tip is there, 0 where it is lost
 
     def disturb(self, points):
-        """Points (T, B, 3), as an eye may tell them: bigger, smaller, elsewhere, trembling, at times not at all."""
+        """Points (T, B, 3), as a CNN may tell them: bigger, smaller, elsewhere, trembling, less sure, at times not at all."""
         if self.gain is None:
             return points
         return torch.cat([points[..., :2] * self.gain + self.offset, points[..., 2:] * self.keep], 2)
@@ -56,7 +56,7 @@ class Rendered:
 
     def sequence(self, number):
         """-> frames (T, H, W, 3) or None, points (T, 3), labels (T,), kind"""
-        dice = np.random.default_rng([self.clips.seed, len(self.clips.split), number])
+        dice = np.random.default_rng([self.clips.seed, SPLITS.index(self.clips.split), number])
         parts = [self.part(int(i)) for i in dice.integers(2**31, size=self.chain)]
         frames, points, labels, kinds = zip(*parts, strict=True)
         return torch.cat(frames) if self.frames else None, torch.cat(points), torch.cat(labels), kinds[-1]
@@ -119,7 +119,7 @@ class GestureStage(Stage):
         stray = rand(T, B, 1) < 0.02
         tremble = 0.04 * rand(B, 1) * torch.randn((T, B, 2), generator=dice).to(batch.points)
         offset = (rand(B, 2) - 0.5) * 0.4 + tremble + stray * (2 * rand(T, B, 2) - 1)
-        return batch._replace(gain=0.75 + 0.5 * rand(B, 2), offset=offset, keep=(~lost).float())
+        return batch._replace(gain=0.75 + 0.5 * rand(B, 2), offset=offset, keep=~lost * (0.5 + 0.5 * rand(T, B, 1)))
 
     def shown(self, error):
         return f"{error:.1%} wrong"
@@ -135,30 +135,30 @@ class GestureStage(Stage):
 # Losses: (net, sequences) -> loss, error
 
 
-def look(net, batch):
-    """The eye alone, on single frames."""
+def fingertip(net, batch):
+    """The CNN alone, on single frames."""
     size = batch.frames.shape[2:]
-    _, scores = net.look(batch.frames)
+    _, scores = net.detect(batch.frames)
     with torch.no_grad():
-        found, true = look_up(scores, size), batch.points
+        found, true = soft_argmax(scores, size), batch.points
         near = (found - true)[:, :2].norm(dim=1) <= NEAR
         right = torch.where(true[:, 2] > 0, near & (found[:, 2] > 0.5), found[:, 2] <= 0.5)
-    return place_loss(scores, batch.points, size), 1 - right.float().mean()
+    return heatmap_loss(scores, batch.points, size), 1 - right.float().mean()
 
 
-def follow(net, batch):
-    """The memory alone, on true ways of the finger tip."""
+def tracks(net, batch):
+    """The memory alone, on true tracks of the finger tip."""
     logits, _ = getattr(net, "memory", net)(batch.disturb(spread(batch.points, batch.mask)))
     return at_every_step(logits, batch)
 
 
-def both(net, batch):
-    """Eye and memory, on whole clips; where the eye learns, it still has to find the tip, too."""
+def whole_clips(net, batch):
+    """CNN and memory, on whole clips; where the CNN learns, it still has to find the tip, too."""
     size = batch.frames.shape[2:]
-    maps, scores = net.look(batch.frames)
-    logits, _ = net.follow(maps, scores, batch.mask, size, disturb=batch.disturb)
+    maps, scores = net.detect(batch.frames)
+    logits, _ = net.remember(maps, scores, batch.mask, size, disturb=batch.disturb)
     loss, error = at_every_step(logits, batch)
-    return loss + 0.5 * place_loss(scores, batch.points, size) if scores.requires_grad else loss, error
+    return loss + 0.5 * heatmap_loss(scores, batch.points, size) if scores.requires_grad else loss, error
 
 
 def at_every_step(logits, batch):
@@ -172,9 +172,9 @@ def at_every_step(logits, batch):
 # Which part learns.
 
 
-def only_eye(net):
+def only_cnn(net):
     net.requires_grad_(False)
-    net.eye.requires_grad_(True)
+    net.cnn.requires_grad_(True)
 
 
 def only_memory(net):
@@ -182,26 +182,26 @@ def only_memory(net):
     net.memory.requires_grad_(True)
 
 
-def eye_of_the_zoo(net):
-    """The eye of the shipped weights "gesture", which does not learn: what differs is the memory."""
+def cnn_of_the_zoo(net):
+    """The CNN of the shipped weights "gesture", which does not learn: what differs is the memory."""
     if "gesture" not in zoo.names():
         raise CourseError(
-            "This network begins with the eye of «gesture», and the zoo has no such weights. Train them first."
+            "This network begins with the CNN of «gesture», and the zoo has no such weights. Train them first."
         )
-    net.eye.load_state_dict(zoo.load("gesture").eye.state_dict())
+    net.cnn.load_state_dict(zoo.load("gesture").cnn.state_dict())
     only_memory(net)
 
 
-def stages(look_steps=0, follow_steps=0, both_steps=0, *, batch=(16, 64, 8), reuse=6, begin=None):
-    """begin: for networks that stand on the eye of another."""
+def stages(cnn_steps=0, track_steps=0, clip_steps=0, *, batch=(16, 64, 8), reuse=6, begin=None):
+    """begin: for networks that stand on the CNN of another."""
     options = dict(rate=1e-3, schedule="cosine", decay=1e-4)
-    few = dict(reuse=reuse, warmup=look_steps // 50)
+    few = dict(reuse=reuse, warmup=cnn_steps // 50)
     every = [
-        GestureStage("look", look_steps, look, only_eye, batch=batch[0], pick=4, **few, **options),
+        GestureStage("fingertip", cnn_steps, fingertip, only_cnn, batch=batch[0], pick=4, **few, **options),
         GestureStage(
-            "follow",
-            follow_steps,
-            follow,
+            "tracks",
+            track_steps,
+            tracks,
             begin or only_memory,
             frames=False,
             chain=2,
@@ -210,9 +210,9 @@ def stages(look_steps=0, follow_steps=0, both_steps=0, *, batch=(16, 64, 8), reu
             **options,
         ),
         GestureStage(
-            "both",
-            both_steps,
-            both,
+            "clips",
+            clip_steps,
+            whole_clips,
             begin or all_free,
             batch=batch[2],
             reuse=max(1, reuse // 2),
@@ -223,7 +223,7 @@ def stages(look_steps=0, follow_steps=0, both_steps=0, *, batch=(16, 64, 8), reu
 
 
 def recipe(title, net, quick, laptop, gpu, **options):
-    """quick, laptop, gpu: steps of the stages look, follow and both."""
+    """quick, laptop, gpu: steps of the stages fingertip, tracks and clips."""
     return Recipe(
         title,
         net,
@@ -238,26 +238,28 @@ def recipe(title, net, quick, laptop, gpu, **options):
 GESTURES = {
     "gesture": recipe("gestures: CNN and LSTM", GestureNet, (4, 4, 4), (3600, 6000, 1200), (8000, 10000, 3000)),
     "gesture-convlstm": recipe(
-        "gestures: its eye, and a ConvLSTM",
+        "gestures: its CNN, and a ConvLSTM",
         partial(GestureNet, "convlstm"),
         (0, 0, 4),
         (0, 0, 2000),
         (0, 0, 4000),
-        begin=eye_of_the_zoo,
+        begin=cnn_of_the_zoo,
     ),
     **{
         f"gesture-{name}": recipe(
-            f"gestures: its eye, and {what}",
+            f"gestures: its CNN, and {what}",
             partial(GestureNet, memory),
             (0, 4, 0),
             (0, 6000, 0),
             (0, 10000, 0),
-            begin=eye_of_the_zoo,
+            begin=cnn_of_the_zoo,
         )
         for name, memory, what in (
             ("meanpool", "mean", "the mean of all frames"),
             ("last", "last", "the last frame alone"),
         )
     },
-    "gesture-track": recipe("gestures: an LSTM on tracks", Way, (0, 4, 0), (0, 6000, 0), (0, 10000, 0), begin=all_free),
+    "gesture-track": recipe(
+        "gestures: an LSTM on tracks", TrackLSTM, (0, 4, 0), (0, 6000, 0), (0, 10000, 0), begin=all_free
+    ),
 }

@@ -26,11 +26,11 @@ from cvdl.flow.nets.flownet2 import FlowNet2, FlowNet2SD, FlowNetStack
 from cvdl.flow.nets.likenet import LikeNet
 from cvdl.flow.nets.ported import published_net
 from cvdl.flow.nets.spynet import SPyNet
-from cvdl.gesture.nets import GestureNet, Way
+from cvdl.gesture.nets import GestureNet, TrackLSTM
 from cvdl.settings import ROOT, data_path
 from cvdl.train.runs import commit, hardware, read_json, replacing, write_json
 
-GESTURE_NETS = {net.__name__: net for net in (GestureNet, Way)}
+GESTURE_NETS = {net.__name__: net for net in (GestureNet, TrackLSTM)}
 NETS = GESTURE_NETS | {
     net.__name__: net for net in (FlowNet2, FlowNet2SD, FlowNetC, FlowNetS, FlowNetStack, LikeNet, SPyNet)
 }

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from typer.testing import CliRunner
 
+from cvdl import cli
 from cvdl.errors import CourseError
 from cvdl.gesture.clip import CLASSES, NONE
 from cvdl.gesture.files import read_video
@@ -204,6 +206,21 @@ def test_windows_of_one_recording_stay_together(sets):
     clip = train[1]
     assert clip.track.shape == (16, 2) and clip.track[0].tolist() == [49.5, 49.5] and clip.classes[clip.label] == "Stop"
     assert torch.allclose(clip.track[1:-1] - clip.track[:-2], train[0].track[2:] - train[0].track[1:-1], atol=1e-3)
+
+
+def test_cvdl_data_tells_of_them(sets):
+    def data(*arguments):
+        return CliRunner().invoke(cli.app, ["data", *arguments])
+
+    jester(sets)
+    states = dict(line.split()[:2] for line in data().stdout.splitlines() if line)
+    assert states.items() >= (dict.fromkeys(SETS, "missing") | {"jester": "here"}).items()
+    text = data("jester").stdout
+    assert "Jester: here" in text and "Clips: train 2 of 118,562, val 1 of 14,787" in text and "missing" not in text
+    (sets / "jester/jester-v1-train.csv").unlink()
+    assert "broken" in data("jester").stdout and "jester-v1-train.csv" in data("jester").stdout
+    refused = data("get", "egogesture")
+    assert refused.exit_code == 1 and SETS["egogesture"].page in refused.stderr
 
 
 # What is damaged.

@@ -10,7 +10,7 @@ from cvdl.flow import SPyNet
 from cvdl.gesture import CLASSES, Recogniser
 from cvdl.gesture.evaluate import of_clips, of_streams
 from cvdl.gesture.files import SIZE
-from cvdl.gesture.nets import MEMORIES, GestureNet, Way, cells, look_up, place_loss, places, ticks
+from cvdl.gesture.nets import MEMORIES, GestureNet, TrackLSTM, cells, heatmap_loss, places, soft_argmax, ticks
 from cvdl.gesture.render import Gestures
 from cvdl.train import zoo
 
@@ -144,9 +144,9 @@ def test_the_eye_is_taught_to_say_what_is_read_off_it():
     optimizer = torch.optim.Adam([scores], lr=0.5)
     for _ in range(60):
         optimizer.zero_grad()
-        place_loss(scores, points, SIZE).backward()
+        heatmap_loss(scores, points, SIZE).backward()
         optimizer.step()
-    found = look_up(scores.detach(), SIZE)
+    found = soft_argmax(scores.detach(), SIZE)
     assert (found - points)[:2, :2].abs().max() < 0.03  # half of a cell
     assert (found[:2, 2] > 0.9).all() and found[2, 2] < 0.1
 
@@ -156,13 +156,13 @@ def test_a_second_finger_does_not_draw_the_place_to_the_middle():
     scores = torch.full((1, 1 + len(grid)), -20.0)
     first, second = ((grid - torch.tensor(at)).norm(dim=1).argmin() for at in ([-0.5, 0.0], [0.5, 0.0]))
     scores[0, 1 + first], scores[0, 1 + second] = 1.0, 0.0
-    x, y, sure = look_up(scores, SIZE)[0].tolist()
+    x, y, sure = soft_argmax(scores, SIZE)[0].tolist()
     assert x == pytest.approx(grid[first, 0].item(), abs=1e-3) and y == pytest.approx(grid[first, 1].item(), abs=1e-3)
     assert sure == pytest.approx(1 / (1 + 2.71828**-1), abs=1e-3)
 
 
 def test_out_of_sight_is_where_it_was_last():
-    way = Way().eval()
+    way = TrackLSTM().eval()
     seen = torch.tensor([[0.1, 0.2, 1.0], [0.3, 0.2, 1.0], [9.0, 9.0, 0.0]])[:, None]
     other = seen.clone()
     other[2, 0, :2] = -7.0
@@ -174,7 +174,7 @@ def test_out_of_sight_is_where_it_was_last():
 
 
 def test_wrong_input():
-    frames, way = Recogniser(net_of("last")), Recogniser(Way())
+    frames, way = Recogniser(net_of("last")), Recogniser(TrackLSTM())
     for recogniser, wrong, word in (
         (frames, film(3).float(), "float32"),
         (frames, film(3)[0], "frames"),
@@ -193,7 +193,7 @@ def test_wrong_input():
 
 
 def test_loading(tmp_path):
-    for net in (net_of("convlstm"), Way(hidden=16)):
+    for net in (net_of("convlstm"), TrackLSTM(hidden=16)):
         zoo.write_weights(tmp_path / "net.safetensors", net)
         again = Recogniser.load(tmp_path / "net.safetensors").net
         assert again.options() == net.options() and not again.training
@@ -214,7 +214,7 @@ def test_any_size_of_frame():
 
 def test_measuring():
     clips = Gestures("test", seed=7)
-    found = of_clips(Recogniser(Way()), (clips.track(i) for i in range(11)))
+    found = of_clips(Recogniser(TrackLSTM()), (clips.track(i) for i in range(11)))
     assert found["clips"] == 11 == sum(map(sum, found["confusion"])) and list(found["by_fraction"])[-1] == "100 %"
     assert 0 <= found["accuracy"] <= 1
-    assert of_streams(Recogniser(Way()), True, 1)["streams"] == 1
+    assert of_streams(Recogniser(TrackLSTM()), True, 1)["streams"] == 1

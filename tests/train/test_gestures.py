@@ -7,11 +7,11 @@ import torch
 
 from cvdl.errors import CourseError
 from cvdl.gesture.clip import NONE
-from cvdl.gesture.nets import GestureNet, Way, spread
+from cvdl.gesture.nets import GestureNet, TrackLSTM, spread
 from cvdl.gesture.render import Gestures
 from cvdl.settings import PROFILES
 from cvdl.train import gestures, zoo
-from cvdl.train.gestures import GESTURES, GestureStage, Rendered, at_every_step, both, follow, look
+from cvdl.train.gestures import GESTURES, GestureStage, Rendered, at_every_step, fingertip, tracks, whole_clips
 
 CPU = torch.device("cpu")
 STAGES = [
@@ -72,7 +72,7 @@ def test_frames_stand_in_the_order_of_the_mask(clips):
 
 
 def test_sequences_can_be_repeated_and_splits_differ():
-    stage = GestureStage("s", 4, follow, frames=False, chain=2)
+    stage = GestureStage("s", 4, tracks, frames=False, chain=2)
     train, again, other, held_out = (
         stage.source(split, seed, CPU).pairs([5, 6])
         for split, seed in (("train", 0), ("train", 0), ("train", 1), ("test", 0))
@@ -83,7 +83,7 @@ def test_sequences_can_be_repeated_and_splits_differ():
 
 
 def test_a_chain_is_not_always_in_the_order_of_classes():
-    source = GestureStage("s", 4, follow, frames=False, chain=2).source("train", 0, CPU)
+    source = GestureStage("s", 4, tracks, frames=False, chain=2).source("train", 0, CPU)
     follows = {tuple(int(i) % 11 for i in kinds) for kinds in (pair(source, n) for n in range(30))}
     assert len(follows) > 15
 
@@ -94,7 +94,7 @@ def pair(source, number):
 
 
 def test_what_training_sees_is_varied_and_repeatable(clips):
-    whole = GestureStage("s", 4, both)
+    whole = GestureStage("s", 4, whole_clips)
     first, again, other = (whole.vary(clips, numbers) for numbers in ([0, 1], [0, 1], [2, 3]))
     assert torch.equal(first.offset, again.offset) and not torch.equal(first.offset, other.offset)
     points = spread(clips.points, clips.mask)
@@ -102,7 +102,7 @@ def test_what_training_sees_is_varied_and_repeatable(clips):
     assert torch.equal(clips.disturb(points), points) and not torch.equal(bad, points)
     assert torch.equal(bad[..., 2] > 0, (points[..., 2] > 0) & (first.keep[..., 0] > 0))
 
-    few = GestureStage("s", 4, look, pick=3)
+    few = GestureStage("s", 4, fingertip, pick=3)
     seen = [few.vary(clips, [2 * step]) for step in range(8)]
     assert all(len(each.frames) == len(each.points) == 6 for each in seen)
     mirrored = 0
@@ -132,27 +132,27 @@ def test_loss_at_every_step(clips):
 @pytest.mark.parametrize("memory", ["lstm", "convlstm"])
 def test_what_learns(memory, clips):
     for prepare, learns in (
-        (gestures.only_eye, {"eye"}),
+        (gestures.only_cnn, {"cnn"}),
         (gestures.only_memory, {"memory"}),
-        (gestures.all_free, {"eye", "memory"}),
+        (gestures.all_free, {"cnn", "memory"}),
     ):
         net = small(memory)
         prepare(net)
-        loss, error = (look if prepare is gestures.only_eye else both)(net, clips)
+        loss, error = (fingertip if prepare is gestures.only_cnn else whole_clips)(net, clips)
         loss.backward()
         assert 0 <= error <= 1
         assert {name.split(".")[0] for name, p in net.named_parameters() if p.grad is not None} == learns
 
 
 def test_following_teaches_a_way_and_the_memory_of_a_net(clips):
-    for net in (Way(), small(), small("mean")):
-        loss, _ = follow(net, clips)
+    for net in (TrackLSTM(), small(), small("mean")):
+        loss, _ = tracks(net, clips)
         loss.backward()
         assert loss.isfinite()
 
 
 def test_few_steps_lower_the_loss(clips):
-    for net, loss_of in ((small(), look), (small(), both), (Way(hidden=32), follow)):
+    for net, loss_of in ((small(), fingertip), (small(), whole_clips), (TrackLSTM(hidden=32), tracks)):
         optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
         losses = []
         for _ in range(12):
@@ -167,12 +167,12 @@ def test_few_steps_lower_the_loss(clips):
 def test_the_others_begin_with_the_eye_of_the_zoo(monkeypatch):
     monkeypatch.setattr(zoo, "names", lambda: [])
     with pytest.raises(CourseError, match="Train them first"):
-        gestures.eye_of_the_zoo(GestureNet("last"))
+        gestures.cnn_of_the_zoo(GestureNet("last"))
     shipped, net = GestureNet(), GestureNet("last")
     monkeypatch.setattr(zoo, "names", lambda: ["gesture"])
     monkeypatch.setattr(zoo, "load", lambda name: shipped)
-    gestures.eye_of_the_zoo(net)
-    assert all(torch.equal(a, b) for a, b in zip(net.eye.parameters(), shipped.eye.parameters(), strict=True))
+    gestures.cnn_of_the_zoo(net)
+    assert all(torch.equal(a, b) for a, b in zip(net.cnn.parameters(), shipped.cnn.parameters(), strict=True))
     assert {name.split(".")[0] for name, p in net.named_parameters() if p.requires_grad} == {"memory"}
 
 
@@ -183,13 +183,13 @@ def test_a_stage_can_be_trained_and_says_so(tmp_path, monkeypatch):
     from cvdl.train.runs import read_json, read_log
     from cvdl.train.stages import Recipe
 
-    stage = GestureStage("follow", 3, follow, frames=False, batch=2)
-    monkeypatch.setitem(RECIPES, "tiny", Recipe("tiny", partial(Way, hidden=8), {"quick": [stage]}))
+    stage = GestureStage("tracks", 3, tracks, frames=False, batch=2)
+    monkeypatch.setitem(RECIPES, "tiny", Recipe("tiny", partial(TrackLSTM, hidden=8), {"quick": [stage]}))
     monkeypatch.setattr(loop, "SAMPLES", 2)
     assert loop.train("tiny", "quick", tmp_path / "run")
-    card = read_json(tmp_path / "run/follow/card.json")
+    card = read_json(tmp_path / "run/tracks/card.json")
     assert card["data"]["kind"] == "rendered tracks" and card["held_out"]["sequences"] == 2
     assert 0 <= card["held_out"]["error"] <= 1
-    rows = read_log(tmp_path / "run/follow/log.csv")
+    rows = read_log(tmp_path / "run/tracks/log.csv")
     assert [row["step"] for row in rows] == [1, 2, 3] and all(0 <= row["error"] <= 1 for row in rows)
-    assert zoo.load(tmp_path / "run/follow/weights.safetensors").hidden == 8
+    assert zoo.load(tmp_path / "run/tracks/weights.safetensors").hidden == 8

@@ -3,22 +3,27 @@
 from typing import NamedTuple
 
 from cvdl.errors import CourseError
-from cvdl.flow.data.catalogue import SETS, absent, find, get, real_folder, sets_folder
+from cvdl.flow.data.catalogue import SETS as FLOW
+from cvdl.flow.data.catalogue import absent, find, get, real_folder, sets_folder
 from cvdl.flow.data.listing import real_files, set_files
+from cvdl.gesture.readers import find_gestures, open_gestures
+from cvdl.gesture.sets import SETS as GESTURES
+
+SETS = FLOW | GESTURES
 
 
 class State(NamedTuple):
     name: str  # "here" if a split can be read and none is broken, "broken" if a part is there, "missing" if nothing is
-    pairs: dict  # split -> how many pairs of it are here
+    pairs: dict  # split -> how many pairs, or clips, of it are here
     problems: list  # what is wrong, each with what to do
 
 
 def look(entry):
-    """The State of a set, from the names of its files; none is opened."""
+    """The State of a set, from the names of its files and what lists say of them."""
     top, pairs, errors = sets_folder(), {}, {}
     for split in entry.needs:
         try:
-            pairs[split] = len(set_files(entry.name, split))
+            pairs[split] = len((set_files if entry.name in FLOW else open_gestures)(entry.name, split))
         except CourseError as error:
             errors[split] = str(error)
     begun = [split for split in errors if len(absent(entry, split, top)) < len(entry.needs[split])]
@@ -36,7 +41,7 @@ def entry_of(name):
 
 def table():
     """All sets, one a line, and what is wrong with the broken ones."""
-    samples, rows, problems = real_folder(), [("set", "state", "pairs here", "download", "terms")], []
+    samples, rows, problems = real_folder(), [("set", "state", "pairs or clips here", "download", "terms")], []
     for entry in SETS.values():
         found = look(entry)
         rows.append((entry.name, found.name, _count(entry, found.pairs), entry.size, entry.terms))
@@ -66,11 +71,12 @@ def page(name):
             uses.setdefault(part, []).append(split)
     notes = {part: f"for {' and '.join(splits)}" for part, splits in uses.items()}
     notes |= {part: "masks, used where they are there" for part in entry.masks}
-    root = next((place for split in found.pairs for place in [find(entry, split)]), top)
+    where = find if entry.name in FLOW else find_gestures
+    root = next((place for split in found.pairs for place in [where(entry, split)]), top)
     tree = [f"  {part:<28}{_there(root / entry.folder / part):<9}{note}" for part, note in notes.items()]
     head = [
         f"{entry.title}: {found.name}",
-        f"Pairs: {_count(entry, found.pairs)}",
+        f"{'Pairs' if entry.name in FLOW else 'Clips'}: {_count(entry, found.pairs)}",
         "",
         str(root / entry.folder),
         *tree,
