@@ -63,7 +63,7 @@ from cvdl.flow.nets.flownet2 import (
 )
 from cvdl.flow.upload import reduced
 from cvdl.settings import data_path
-from cvdl.train.recipes import RECIPES
+from cvdl.train.flow import FLOW
 from cvdl.train.runs import read_log
 
 # %% [markdown]
@@ -222,7 +222,7 @@ if recorded:
 for name, found in cards.items():
     minutes = ", ".join(f"{each['minutes']:.0f}" for each in found)
     print(f"{name:>14}: {len(found)} runs, of {minutes} minutes")
-on_gpu = [f"{s.name} {s.steps:,}" for s in RECIPES["order-chairs"].stages_of("gpu")]
+on_gpu = [f"{s.name} {s.steps:,}" for s in FLOW["order-chairs"].stages_of("gpu")]
 print(f"on a graphics card the recipe has more steps: {', '.join(on_gpu)}")
 
 # %% [markdown]

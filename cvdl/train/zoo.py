@@ -26,14 +26,15 @@ from cvdl.flow.nets.flownet2 import FlowNet2, FlowNet2SD, FlowNetStack
 from cvdl.flow.nets.likenet import LikeNet
 from cvdl.flow.nets.ported import published_net
 from cvdl.flow.nets.spynet import SPyNet
-from cvdl.gesture.nets import GestureNet, TrackLSTM
 from cvdl.settings import ROOT, data_path
 from cvdl.train.runs import commit, hardware, read_json, replacing, write_json
 
-GESTURE_NETS = {net.__name__: net for net in (GestureNet, TrackLSTM)}
-NETS = GESTURE_NETS | {
-    net.__name__: net for net in (FlowNet2, FlowNet2SD, FlowNetC, FlowNetS, FlowNetStack, LikeNet, SPyNet)
-}
+FLOW_NETS = {net.__name__: net for net in (FlowNet2, FlowNet2SD, FlowNetC, FlowNetS, FlowNetStack, LikeNet, SPyNet)}
+GESTURE_NETS = (
+    "GestureNet",
+    "TrackLSTM",
+)  # imported on use: a change of theirs is no reason to build notebooks on flow anew
+NETS = (*FLOW_NETS, *GESTURE_NETS)
 LARGEST = 6_000_000  # bytes of a weight file
 PUBLISHED = (".pytorch", ".pth", ".pt", ".tar")  # how weights of others end
 
@@ -95,6 +96,15 @@ def write_weights(path, net):
         save_file(tensors, beside, metadata=described)
 
 
+def class_of(name):
+    """The class of this name, one of NETS."""
+    if name in GESTURE_NETS:
+        from cvdl.gesture import nets
+
+        return getattr(nets, name)
+    return FLOW_NETS[name]
+
+
 def read_weights(path):
     """The network in a file, in single precision and train mode.  Raises CourseError for a damaged or foreign file."""
     try:
@@ -103,7 +113,7 @@ def read_weights(path):
             tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
         if described.get("net") not in NETS:
             raise ValueError(f"its network is {described.get('net')}")
-        net = NETS[described["net"]](**json.loads(described["options"]))
+        net = class_of(described["net"])(**json.loads(described["options"]))
         if getattr(net, "before", None):
             begin(net)
             tensors |= {

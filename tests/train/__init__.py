@@ -7,7 +7,8 @@ import lightning.fabric  # noqa: F401  its log goes to what is sys.stderr now, n
 
 from cvdl.flow.data.augment import Augment
 from cvdl.flow.nets.spynet import SPyNet
-from cvdl.train.recipes import FlowStage, Recipe, free_new_level, up_to_level
+from cvdl.train.flow import FlowStage, free_new_level, up_to_level
+from cvdl.train.stages import Recipe
 
 SIZE = (16, 24)  # of level 0
 

@@ -10,8 +10,9 @@ from cvdl.flow.data.chairs import Chairs
 from cvdl.flow.nets.base import count
 from cvdl.flow.nets.likenet import LikeNet
 from cvdl.train import loop
-from cvdl.train.recipes import RECIPES, Recipe, find
+from cvdl.train.recipes import RECIPES, find
 from cvdl.train.runs import read_log
+from cvdl.train.stages import Recipe
 
 UNSUPERVISED = ("likenet", "likenet-smooth", "likenet-occlusion", "likenet-census")
 

@@ -21,7 +21,8 @@ from cvdl.flow.data import textures
 from cvdl.flow.data.chairs import Chairs
 from cvdl.settings import ROOT
 from cvdl.train import loop
-from cvdl.train.recipes import RECIPES, up_to_level
+from cvdl.train.flow import up_to_level
+from cvdl.train.recipes import RECIPES
 from cvdl.train.runs import read_json, read_log
 from cvdl.train.stages import rate_factor
 from cvdl.train.zoo import read_weights

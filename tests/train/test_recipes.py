@@ -12,17 +12,8 @@ from cvdl.flow.losses import multiscale_epe
 from cvdl.flow.nets.flownet2 import FlowNetStack
 from cvdl.settings import PROFILES
 from cvdl.train import zoo
-from cvdl.train.recipes import (
-    RECIPES,
-    FlowStage,
-    every,
-    find,
-    free_levels,
-    free_new_level,
-    listing,
-    stand_on_with_a_start,
-    up_to_level,
-)
+from cvdl.train.flow import FlowStage, every, free_levels, free_new_level, stand_on_with_a_start, up_to_level
+from cvdl.train.recipes import RECIPES, find, listing
 from cvdl.train.stages import rate_factor
 
 STAGES = [
@@ -139,7 +130,7 @@ def test_only_one_level_learns(k):
 @pytest.mark.parametrize("recipe, profile, stage", FLOW)
 def test_sizes_fit_the_network(recipe, profile, stage, monkeypatch):
     """What a stage renders, sees and cuts, and a batch for two processes."""
-    monkeypatch.setattr("cvdl.train.recipes.begin", lambda stack: None)  # whether its first nets ship is not asked here
+    monkeypatch.setattr("cvdl.train.flow.begin", lambda stack: None)  # whether its first nets ship is not asked here
     with torch.device("meta"):
         net = recipe.build(profile)
     stage.prepare(net)
@@ -155,7 +146,7 @@ def test_sizes_fit_the_network(recipe, profile, stage, monkeypatch):
 
 
 def test_of_a_stack_the_last_net_learns(monkeypatch):
-    monkeypatch.setattr("cvdl.train.recipes.begin", lambda stack: None)
+    monkeypatch.setattr("cvdl.train.flow.begin", lambda stack: None)
     for name in ("flownet-cs", "flownet-css"):
         for stage in find(name).stages_of("quick"):
             with torch.device("meta"):
@@ -169,8 +160,8 @@ def test_of_a_stack_the_last_net_learns(monkeypatch):
 def test_the_last_net_of_a_stack_may_begin_with_trained_weights(monkeypatch, nets, channels):
     torch.manual_seed(0)
     shipped = FlowNetS(1 / 16)
-    monkeypatch.setattr("cvdl.train.recipes.begin", lambda stack: None)
-    monkeypatch.setattr("cvdl.train.recipes.load", lambda name: shipped)
+    monkeypatch.setattr("cvdl.train.flow.begin", lambda stack: None)
+    monkeypatch.setattr("cvdl.train.flow.load", lambda name: shipped)
     stack = FlowNetStack(nets, 1 / 16)
     before = shipped if channels == 6 else stack.nets[-2]
     stand_on_with_a_start(stack)
