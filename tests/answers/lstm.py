@@ -303,7 +303,8 @@ def _backward_at_c(dh, dc, c_before, c, gates):
 
 
 def _backward_new_state(dh, dc, c_before, c, gates):
-    return (_backward_by_autograd(dh, dc, c, c, gates)[0], *_backward(dh, dc, c_before, c, gates)[1:])
+    da_f, *others = _backward(dh, dc, c_before, c, gates)
+    return da_f / c_before * c, *others
 
 
 def _backward_sigmoid_again(dh, dc, c_before, c, gates):
