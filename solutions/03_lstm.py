@@ -850,6 +850,11 @@ class Writer(nn.Module):
         return self.out(hs), state
 
 
+# %% [markdown]
+# It is trained by truncated backpropagation through time, as above.
+
+
+# %%
 def train_writer(net, steps, T=64, B=32, lr=5e-3):
     """B streams are read side by side, T characters at a time; the state goes on, the gradient does not."""
     streams = data[: cut // B * B].view(B, -1).T  # (time, B)
@@ -872,15 +877,21 @@ def train_writer(net, steps, T=64, B=32, lr=5e-3):
         bar.set_postfix_str(f"loss {losses[0]:.2f} -> {losses[-1]:.2f}", refresh=False)
 
 
+seed(0)
+writer = Writer(128)
+untrained = Writer(128)
+train_writer(writer, budget(quick=130, laptop=2000, gpu=3000))
+
+# %% [markdown]
+# How well does it do on text that is new to it? For comparison, one who knows only how frequent each character is.
+
+
+# %%
 def in_pieces(sequence):
     """The new text is cut into 40 pieces, which stand side by side: (time, 40)"""
     return sequence[: len(sequence) // 40 * 40].view(40, -1).T
 
 
-seed(0)
-writer = Writer(128)
-untrained = Writer(128)
-train_writer(writer, budget(quick=130, laptop=2000, gpu=3000))
 held_out = in_pieces(data[cut:])
 with torch.no_grad():
     logits, _ = writer(held_out[:-1])
