@@ -935,7 +935,7 @@ for kind, characters in {
 
 # %%
 texts = ["".join(symbols[i] for i in column) for column in held_out.T]  # the pieces
-piece = next(n for n, t in enumerate(texts) if "\n    def " in t[100:-110])
+piece = next(n for n in range(20, 40) if "\n    def " in texts[n][100:-110])
 read = texts[piece]
 start = read.index("\n    def ", 100)  # the first 100 characters fill an empty memory
 seen = {name: values[start : start + 110, piece] for name, values in watched.items()}
