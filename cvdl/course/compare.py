@@ -34,7 +34,7 @@ def plain(value):
         raise CallFailed("returned a NumPy array", "Stay with torch: `np.tanh` is `torch.tanh`, and so on.")
     if value is None or type(value) in (bool, int, float, str):
         return value
-    if type(value) in (list, tuple, torch.Size):
+    if type(value) in (list, tuple):
         return tuple(plain(v) for v in value)
     if type(value) is dict:
         return {str(k): plain(v) for k, v in value.items()}

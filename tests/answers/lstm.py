@@ -345,10 +345,6 @@ def _shapes(**changes):
     return lambda: {**shapes(), **changes}
 
 
-def _shapes_sizes():
-    return {name: torch.Size(shape) for name, shape in shapes().items()}
-
-
 def _shapes_lists():
     return {name: list(shape) for name, shape in shapes().items()}
 
@@ -418,7 +414,7 @@ RIGHT = {
     "lstm.step": [_step, _step_at_once],
     "lstm.torch": [_torch, _torch_halves],
     "lstm.backward": [_backward, _backward_by_autograd],
-    "lstm.shapes": [shapes, _shapes_lists, _shapes_sizes],
+    "lstm.shapes": [shapes, _shapes_lists],
     "lstm.attend": [_attend, _attend_matrices, _attend_filled()],
 }
 WRONG = {

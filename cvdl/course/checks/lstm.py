@@ -516,8 +516,12 @@ def _torch_oracle(W, b):
 
 def _torch_names(got, want):
     """What is wrong with the names or shapes, or None."""
-    more = [key for key in got if key not in want] if isinstance(got, dict) else []
-    return shape_only(got, want) or (f"the key {more[0]!r} is none of the four names" if more else None)
+    if isinstance(got, dict):
+        for key in sorted(want.keys() - got.keys()):
+            return f"the key {key!r} is missing"
+        for key in sorted(got.keys() - want.keys()):
+            return f"the key {key!r} is none of the four names"
+    return shape_only(got, want)
 
 
 def _torch_test(got, want):
