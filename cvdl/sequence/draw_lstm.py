@@ -2,7 +2,9 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import LogFormatterSciNotation
 
+from cvdl import figures
 from cvdl.figures import arrow, box
 from cvdl.sequence.draw import INPUT, OUTPUT, QUIET, STATE
 
@@ -64,30 +66,44 @@ def cell(part=None):
     axes.plot([0.36, 0.75, 0.75], [-0.4, -0.4, 0.0], color="black", lw=1.2)
     axes.text(4.8, 0.0, "$[h_{t-1}, x_t]$", va="center", fontsize=10)
     axes.text(3.3, 3.4, "cell state: × and +, no matrix", ha="center", fontsize=9)
-    axes.set(xlim=(-0.6, 7.2), ylim=(-0.8, 3.7), aspect="equal")
+    key = "green: gates (σ); grey: tanh; orange: states; blue: input"
+    axes.text(3.3, -0.95, key, ha="center", fontsize=9)
+    axes.set(xlim=(-0.6, 7.2), ylim=(-1.1, 3.7), aspect="equal")
     axes.axis("off")
     axes.set_title(f"one step of the cell: {part}" if part else "one step of the cell", fontsize=10)
     return figure
 
 
-def gates(text, seen, unit):
-    """One cell while it reads: its gates as shades above the text, its state as a line below.
+def backwards(named):
+    """How much of a gradient arrives, in powers of ten.  named: {name: values after 0, 1, 2, … steps back}"""
+    figure = figures.curves(
+        {name: (range(len(values)), values) for name, values in named.items()},
+        "steps back",
+        "gradient, relative",
+        log=True,
+    )
+    figure.axes[0].yaxis.set_major_formatter(LogFormatterSciNotation())
+    return figure
 
-    text: T characters; seen: {"f", "i", "o", "C": (T, H)} as `lstm.watch` gives for one sample; unit: which cell.
+
+def gates(text, seen, unit):
+    """One unit while it reads: its gates as shades above the text, its state as a line below.
+
+    text: T characters; seen: {"f", "i", "o", "C": (T, H)} as `lstm.watch` gives for one sample; unit: which of the H.
     """
     rows = np.stack([np.asarray(seen[name])[:, unit] for name in ("f", "i", "o")])
     state, T = np.asarray(seen["C"])[:, unit], len(text)
-    figure, (top, bottom) = plt.subplots(2, 1, figsize=(11, 3.1), height_ratios=[1, 1.1], sharex=True)
+    figure, (top, bottom) = plt.subplots(2, 1, figsize=(12, 3.2), height_ratios=[1, 1.1], sharex=True)
     image = top.imshow(rows, vmin=0, vmax=1, cmap="cividis", aspect="auto", extent=(-0.5, T - 0.5, 2.5, -0.5))
     top.set_yticks(range(3), ["forget $f$", "input $i$", "output $o$"], fontsize=8)
     top.tick_params(axis="x", length=0)
-    top.set_title(f"cell {unit}: bright is open, dark is shut", fontsize=10)
+    top.set_title(f"unit {unit}: bright is open, dark is shut", fontsize=10)
     figure.colorbar(image, ax=(top, bottom), label="gate", pad=0.01, fraction=0.02)
     bottom.plot(range(T), state, color="black", lw=1, drawstyle="steps-mid")
     bottom.axhline(0, color="grey", lw=0.7)
     bottom.set_ylabel("$C_t$")
     shown = ["↵" if c == "\n" else c for c in text]
-    bottom.set_xticks(range(T), shown, fontsize=7, family="monospace")
+    bottom.set_xticks(range(T), shown, fontsize=9, family="monospace")
     bottom.tick_params(axis="x", length=0)
     return figure
 
@@ -124,5 +140,5 @@ def alignment(letters, sounds, weights):
     axes.set_xticks(range(len(letters)), letters)
     axes.set_yticks(range(len(sounds)), sounds)
     axes.xaxis.tick_top()
-    axes.set_title("attention in %: a row per sound, a column per letter", fontsize=9)
+    axes.set_title("attention in %, from 10 on: a row per sound, a column per letter", fontsize=9)
     return figure

@@ -136,6 +136,10 @@ def _output_no_gate(x, h, c, W_o, b_o):
     return torch.tanh(c)
 
 
+def _output_cell_in_gate(x, h, c, W_o, b_o):
+    return _forget(x, c, W_o, b_o) * torch.tanh(c)
+
+
 # --- lstm.step
 
 
@@ -225,6 +229,20 @@ def _torch_twice(W, b):
     return answer | {"bias_hh_l0": answer["bias_ih_l0"]}
 
 
+def _torch_bias_in_order(W, b):
+    return _torch(W, b) | {"bias_ih_l0": b.flatten()}
+
+
+def _torch_missing(W, b):
+    answer = _torch(W, b)
+    del answer["bias_hh_l0"]
+    return answer
+
+
+def _torch_more(W, b):
+    return _torch(W, b) | {"bias": b.flatten()}
+
+
 # --- lstm.backward
 
 
@@ -284,6 +302,42 @@ def _backward_at_c(dh, dc, c_before, c, gates):
     )
 
 
+def _backward_new_state(dh, dc, c_before, c, gates):
+    da_f, *others = _backward(dh, dc, c_before, c, gates)
+    return da_f / c_before * c, *others
+
+
+def _backward_sigmoid_again(dh, dc, c_before, c, gates):
+    f, i, new, o = gates
+    dC = dc + dh * o * (1 - torch.tanh(c) ** 2)
+    s = torch.sigmoid
+    return (
+        dC * c_before * s(f) * (1 - s(f)),
+        dC * new * s(i) * (1 - s(i)),
+        dC * i * (1 - new**2),
+        dh * torch.tanh(c) * s(o) * (1 - s(o)),
+        dC * f,
+    )
+
+
+def _backward_tanh_again(dh, dc, c_before, c, gates):
+    new = gates[2]
+    *da, before = _backward(dh, dc, c_before, c, gates)
+    da[2] = da[2] / (1 - new**2) * (1 - torch.tanh(new) ** 2)
+    return [*da, before]
+
+
+def _backward_factors(dh, dc, c_before, c, gates):
+    i, new = gates[1:3]
+    *da, before = _backward(dh, dc, c_before, c, gates)
+    da[1], da[2] = da[1] / new * i, da[2] / i * new
+    return [*da, before]
+
+
+def _backward_only_dc(dh, dc, c_before, c, gates):
+    return *_backward(dh, dc, c_before, c, gates)[:4], dc * gates[0]
+
+
 # --- lstm.shapes
 
 
@@ -330,6 +384,27 @@ def _attend_late(query, keys, values, mask):
     return (weights[:, :, None] * values).sum(1), weights
 
 
+def _attend_filled(axis=1, invert=False):
+    """With the usual -1e9 at the padding."""
+
+    def attend(query, keys, values, mask):
+        scores = (keys @ query.unsqueeze(2)).squeeze(2) / query.shape[1] ** 0.5
+        scores[mask if invert else ~mask] = -1e9
+        weights = scores.softmax(axis)
+        return (weights.unsqueeze(1) @ values).squeeze(1), weights
+
+    return attend
+
+
+def _attend_by_width(query, keys, values, mask):
+    return _attend(query / query.shape[1] ** 0.5, keys, values, mask)
+
+
+def _attend_weights_first(query, keys, values, mask):
+    context, weights = _attend(query, keys, values, mask)
+    return weights, context
+
+
 RIGHT = {
     "lstm.sigmoid": [_sigmoid, _sigmoid_pieces, _sigmoid_tanh],
     "lstm.forget": [_forget, _forget_columns],
@@ -340,7 +415,7 @@ RIGHT = {
     "lstm.torch": [_torch, _torch_halves],
     "lstm.backward": [_backward, _backward_by_autograd],
     "lstm.shapes": [shapes, _shapes_lists],
-    "lstm.attend": [_attend, _attend_matrices],
+    "lstm.attend": [_attend, _attend_matrices, _attend_filled()],
 }
 WRONG = {
     "lstm.sigmoid": {"overflow": _sigmoid_overflow, "sign turned": _sigmoid_sign, "clamped": _sigmoid_clamped},
@@ -363,6 +438,7 @@ WRONG = {
     "lstm.output": {
         "tanh forgotten": _output_no_tanh,
         "tanh of the product": _output_tanh_outside,
+        "cell state in the gate": _output_cell_in_gate,
         "gate forgotten": _output_no_gate,
     },
     "lstm.step": {
@@ -373,8 +449,11 @@ WRONG = {
         "output from the old state": _step_old_state,
     },
     "lstm.torch": {
+        "a name is missing": _torch_missing,
+        "a name too many": _torch_more,
         "gates in the wrong order": _torch_lecture,
         "inputs and states exchanged": _torch_exchanged,
+        "bias in the wrong order": _torch_bias_in_order,
         "bias twice": _torch_twice,
     },
     "lstm.backward": {
@@ -382,6 +461,11 @@ WRONG = {
         "the next step forgotten": _backward_no_next,
         "slopes of the gates forgotten": _backward_no_slopes,
         "slope taken at the wrong place": _backward_at_c,
+        "slopes of the gates taken again": _backward_sigmoid_again,
+        "slope of the candidate taken again": _backward_tanh_again,
+        "the new state at the forget gate": _backward_new_state,
+        "factors exchanged": _backward_factors,
+        "only dc goes on": _backward_only_dc,
     },
     "lstm.shapes": {
         "one direction in hs": _shapes(hs=(11, 3, 7)),
@@ -396,5 +480,9 @@ WRONG = {
         "padding gets weight": _attend_unmasked,
         "not divided by the root": _attend_unscaled,
         "masked after softmax": _attend_late,
+        "softmax over the wrong axis, -1e9 at the padding": _attend_filled(axis=0),
+        "mask inverted, with -1e9": _attend_filled(invert=True),
+        "divided by H": _attend_by_width,
+        "in the wrong order": _attend_weights_first,
     },
 }

@@ -209,6 +209,7 @@ def test_figures():
     seen = {name: values[:, 0] for name, values in lstm.watch(nn.LSTM(3, 4), torch.randn(len(text), 1, 3)).items()}
     for unit in (0, 3):
         draw_lstm.gates(text, seen, unit).canvas.draw()
+    draw_lstm.backwards({"a": [1.0, 1e-3, 1e-9]}).canvas.draw()
     draw_lstm.coloured_text(text, seen["C"][:, 0]).canvas.draw()
     draw_lstm.coloured_text("a" * 200, torch.zeros(200)).canvas.draw()
     draw_lstm.alignment("tea.", ["T", "IY", "end"], torch.eye(4)[:3]).canvas.draw()

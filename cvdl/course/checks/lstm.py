@@ -8,6 +8,7 @@ from torch import nn
 from torch.func import functional_call
 
 from cvdl.course.cases import GRADIENT, answer_case, answered, given, normal, shape_only
+from cvdl.course.compare import difference
 from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.sequence import attention, lstm
 
@@ -109,18 +110,18 @@ forget = Exercise(
     title="the forget gate",
     library=_forget,
     oracle=lambda x, h, W, b: torch.sigmoid(h @ W[:, : h.shape[1]].T + x @ W[:, h.shape[1] :].T + b),
-    axes=("sample", "cell"),
+    axes=("sample", "unit"),
     cases=(
-        Case("shape", 1, "One number per sample and cell: (B, H).", make=_sums(4, 3, 5), test=shape_only),
+        Case("shape", 1, "One number per sample and unit: (B, H).", make=_sums(4, 3, 5), test=shape_only),
         Case(
-            "by hand: one input, one cell",
+            "by hand: one input, one unit",
             2,
             "With h = 2, x = 1, W_f = [3, -4] and b_f = -1 the sum is 6 - 4 - 1 = 1.",
             make=given(*_ONE),
             want=lambda *_: torch.tensor([[1 / (1 + math.exp(-1))]]),
         ),
         Case("random", 3, "σ of W_f times [h, x], plus b_f.", make=_sums(4, 3, 5)),
-        Case("as many inputs as cells and samples", 1, ORDER, make=_sums(3, 3, 3)),
+        Case("as many inputs as units and samples", 1, ORDER, make=_sums(3, 3, 3)),
         Case("gradients", 1, GRADIENT, make=_sums(4, 3, 5), gradient=True),
     ),
     mistakes=(
@@ -186,24 +187,24 @@ candidate = Exercise(
     title="the input gate and the candidate",
     library=_write,
     oracle=_write_oracle,
-    axes=("sample", "cell"),
+    axes=("sample", "unit"),
     parts=("i_t", "C̃_t"),
     cases=(
         Case("shape", 2, "Return two tensors, i and C̃, each (B, H).", make=_two(4, 3, 5), test=shape_only),
         Case(
-            "by hand: one input, one cell",
+            "by hand: one input, one unit",
             2,
             "With these numbers both sums are 1: 6 - 4 - 1 and 2 - 1. What is made of the one, and what of the other?",
             make=given(*_ONE, torch.tensor([[1.0, -1.0]]), torch.tensor([0.0])),
             want=lambda *_: (torch.tensor([[1 / (1 + math.exp(-1))]]), torch.tensor([[math.tanh(1)]])),
         ),
         Case("random", 4, "i is a gate as f is; C̃ is tanh of a sum of the same kind.", make=_two(4, 3, 5)),
-        Case("as many inputs as cells and samples", 2, ORDER, make=_two(3, 3, 3)),
+        Case("as many inputs as units and samples", 2, ORDER, make=_two(3, 3, 3)),
     ),
     mistakes=(
         Mistake(
             "sigmoid for the candidate",
-            "C̃ is what is written, and that may be negative: tanh. With σ a cell could only ever count up.",
+            "C̃ is what is written, and that may be negative: tanh. With σ a unit could only ever count up.",
             like=_write_like(torch.sigmoid, torch.sigmoid),
         ),
         Mistake("tanh for the gate", "i is a gate: σ, between 0 and 1.", like=_write_like(torch.tanh, torch.tanh)),
@@ -248,12 +249,12 @@ update = Exercise(
     title="the cell state",
     library=lstm.update,
     oracle=lambda c, f, i, new: torch.stack([f, i]).mul(torch.stack([c, new])).sum(0),
-    axes=("sample", "cell"),
+    axes=("sample", "unit"),
     cases=(
         Case(
             "by hand: keep, and write nothing",
             2,
-            "With f = 1 and i = 0 the cell stays exactly as it was.",
+            "With f = 1 and i = 0 the state stays exactly as it was.",
             make=given(*map(torch.tensor, ([[3.0, -2.0]], [[1.0, 1.0]], [[0.0, 0.0]], [[0.9, -0.4]]))),
             want=lambda *_: torch.tensor([[3.0, -2.0]]),
         ),
@@ -336,18 +337,18 @@ output = Exercise(
     title="the output gate and the hidden state",
     library=_hidden,
     oracle=_hidden_oracle,
-    axes=("sample", "cell"),
+    axes=("sample", "unit"),
     cases=(
         Case("shape", 1, "h_t has the shape of C_t, (B, H).", make=_hidden_args(4, 3, 5), test=shape_only),
         Case(
-            "by hand: one input, one cell",
+            "by hand: one input, one unit",
             2,
-            "The sum in the gate is 6 - 4 - 1 = 1. C_t is 2. Two functions, one product.",
-            make=given(_ONE[0], _ONE[1], torch.tensor([[2.0]]), *_ONE[2:]),
-            want=lambda *_: torch.tensor([[math.tanh(2) / (1 + math.exp(-1))]]),
+            "h is 2, so the sum in the gate is 6 - 4 - 1 = 1. C_t is -1. Two functions, one product.",
+            make=given(_ONE[0], _ONE[1], torch.tensor([[-1.0]]), *_ONE[2:]),
+            want=lambda *_: torch.tensor([[math.tanh(-1) / (1 + math.exp(-1))]]),
         ),
         Case("random", 3, "o is a gate as f is; it multiplies tanh(C_t).", make=_hidden_args(4, 3, 5)),
-        Case("as many inputs as cells and samples", 1, ORDER, make=_hidden_args(3, 3, 3)),
+        Case("as many inputs as units and samples", 1, ORDER, make=_hidden_args(3, 3, 3)),
         Case("gradients", 1, GRADIENT, make=_hidden_args(4, 3, 5), gradient=True),
     ),
     mistakes=(
@@ -370,6 +371,11 @@ output = Exercise(
             "tanh for the gate",
             "o is a gate: σ, between 0 and 1.",
             like=lambda x, h, c, W, b: torch.tanh(_joined(x, h, W, b)) * torch.tanh(c),
+        ),
+        Mistake(
+            "cell state in the gate",
+            "The gate reads h_{t-1}, not C_t; only tanh reads C_t.",
+            like=lambda x, h, c, W, b: torch.sigmoid(_joined(x, c, W, b)) * torch.tanh(c),
         ),
         Mistake(
             "gate forgotten",
@@ -427,7 +433,7 @@ step = Exercise(
     title="the whole cell",
     library=lstm.step,
     oracle=_step_oracle,
-    axes=("sample", "cell"),
+    axes=("sample", "unit"),
     parts=("h_t", "C_t"),
     cases=(
         Case("shape", 2, "Return the new h and the new c, each (B, H).", make=_step_args(4, 3, 5), test=shape_only),
@@ -443,7 +449,7 @@ step = Exercise(
             "f, i, C̃, then C_t, then o and h_t. W and b hold f, i, C̃, o in this order.",
             make=_step_args(4, 3, 5),
         ),
-        Case("as many inputs as cells and samples", 3, ORDER, make=_step_args(4, 4, 4)),
+        Case("as many inputs as units and samples", 3, ORDER, make=_step_args(4, 4, 4)),
     ),
     mistakes=(
         Mistake(
@@ -508,12 +514,19 @@ def _torch_oracle(W, b):
     ) | {"bias_ih_l0": bias, "bias_hh_l0": torch.zeros_like(bias)}
 
 
+def _torch_names(got, want):
+    """What is wrong with the names or shapes, or None."""
+    if isinstance(got, dict):
+        for key in sorted(want.keys() - got.keys()):
+            return f"the key {key!r} is missing"
+        for key in sorted(got.keys() - want.keys()):
+            return f"the key {key!r} is none of the four names"
+    return shape_only(got, want)
+
+
 def _torch_test(got, want):
     """How the bias is shared between the two vectors is free: they are added."""
-    from cvdl.course.compare import difference
-
-    wrong = difference(got, want, ("row", "column"))
-    if not isinstance(got, dict) or shape_only(got, want):
+    if wrong := _torch_names(got, want):
         return wrong
     names = ("bias_ih_l0", "bias_hh_l0")
 
@@ -523,9 +536,9 @@ def _torch_test(got, want):
     return difference(added(got), added(want), ("row", "column"))
 
 
-def _torch_like(order=(1, 0, 2, 3), exchanged=False, twice=False):
+def _torch_like(order=(1, 0, 2, 3), bias_order=None, exchanged=False, twice=False):
     def change(W, b):
-        H, rows, bias = W.shape[1], W[list(order)].flatten(0, 1), b[list(order)].flatten()
+        H, rows, bias = W.shape[1], W[list(order)].flatten(0, 1), b[list(bias_order or order)].flatten()
         D = rows.shape[1] - H
         split = (rows[:, :D], rows[:, D:]) if exchanged else (rows[:, H:], rows[:, :H])
         return dict(zip(NAMES, (*split, bias, bias if twice else torch.zeros_like(bias)), strict=True))
@@ -550,10 +563,10 @@ to_torch = Exercise(
             2,
             "Four names: weight_ih_l0 (4 H, D), weight_hh_l0 (4 H, H), bias_ih_l0 and bias_hh_l0 (4 H,).",
             make=_torch_args(3, 5),
-            test=shape_only,
+            test=_torch_names,
         ),
         Case(
-            "by hand: one input, one cell",
+            "by hand: one input, one unit",
             3,
             "PyTorch's order is i f g o, and g is C̃. The columns of W belong to [h, x].",
             make=_torch_hand,
@@ -567,7 +580,7 @@ to_torch = Exercise(
             test=_torch_test,
         ),
         Case(
-            "as many inputs as cells",
+            "as many inputs as units",
             3,
             "Here both weights have one shape, so the wrong one gives no error.",
             make=_torch_args(4, 4),
@@ -576,9 +589,24 @@ to_torch = Exercise(
     ),
     mistakes=(
         Mistake(
+            "a name is missing",
+            "Four names exactly, as in the table. nn.LSTM has two biases, and each has its own.",
+            when=lambda got, want: isinstance(got, dict) and not want.keys() <= got.keys(),
+        ),
+        Mistake(
+            "a name too many",
+            "Four names exactly, as in the table: load_state_dict refuses any other.",
+            when=lambda got, want: isinstance(got, dict) and not got.keys() <= want.keys(),
+        ),
+        Mistake(
             "gates in the wrong order",
             "The rows are still in the lecture's order, f i C o. PyTorch wants i f g o.",
             like=_torch_like((0, 1, 2, 3)),
+        ),
+        Mistake(
+            "bias in the wrong order",
+            "The weights are in order; b still stands in f i C o.",
+            like=_torch_like(bias_order=(0, 1, 2, 3)),
         ),
         Mistake(
             "output gate third",
@@ -630,7 +658,18 @@ def _backward_oracle(dh, dc, c_before, c, gates):
     return tuple(g.to(dh.dtype) for g in torch.autograd.grad(loss, [*a, before]))
 
 
-def _backward_like(through_h=True, from_next=True, slope=True, bend="1-t²", new_slope="tanh", squash=True, keep=True):
+def _backward_like(
+    through_h=True,
+    from_next=True,
+    slope=True,
+    bend="1-t²",
+    before=lambda c_before, c: c_before,
+    gate_slope=lambda gate: gate * (1 - gate),
+    new_slope=lambda new: 1 - new**2,
+    exchanged=False,
+    squash=True,
+    last=lambda total, dc, f: total * f,
+):
     """The step backwards with one thing in it done otherwise."""
 
     def backward(dh, dc, c_before, c, gates):
@@ -638,11 +677,20 @@ def _backward_like(through_h=True, from_next=True, slope=True, bend="1-t²", new
         t = torch.tanh(c)
         bent = {"1-t²": 1 - t**2, "1-t": 1 - t, "none": torch.ones_like(t), "1-c²": 1 - c**2}[bend]
         total = dc * from_next + dh * o * bent * through_h
-        d = [total * c_before, total * new, total * i, dh * (t if squash else c)]
-        slopes = [f * (1 - f), i * (1 - i), 1 - new**2 if new_slope == "tanh" else new * (1 - new), o * (1 - o)]
-        return (*(a * s if slope else a for a, s in zip(d, slopes, strict=True)), total * f if keep else total)
+        factors = (i, new) if exchanged else (new, i)
+        d = [total * before(c_before, c), *(total * factor for factor in factors), dh * (t if squash else c)]
+        slopes = [gate_slope(f), gate_slope(i), new_slope(new), gate_slope(o)]
+        return (*(a * s if slope else a for a, s in zip(d, slopes, strict=True)), last(total, dc, f))
 
     return backward
+
+
+def _sigmoid_again(gate):
+    return torch.sigmoid(gate) * (1 - torch.sigmoid(gate))
+
+
+def _tanh_again(new):
+    return 1 - torch.tanh(new) ** 2
 
 
 backward = Exercise(
@@ -650,7 +698,7 @@ backward = Exercise(
     title="one step backwards",
     library=_backward,
     oracle=_backward_oracle,
-    axes=("sample", "cell"),
+    axes=("sample", "unit"),
     parts=("da_f", "da_i", "da_C", "da_o", "dc_before"),
     cases=(
         Case(
@@ -711,7 +759,32 @@ backward = Exercise(
         Mistake(
             "slope of sigmoid for the candidate",
             "C̃ comes from tanh, so its slope is 1 - C̃², not C̃ (1 - C̃).",
-            like=_backward_like(new_slope="sigmoid"),
+            like=_backward_like(new_slope=lambda new: new * (1 - new)),
+        ),
+        Mistake(
+            "slopes of the gates taken again",
+            "`gates` holds the values after σ. The slope is f (1 - f); do not apply σ again.",
+            like=_backward_like(gate_slope=_sigmoid_again),
+        ),
+        Mistake(
+            "all slopes taken again",
+            "`gates` holds the values after σ and tanh. The slopes are f (1 - f) and 1 - C̃²; do not apply σ or tanh again.",
+            like=_backward_like(gate_slope=_sigmoid_again, new_slope=_tanh_again),
+        ),
+        Mistake(
+            "slope of the candidate taken again",
+            "C̃ has been through tanh: its slope is 1 - C̃². Do not apply tanh again.",
+            like=_backward_like(new_slope=_tanh_again),
+        ),
+        Mistake(
+            "the new state at the forget gate",
+            "f multiplies C_{t-1}, not C_t.",
+            like=_backward_like(before=lambda c_before, c: c),
+        ),
+        Mistake(
+            "factors exchanged",
+            "i's gradient is times C̃, and C̃'s is times i.",
+            like=_backward_like(exchanged=True),
         ),
         Mistake(
             "o's gradient without tanh",
@@ -721,7 +794,12 @@ backward = Exercise(
         Mistake(
             "forget gate forgotten",
             "C_{t-1} is multiplied by f on its way into C_t. So is the gradient on its way back.",
-            like=_backward_like(keep=False),
+            like=_backward_like(last=lambda total, dc, f: total),
+        ),
+        Mistake(
+            "only dc goes on",
+            "C_{t-1} gets all of δC_t times f, not dc alone.",
+            like=_backward_like(last=lambda total, dc, f: dc * f),
         ),
     ),
     hints=(
@@ -744,7 +822,7 @@ _SHAPES = {
 _SHAPE_HINTS = {
     "hs": "All steps of the last layer. Two directions stand side by side in the last axis.",
     "h": "The last state of each layer and direction: one row for each, then the batch, then the units.",
-    "c": "c has the shape of h: every unit has one cell.",
+    "c": "c has the shape of h: every unit has an entry in both.",
     "weight_hh_l0": "Four blocks of H rows; what each row meets is a state of H units.",
     "weight_ih_l1": "What does the second layer read? All that the first one gives, in both directions.",
 }
@@ -767,7 +845,7 @@ shape_questions = Exercise(
     kind="answer",
     library=shapes,
     oracle=shapes,
-    cases=tuple(answer_case(key, _SHAPE_HINTS[key], "the shape is another", _shape_problem) for key in _SHAPES),
+    cases=tuple(answer_case(key, _SHAPE_HINTS[key], "not this shape", _shape_problem) for key in _SHAPES),
     mistakes=(
         Mistake(
             "one direction in hs",
@@ -832,11 +910,13 @@ def _attend_oracle(query, keys, values, mask):
     return look(values), look(eye)  # looked up in the unit matrix, the context is the weights
 
 
-def _attend_like(axis=-1, scale=True, masked="before", sign=1):
+def _attend_like(axis=-1, power=0.5, masked="before", fill=-torch.inf):
+    """Attention with one thing in it done otherwise.  power: of H, by which the products are divided."""
+
     def attend(query, keys, values, mask):
-        scores = (keys @ query[:, :, None])[..., 0] / (query.shape[1] ** 0.5 if scale else 1)
+        scores = (keys @ query[:, :, None])[..., 0] / query.shape[1] ** power
         shut = {"before": ~mask, "inverted": mask}.get(masked, torch.zeros_like(mask))
-        weights = (sign * scores).masked_fill(shut, -torch.inf).softmax(axis)
+        weights = scores.masked_fill(shut, fill).softmax(axis)
         if masked in ("after", "zero"):
             weights = weights * mask if masked == "after" else (scores * mask).softmax(axis)
         return (weights[..., None] * values).sum(1), weights
@@ -849,7 +929,7 @@ attend = Exercise(
     title="attention",
     library=attention.attend,
     oracle=_attend_oracle,
-    axes=("sample", "step"),
+    axes=("sample",),  # the second is a step or a unit
     parts=("context", "weights"),
     cases=(
         Case(
@@ -897,6 +977,11 @@ attend = Exercise(
             like=_attend_like(axis=0),
         ),
         Mistake(
+            "softmax over the wrong axis, -1e9 at the padding",
+            "softmax runs over the batch, so that samples compete. It belongs over the steps, the last axis.",
+            like=_attend_like(axis=0, fill=-1e9),
+        ),
+        Mistake(
             "softmax over the wrong axis, padding ignored",
             "softmax runs over the batch. It belongs over the steps; then see to the padding.",
             like=_attend_like(axis=0, masked="not"),
@@ -904,7 +989,13 @@ attend = Exercise(
         Mistake(
             "not divided by the root",
             "The products are to be divided by √H, or they grow with the number of units.",
-            like=_attend_like(scale=False),
+            like=_attend_like(power=0),
+        ),
+        Mistake("divided by H", "You divide by H; it is √H.", like=_attend_like(power=1)),
+        Mistake(
+            "in the wrong order",
+            "Both are right, in the wrong order: return the context, then the weights.",
+            like=lambda *a: attention.attend(*a)[::-1],
         ),
         Mistake(
             "padding gets weight",
@@ -925,6 +1016,11 @@ attend = Exercise(
             "mask inverted",
             "You masked the steps that count. mask is True where a step is real.",
             like=_attend_like(masked="inverted"),
+        ),
+        Mistake(
+            "mask inverted, with -1e9",
+            "You masked the steps that count. mask is True where a step is real.",
+            like=_attend_like(masked="inverted", fill=-1e9),
         ),
     ),
     hints=(
