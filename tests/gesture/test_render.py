@@ -266,7 +266,7 @@ FRAMES, TRACK, LABELS = torch.zeros(4, 8, 8, 3, dtype=torch.uint8), torch.zeros(
         ((FRAMES, TRACK[:3], 10, 0, LABELS, "a"), "equally many"),
         ((FRAMES.float(), TRACK, 10, 0, LABELS, "a"), "uint8"),
         ((FRAMES[..., 0], TRACK, 10, 0, LABELS, "a"), "uint8"),
-        ((FRAMES, TRACK, 10, 11, LABELS, "a"), "CLASSES"),
+        ((FRAMES, TRACK, 10, 11, LABELS, "a"), "label is 11"),
         ((FRAMES, TRACK, 0, 0, LABELS, "a"), "fps"),
     ],
 )

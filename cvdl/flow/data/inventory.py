@@ -1,5 +1,6 @@
 """Which sets are here: what `cvdl data` prints."""
 
+from collections import ChainMap
 from typing import NamedTuple
 
 from cvdl.errors import CourseError
@@ -9,7 +10,7 @@ from cvdl.flow.data.listing import real_files, set_files
 from cvdl.gesture.readers import find_gestures, open_gestures
 from cvdl.gesture.sets import SETS as GESTURES
 
-SETS = FLOW | GESTURES
+SETS = ChainMap(GESTURES, FLOW)  # its order: those of flow first
 
 
 class State(NamedTuple):
