@@ -202,7 +202,8 @@ def place(mesh, pose):
     nails = np.concatenate([nail(mesh), np.zeros(len(tube))])
     points, normals = np.concatenate([points, tube]), np.concatenate([normals, tube_normals])
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    return project(points), normals, triangles, nails, project(tip[None])[0, :2]
+    points, normals, nails = (each.round(6) for each in (project(points), normals, nails))  # else processors differ
+    return points, normals, triangles, nails, project(tip[None])[0, :2]
 
 
 def camera(pose):
