@@ -110,7 +110,7 @@ def test_it_is_drawn_as_a_right_hand(mesh):
     ]
     assert thumb[:, 0].mean() < tip[0] - 10  # the back of a right hand has its thumb on the left
     assert tip[1] < hand.WRIST[1] - 60
-    np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1)
+    np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1, atol=2e-6)
 
 
 def test_the_same_sprite_comes_out(mesh):
