@@ -5,10 +5,12 @@ row after its last frame, or the last frame that was observed.  All functions ra
 """
 
 import math
+from itertools import groupby
 
 import torch
 
 from cvdl.errors import CourseError
+from cvdl.sequence.tasks import edit_distance
 
 FRACTIONS = tuple(k / 10 for k in range(1, 11))
 SHORTEST = 0.3  # seconds that a gesture in a stream lasts at least
@@ -105,20 +107,6 @@ def false_alarms_per_minute(probabilities, labels, fps, shortest=SHORTEST):
     return false / (len(probabilities) / fps / 60)
 
 
-def edit_distance(a, b):
-    """Levenshtein's distance of two sequences: the fewest insertions, deletions and exchanges that make b of a.
-
-    >>> edit_distance("kitten", "sitting")
-    3
-    """
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        before, row[0] = row[0], i
-        for j, y in enumerate(b, 1):
-            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (x != y))
-    return row[-1]
-
-
 def levenshtein_accuracy(found, true):
     """1 - edit distance / true length, over all streams together; below 0 if much too much was found.
 
@@ -139,15 +127,19 @@ def levenshtein_accuracy(found, true):
 
 
 def true_events(labels, none):
-    """The gestures in a stream's true labels (T,) -> list of (class, first frame, last frame + 1)"""
-    found = []
-    for t, label in enumerate(labels.tolist()):
-        if label == none:
-            continue
-        if found and found[-1][0] == label and found[-1][2] == t:
-            found[-1] = (label, found[-1][1], t + 1)
-        else:
-            found.append((label, t, t + 1))
+    """The gestures in a stream's true labels (T,) -> list of (class, first frame, last frame + 1)
+
+    Worked example: of classes 0 to 2 and none, 3, two are drawn, one right after the other.
+
+        >>> true_events(torch.tensor([3, 1, 1, 0, 3]), none=3)
+        [(1, 1, 3), (0, 3, 4)]
+    """
+    found, start = [], 0
+    for label, run in groupby(labels.tolist()):
+        end = start + len(list(run))
+        if label != none:
+            found.append((label, start, end))
+        start = end
     return found
 
 

@@ -94,11 +94,21 @@ class FingertipCNN(nn.Module):
         return at8, torch.cat([self.nowhere(at16.mean((2, 3))), self.score(at4).flatten(1)], 1).float()
 
 
+def rows_and_columns(size):
+    """How many cells a frame (H, W) has, those at the rim included."""
+    return [-(-side // CELL) for side in size]
+
+
 def cells(size, device=None):
     """Middles of the cells of a frame (H, W), row by row -> (H/4 · W/4, 2) x, y from -1 to 1"""
-    rows, columns = (-(-side // CELL) for side in size)
-    y, x = ((torch.arange(n, device=device) + 0.5) / n * 2 - 1 for n in (rows, columns))
+    y, x = ((torch.arange(n, device=device) + 0.5) / n * 2 - 1 for n in rows_and_columns(size))
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).flatten(0, 1)
+
+
+def cell_sides(size, device=None):
+    """Width and height of a cell of a frame (H, W), whose own are 2 -> (2,)"""
+    rows, columns = rows_and_columns(size)
+    return torch.tensor([2 / columns, 2 / rows], device=device)
 
 
 def soft_argmax(scores, size, reach=3):
@@ -107,9 +117,8 @@ def soft_argmax(scores, size, reach=3):
     The mean place over the likeliest cell and those `reach` cells around it (a local soft-argmax): a second finger, far
     away, does not draw it to the middle.  Sure is the probability of all these cells together.
     """
-    grid = cells(size, scores.device)
+    grid, step = cells(size, scores.device), cell_sides(size, scores.device)
     chance = scores.softmax(1)[:, 1:]
-    step = grid.new_tensor([2 / -(-size[1] // CELL), 2 / -(-size[0] // CELL)])
     near = ((grid - grid[chance.argmax(1)][:, None]).abs() < (reach + 0.5) * step).all(2)
     chance = chance * near
     sure = chance.sum(1, keepdim=True)
@@ -121,8 +130,7 @@ def heatmap_loss(scores, points, size):
 
     points: (N, 3), as `places` makes them.
     """
-    grid = cells(size, scores.device)
-    step = grid.new_tensor([2 / -(-size[1] // CELL), 2 / -(-size[0] // CELL)])
+    grid, step = cells(size, scores.device), cell_sides(size, scores.device)
     away = ((grid - points[:, None, :2]) / step).square().sum(2)
     target = (-away / 2).softmax(1) * points[:, 2:]
     target = torch.cat([1 - points[:, 2:], target], 1)
@@ -245,7 +253,7 @@ class GestureNet(nn.Module):
         # The memory is small: full precision costs nothing.
         with torch.autocast(scores.device.type, enabled=False):
             if self.kind == "convlstm":
-                chances = scores.softmax(1)[:, 1:].unflatten(1, (1, -(-size[0] // CELL), -(-size[1] // CELL)))
+                chances = scores.softmax(1)[:, 1:].unflatten(1, (1, *rows_and_columns(size)))
                 return self.memory(spread(maps.float(), mask), spread(chances, mask), state)
             points = spread(soft_argmax(scores, size), mask)
             return self.memory(disturb(points) if disturb else points, state)

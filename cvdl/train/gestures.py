@@ -89,9 +89,8 @@ class GestureStage(Stage):
     sequences that are named wrongly at their end."""
 
     frames: bool = True  # False: finger-tip tracks, which are rendered much faster
-    pick: int | None = (
-        None  # so many frames of each sequence, in any order and mirrored at times; None: whole sequences
-    )
+    # So many frames of each sequence, in any order and mirrored at times; None: whole sequences.
+    pick: int | None = None
     chain: int = 1  # clips in a sequence
     limit: int = 80  # ticks of a clip
     size: tuple = (120, 160)
