@@ -53,9 +53,12 @@ class Gestures:
     def clip(self, i):
         """Clip number i -> GestureClip"""
         way, fps, times, known = self._motion(i)
-        rng = self._dice(i, 1)
-        frames = film(rng, way, fps, times, self.size, backdrop(rng, photographs(self.split), self.size))
-        return GestureClip(frames, **known)
+        return GestureClip(self._film(i, way, fps, times, range(len(times))), **known)
+
+    def stills(self, i, chosen):
+        """Frames of clip number i -> (n, H, W, 3) uint8.  chosen: their n numbers; only they are rendered."""
+        way, fps, times, _ = self._motion(i)
+        return self._film(i, way, fps, times, chosen)
 
     def track(self, i):
         """Clip number i without frames -> GestureClip"""
@@ -68,6 +71,10 @@ class Gestures:
     def tracks(self, start, count):
         """The same without frames."""
         return [self.track(i) for i in range(start, start + count)]
+
+    def _film(self, i, way, fps, times, chosen):
+        rng = self._dice(i, 1)
+        return film(rng, way, fps, times, self.size, backdrop(rng, photographs(self.split), self.size), chosen)
 
     def _dice(self, i, what):
         return np.random.default_rng([self.seed, SPLITS.index(self.split), int(i), what])
@@ -216,8 +223,8 @@ def windows(maps, box, size):
 # The film.
 
 
-def film(rng, way, fps, times, size, scene):
-    """All frames of a clip -> (T, H, W, 3) uint8"""
+def film(rng, way, fps, times, size, scene, chosen):
+    """Frames of a clip -> (n, H, W, 3) uint8.  chosen: their numbers among the times."""
     height, width = size
     pose = {"hand": str(rng.choice(["open", "fist"]))}.get(way.kind, "point")
     hand, tip = dressed_hand(rng, pose, way.left)
@@ -241,8 +248,9 @@ def film(rng, way, fps, times, size, scene):
     seen = windows(poses, box, size).tolist()
     looks, below = (aim(part, hand) for part in (poses, below))
     y, x = torch.arange(height, dtype=torch.float32), torch.arange(width, dtype=torch.float32)
-    frames = torch.empty(len(times), height, width, 3, dtype=torch.uint8)
-    for t, (top, bottom, left, right) in enumerate(seen):
+    frames = torch.empty(len(chosen), height, width, 3, dtype=torch.uint8)
+    for taken, t in zip(frames, map(int, chosen), strict=True):
+        top, bottom, left, right = seen[t]
         frame = lookup(scene, head[t], y, x)[0]
         if shadow and way.kind != "empty":
             rough = lookup(small, below[t], y[::4] + 1.5, x[::4] + 1.5)
@@ -252,5 +260,5 @@ def film(rng, way, fps, times, size, scene):
             chosen = looks[t, BLUR[count]]
             layer = lookup(hand, chosen, y[top:bottom], x[left:right]).mean(0)
             frame[:, top:bottom, left:right].mul_(1 - layer[3]).add_(layer[:3])
-        frames[t] = camera.take(frame, t).permute(1, 2, 0)
+        taken[:] = camera.take(frame, t).permute(1, 2, 0)
     return frames

@@ -1,7 +1,7 @@
 """Recipes for the networks of chapter 04, trained on rendered clips alone.
 
-The CNN learns from single frames, which may be many and different; the memory from tracks of the finger tip, which cost
-next to nothing to make; then both together from whole clips.
+The CNN learns from single frames, few of each clip, so that they differ; the memory from tracks of the finger tip, which
+cost next to nothing to make; then the memory from whole clips, to know what the CNN makes of them.
 """
 
 from dataclasses import dataclass
@@ -50,6 +50,7 @@ class Rendered:
     chain: int
     limit: int
     device: torch.device
+    pick: int | None = None
 
     def pairs(self, numbers):
         return self.batch([self.sequence(number) for number in numbers])
@@ -57,17 +58,20 @@ class Rendered:
     def sequence(self, number):
         """-> frames (T, H, W, 3) or None, points (T, 3), labels (T,), kind"""
         dice = np.random.default_rng([self.clips.seed, SPLITS.index(self.clips.split), number])
-        parts = [self.part(int(i)) for i in dice.integers(2**31, size=self.chain)]
+        parts = [self.part(int(i), dice) for i in dice.integers(2**31, size=self.chain)]
         frames, points, labels, kinds = zip(*parts, strict=True)
         return torch.cat(frames) if self.frames else None, torch.cat(points), torch.cat(labels), kinds[-1]
 
-    def part(self, i):
-        clip = self.clips.clip(i) if self.frames else self.clips.track(i)
+    def part(self, i, dice):
+        clip = self.clips.track(i)
         seen = ticks(len(clip), clip.fps)[: self.limit]
         labels = clip.labels[seen]
-        begun = (labels != NONE).cumsum(0) > 0  # what was drawn stays the answer until the clip ends
-        points = places(clip.track[seen], self.clips.size)
-        return clip.frames[seen] if self.frames else None, points, torch.where(begun, clip.label, NONE), clip.label
+        labels = torch.where((labels != NONE).cumsum(0) > 0, clip.label, NONE)  # once drawn, it stays the answer
+        if self.pick:
+            chosen = np.sort(dice.choice(len(seen), min(self.pick, len(seen)), replace=False))
+            seen, labels = seen[chosen], labels[chosen]
+        frames = self.clips.stills(i, seen) if self.frames else None
+        return frames, places(clip.track[seen], self.clips.size), labels, clip.label
 
     def batch(self, sequences):
         frames, points, labels, kinds = zip(*sequences, strict=True)
@@ -89,8 +93,7 @@ class GestureStage(Stage):
     sequences that are named wrongly at their end."""
 
     frames: bool = True  # False: finger-tip tracks, which are rendered much faster
-    # So many frames of each sequence, in any order and mirrored at times; None: whole sequences.
-    pick: int | None = None
+    pick: int | None = None  # so many frames of each clip, and mirrored at times; None: whole clips
     chain: int = 1  # clips in a sequence
     limit: int = 80  # ticks of a clip
     size: tuple = (120, 160)
@@ -98,7 +101,7 @@ class GestureStage(Stage):
 
     def source(self, split, seed, device):
         clips = Gestures("train" if split == "train" else "val", seed, self.size, self.fps)
-        return Rendered(clips, self.frames, self.chain, self.limit, device)
+        return Rendered(clips, self.frames, self.chain, self.limit, device, self.pick)
 
     def vary(self, batch, numbers):
         dice = torch.Generator().manual_seed(numbers[0])
@@ -107,12 +110,10 @@ class GestureStage(Stage):
             return torch.rand(shape, generator=dice).to(batch.points)
 
         if self.pick:
-            chosen = torch.randperm(len(batch.points), generator=dice)[: self.pick * batch.mask.shape[1]]
-            chosen = chosen.to(batch.points.device)
-            frames, points = batch.frames[chosen], batch.points[chosen]
-            if torch.rand((), generator=dice) < 0.5:
-                frames, points = frames.flip(3), points * points.new_tensor([-1, 1, 1])
-            return batch._replace(frames=frames, points=points)
+            if rand() < 0.5:
+                return batch
+            mirrored = batch.points * batch.points.new_tensor([-1, 1, 1])
+            return batch._replace(frames=batch.frames.flip(3), points=mirrored)
         T, B = batch.mask.shape
         lost = rand(T, B, 1) < 0.25 * rand(B, 1)  # of some sequences nothing, of others an eighth on average
         stray = rand(T, B, 1) < 0.02
@@ -152,12 +153,11 @@ def tracks(net, batch):
 
 
 def whole_clips(net, batch):
-    """CNN and memory, on whole clips; where the CNN learns, it still has to find the tip, too."""
-    size = batch.frames.shape[2:]
-    maps, scores = net.detect(batch.frames)
-    logits, _ = net.remember(maps, scores, batch.mask, size, disturb=batch.disturb)
-    loss, error = at_every_step(logits, batch)
-    return loss + 0.5 * heatmap_loss(scores, batch.points, size) if scores.requires_grad else loss, error
+    """The memory, on what the CNN sees in whole clips."""
+    with torch.no_grad():
+        maps, scores = net.detect(batch.frames)
+    logits, _ = net.remember(maps, scores, batch.mask, batch.frames.shape[2:], disturb=batch.disturb)
+    return at_every_step(logits, batch)
 
 
 def at_every_step(logits, batch):
@@ -191,32 +191,13 @@ def cnn_of_the_zoo(net):
     only_memory(net)
 
 
-def stages(cnn_steps=0, track_steps=0, clip_steps=0, *, batch=(16, 64, 8), reuse=6, begin=None):
+def stages(cnn_steps=0, track_steps=0, clip_steps=0, *, batch=(16, 64, 8), reuse=6, begin=only_memory):
     """begin: for networks that stand on the CNN of another."""
-    options = dict(rate=1e-3, schedule="cosine", decay=1e-4)
-    few = dict(reuse=reuse, warmup=cnn_steps // 50)
+    stage = partial(GestureStage, schedule="cosine", decay=1e-4)
     every = [
-        GestureStage("fingertip", cnn_steps, fingertip, only_cnn, batch=batch[0], pick=4, **few, **options),
-        GestureStage(
-            "tracks",
-            track_steps,
-            tracks,
-            begin or only_memory,
-            frames=False,
-            chain=2,
-            batch=batch[1],
-            reuse=reuse,
-            **options,
-        ),
-        GestureStage(
-            "clips",
-            clip_steps,
-            whole_clips,
-            begin or all_free,
-            batch=batch[2],
-            reuse=max(1, reuse // 2),
-            **options | {"rate": 3e-4},
-        ),
+        stage("fingertip", cnn_steps, fingertip, only_cnn, batch=batch[0], reuse=2, rate=2e-3, warmup=100, pick=4),
+        stage("tracks", track_steps, tracks, begin, batch=batch[1], reuse=reuse, rate=1e-3, frames=False, chain=2),
+        stage("clips", clip_steps, whole_clips, begin, batch=batch[2], reuse=max(1, reuse // 2), rate=3e-4),
     ]
     return [stage for stage in every if stage.steps]
 
@@ -235,12 +216,12 @@ def recipe(title, net, quick, laptop, gpu, **options):
 
 
 GESTURES = {
-    "gesture": recipe("gestures: CNN and LSTM", GestureNet, (4, 4, 4), (3600, 6000, 1200), (8000, 10000, 3000)),
+    "gesture": recipe("gestures: CNN and LSTM", GestureNet, (4, 4, 4), (2400, 6000, 400), (12000, 10000, 2000)),
     "gesture-convlstm": recipe(
         "gestures: its CNN, and a ConvLSTM",
         partial(GestureNet, "convlstm"),
         (0, 0, 4),
-        (0, 0, 2000),
+        (0, 0, 600),
         (0, 0, 4000),
         begin=cnn_of_the_zoo,
     ),
