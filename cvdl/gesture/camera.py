@@ -129,13 +129,13 @@ class Camera:
         self.noise = level * torch.from_numpy(rng.standard_normal((3, 2 * height, 2 * width), np.float32))
         if rng.random() < 0.5:  # coarse, as a codec leaves it
             self.noise = F.avg_pool2d(self.noise, 3, 1, 1) * 2
-        self.corners = rng.integers(0, [height, width], (len(times), 2)).tolist()
         curve = torch.linspace(0, 1, 256) ** between(rng, 0.65, 1.5)
         self.curve = (
             (255 * (curve + rng.uniform(0, 0.25) * (curve * curve * (3 - 2 * curve) - curve))).round().byte().numpy()
         )
         steps = between(rng, 3, 25) * (1 + 0.7 * torch.arange(8.0))  # of JPEG at a quality of 85 to 30, more or less
         self.steps = torch.maximum(steps[:, None], steps) if rng.random() < 0.35 else None
+        self.corners = rng.integers(0, [height, width], (len(times), 2)).tolist()
 
     def take(self, frame, t):
         """(3, H, W), in [0, 1] or brighter -> (3, H, W) uint8.  Changes the frame in place."""

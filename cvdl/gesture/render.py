@@ -26,6 +26,7 @@ from cvdl.gesture.strokes import motion
 from cvdl.settings import data_path
 
 SPLITS = ("train", "val", "test")
+PARTS = ("hand", "arm", "backdrop", "camera")  # of a clip, besides the way of its finger
 REACH = 95  # pixels from the wrist to the tip of a finger that points across the line of sight
 WRIST = (79.5, 116)  # x, y of the wrist in every sprite
 BLUR = [np.linspace(0, 7, count + 2)[1:-1].round().astype(int) for count in range(7)]  # of 8 moments of an exposure
@@ -36,10 +37,11 @@ class Gestures:
 
     split: "train", "val" or "test"; no photograph of one is in another.  seed: another seed gives other clips.
     fps: lowest and highest rate, in frames a second.  left_hands: their share; the class is what the finger draws, with
-    either hand.  Raises CourseError for what cannot be rendered.
+    either hand.  fixed: which of PARTS are alike in all clips, to see what their variety is worth.  Raises CourseError for
+    what cannot be rendered.
     """
 
-    def __init__(self, split="train", seed=0, size=(120, 160), fps=(10, 30), left_hands=0.2):
+    def __init__(self, split="train", seed=0, size=(120, 160), fps=(10, 30), left_hands=0.2, fixed=()):
         if split not in SPLITS:
             raise CourseError(f'split is {split!r}; it has to be "train", "val" or "test".')
         if np.shape(size) != (2,) or min(size) < 32:
@@ -48,7 +50,10 @@ class Gestures:
             raise CourseError(f"fps is {fps}; it has to be (lowest, highest), 1 or more and in this order.")
         if not 0 <= left_hands <= 1:
             raise CourseError(f"left_hands is {left_hands}; it is a share and has to be from 0 to 1.")
+        if wrong := set(fixed) - set(PARTS):
+            raise CourseError(f"There is no part {wrong.pop()!r} that could be fixed; there are {', '.join(PARTS)}.")
         self.split, self.seed, self.size, self.fps, self.left_hands = split, seed, tuple(size), tuple(fps), left_hands
+        self.fixed = tuple(fixed)
 
     def clip(self, i):
         """Clip number i -> GestureClip"""
@@ -73,8 +78,10 @@ class Gestures:
         return [self.track(i) for i in range(start, start + count)]
 
     def _film(self, i, way, fps, times, chosen):
-        rng = self._dice(i, 1)
-        return film(rng, way, fps, times, self.size, backdrop(rng, photographs(self.split), self.size), chosen)
+        every = self._dice(i, 1)
+        dice = {part: np.random.default_rng(0) if part in self.fixed else every for part in PARTS}
+        scene = backdrop(dice["backdrop"], photographs(self.split), self.size)
+        return film(dice, way, fps, times, self.size, scene, chosen)
 
     def _dice(self, i, what):
         return np.random.default_rng([self.seed, SPLITS.index(self.split), int(i), what])
@@ -223,28 +230,29 @@ def windows(maps, box, size):
 # The film.
 
 
-def film(rng, way, fps, times, size, scene, chosen):
-    """Frames of a clip -> (n, H, W, 3) uint8.  chosen: their numbers among the times."""
+def film(dice, way, fps, times, size, scene, chosen):
+    """Frames of a clip -> (n, H, W, 3) uint8.  dice: part -> rng; chosen: their numbers among the times."""
     height, width = size
-    pose = {"hand": str(rng.choice(["open", "fist"]))}.get(way.kind, "point")
-    hand, tip = dressed_hand(rng, pose, way.left)
+    pose = {"hand": str(dice["hand"].choice(["open", "fist"]))}.get(way.kind, "point")
+    hand, tip = dressed_hand(dice["hand"], pose, way.left)
     covered = hand[3] > 0.02
     columns, rows = (covered.any(axis).nonzero()[:, 0].tolist() for axis in (0, 1))
     box = columns[0] - 1, columns[-1] + 1, rows[0] - 1
-    small, exposure = F.avg_pool2d(hand[None], 4)[0, 3:], rng.uniform(0.15, 1.0) / fps
+    small, exposure = F.avg_pool2d(hand[None], 4)[0, 3:], dice["camera"].uniform(0.15, 1.0) / fps
     moments = times[:, None] + np.linspace(-0.5, 0.5, 8) * exposure
-    poses = postures(rng, way, moments.clip(0, way.seconds), tip, size)
+    poses = postures(dice["arm"], way, moments.clip(0, way.seconds), tip, size)
     travel = np.linalg.norm(np.diff(way.at(moments[:, [0, -1]]), axis=1)[:, 0] * [width, height], axis=1)
     if poses[0, 0, 0, :2] @ poses[0, 0, 0, :2] > 1.6**2:  # several texels fall on a pixel
         hand = F.avg_pool2d(hand[None], 2)[0]
         poses, box = poses / 2, tuple(side / 2 for side in box)
         poses[..., 2] -= 0.25
-    head = aim(head_motion(rng, times, size)[:, None], scene)
+    head = aim(head_motion(dice["backdrop"], times, size)[:, None], scene)
+    rng = dice["hand"]
     shadow = rng.choice([0, 1]) * rng.uniform(0.1, 0.6)
     cast = np.array([rng.uniform(-0.15, 0.15) * width, rng.uniform(-0.05, 0.2) * height])
     below = poses[:, 4:5].copy()
     below[..., 2] -= below[..., :2] @ cast
-    camera = Camera(rng, times, size, scene.mean().item())
+    camera = Camera(dice["camera"], times, size, scene.mean().item())
     seen = windows(poses, box, size).tolist()
     looks, below = (aim(part, hand) for part in (poses, below))
     y, x = torch.arange(height, dtype=torch.float32), torch.arange(width, dtype=torch.float32)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from cvdl.errors import CourseError
 from cvdl.gesture.clip import NONE
 from cvdl.gesture.nets import GestureNet, TrackLSTM, heatmap_loss, places, soft_argmax, spread, ticks
-from cvdl.gesture.render import SPLITS, Gestures
+from cvdl.gesture.render import PARTS, SPLITS, Gestures
 from cvdl.train import zoo
 from cvdl.train.stages import Recipe, Stage, all_free
 
@@ -98,9 +98,11 @@ class GestureStage(Stage):
     limit: int = 80  # ticks of a clip
     size: tuple = (120, 160)
     fps: tuple = (10, 20)
+    fixed: tuple = ()  # what does not vary: of PARTS of cvdl.gesture.render
 
     def source(self, split, seed, device):
-        clips = Gestures("train" if split == "train" else "val", seed, self.size, self.fps)
+        split, fixed = ("train", self.fixed) if split == "train" else ("val", ())
+        clips = Gestures(split, seed, self.size, self.fps, fixed=fixed)
         return Rendered(clips, self.frames, self.chain, self.limit, device, self.pick)
 
     def vary(self, batch, numbers):
@@ -126,7 +128,13 @@ class GestureStage(Stage):
 
     def data(self):
         kind = "frames" if self.pick else "clips" if self.frames else "tracks"
-        return {"kind": f"rendered {kind}", "size": self.size, "fps": self.fps, "chain": self.chain}
+        return {
+            "kind": f"rendered {kind}",
+            "size": self.size,
+            "fps": self.fps,
+            "chain": self.chain,
+            "fixed": self.fixed,
+        }
 
     def summary(self, errors, source):
         return super().summary(errors, source) | {"sequences": len(errors)}
@@ -183,23 +191,42 @@ def only_memory(net):
 
 def cnn_of_the_zoo(net):
     """The CNN of the shipped weights "gesture", which does not learn: what differs is the memory."""
+    net.cnn.load_state_dict(shipped().cnn.state_dict())
+    only_memory(net)
+
+
+def memory_of_the_zoo(net):
+    """The other way round: what differs is the CNN."""
+    net.memory.load_state_dict(shipped().memory.state_dict())
+    only_cnn(net)
+
+
+def shipped():
     if "gesture" not in zoo.names():
         raise CourseError(
-            "This network begins with the CNN of «gesture», and the zoo has no such weights. Train them first."
+            "This network begins with a part of «gesture», and the zoo has no such weights. Train them first."
         )
-    net.cnn.load_state_dict(zoo.load("gesture").cnn.state_dict())
-    only_memory(net)
+    return zoo.load("gesture")
+
+
+stage = partial(GestureStage, schedule="cosine", decay=1e-4)
 
 
 def stages(cnn_steps=0, track_steps=0, clip_steps=0, *, batch=(16, 64, 8), reuse=6, begin=only_memory):
     """begin: for networks that stand on the CNN of another."""
-    stage = partial(GestureStage, schedule="cosine", decay=1e-4)
     every = [
-        stage("fingertip", cnn_steps, fingertip, only_cnn, batch=batch[0], reuse=2, rate=2e-3, warmup=100, pick=4),
+        stills(cnn_steps, batch[0]),
         stage("tracks", track_steps, tracks, begin, batch=batch[1], reuse=reuse, rate=1e-3, frames=False, chain=2),
         stage("clips", clip_steps, whole_clips, begin, batch=batch[2], reuse=max(1, reuse // 2), rate=3e-4),
     ]
-    return [stage for stage in every if stage.steps]
+    return [each for each in every if each.steps]
+
+
+def stills(steps, batch, prepare=only_cnn, **options):
+    warmup = min(100, steps // 2)
+    return stage(
+        "fingertip", steps, fingertip, prepare, batch=batch, reuse=2, rate=2e-3, warmup=warmup, pick=4, **options
+    )
 
 
 def recipe(title, net, quick, laptop, gpu, **options):
@@ -242,4 +269,21 @@ GESTURES = {
     "gesture-track": recipe(
         "gestures: an LSTM on tracks", TrackLSTM, (0, 4, 0), (0, 6000, 0), (0, 10000, 0), begin=all_free
     ),
+    # What the variety of the rendered clips is worth: one part of them after the other does not vary.
+    **{
+        f"variety-{name}": Recipe(
+            f"gestures: the finger tip, {what}",
+            GestureNet,
+            {
+                "quick": [stills(4, 2, memory_of_the_zoo, fixed=fixed)],
+                "laptop": [stills(400, 16, memory_of_the_zoo, fixed=fixed)],
+                "gpu": [stills(4000, 32, memory_of_the_zoo, fixed=fixed)],
+            },
+        )
+        for name, what, fixed in (
+            ("all", "all parts varied", ()),
+            *((f"no-{part}", f"{part} always the same", (part,)) for part in PARTS),
+            ("none", "nothing varied", PARTS),
+        )
+    },
 }

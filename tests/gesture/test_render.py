@@ -45,6 +45,25 @@ def test_a_clip_is_the_same_in_any_batch(clips):
         torch.testing.assert_close(again.track, clips[5].track, rtol=0, atol=0, equal_nan=True)
 
 
+def test_stills_are_frames_of_the_clip(clips):
+    gestures = Gestures(split="test", **SMALL)
+    assert torch.equal(gestures.stills(7, [0, 4, 2]), clips[7].frames[[0, 4, 2]])
+
+
+def test_fixed_parts_are_alike_in_all_clips():
+    """With all fixed, two hands at the same place before the same scene give the same picture."""
+    fixed = Gestures(split="test", left_hands=0, fixed=render.PARTS, **SMALL)
+    free = Gestures(split="test", left_hands=0, **SMALL)
+    pointing = [i for i in MANY if fixed.track(i).label != NONE]
+    first, *others = (fixed.stills(i, [0])[0].float() for i in pointing[:8])
+    top = [(other - first)[:, :6].abs().median() for other in others]  # few hands reach up there
+    assert sorted(top)[3] < 8
+    varied = [free.stills(i, [0])[0].float() for i in pointing[:8]]
+    assert sorted((other - varied[0])[:, :6].abs().median() for other in varied[1:])[3] > 20
+    for i in pointing[:3]:  # the way of the finger is not touched
+        torch.testing.assert_close(fixed.track(i).track, free.track(i).track, equal_nan=True)
+
+
 def test_a_track_is_the_clip_without_frames(clips):
     for track, clip in zip(Gestures(split="test", **SMALL).tracks(0, 22), clips, strict=True):
         assert track.frames is None and torch.equal(track.labels, clip.labels) and track.who == clip.who
@@ -249,6 +268,7 @@ def test_twenty_clips_a_second_on_two_cores():
         (dict(fps=(30, 10)), "fps"),
         (dict(fps=(0, 10)), "fps"),
         (dict(left_hands=2), "left_hands"),
+        (dict(fixed=("sky",)), "sky"),
     ],
 )
 def test_what_cannot_be_rendered(options, word):
