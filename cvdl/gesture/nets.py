@@ -153,13 +153,28 @@ class TrackLSTM(nn.Module):
 
     def forward(self, points, state=None):
         at, state = (points[0, :, :2], None) if state is None else state
+        read, at = self.features(points, at)
+        hs, state = self.lstm(read, state)
+        return self.write(hs), (at, state)
+
+    def features(self, points, at):
+        """What the LSTM reads: (T, B, H/2); and where the tip was last.  at: (B, 2), where it was before."""
         held = [at]
         for point in points:
             held.append(torch.lerp(held[-1], point[:, :2], point[:, 2:]))
         held = torch.stack(held)
         features = torch.cat([held[1:], 5 * held.diff(dim=0), points[:, :, 2:]], 2)
-        hs, state = self.lstm(F.relu(self.read(features)), state)
-        return self.write(hs), (held[-1], state)
+        return F.relu(self.read(features)), held[-1]
+
+    def gates(self, points):
+        """How open the gates are while it reads points (T, B, 3) from the beginning -> i, f, o: (T, B, H) each, 0 to 1"""
+        read, _ = self.features(points, points[0, :, :2])
+        hs, _ = self.lstm(read)
+        before = torch.cat([torch.zeros_like(hs[:1]), hs[:-1]])
+        lstm = self.lstm
+        sums = F.linear(read, lstm.weight_ih_l0, lstm.bias_ih_l0) + F.linear(before, lstm.weight_hh_l0, lstm.bias_hh_l0)
+        i, f, _, o = sums.chunk(4, -1)  # PyTorch's order is i f g o
+        return i.sigmoid(), f.sigmoid(), o.sigmoid()
 
     def options(self):
         return {"hidden": self.hidden, "classes": self.classes}

@@ -1,7 +1,7 @@
 """Recipes for the networks of chapter 04, trained on rendered clips alone.
 
-The CNN learns from single frames, few of each clip, so that they differ; the memory from tracks of the finger tip, which
-cost next to nothing to make; then the memory from whole clips, to know what the CNN makes of them.
+The memory learns from tracks of the finger tip, which cost next to nothing to make ("gesture-track"); the CNN from single
+frames, few of each clip, so that they differ; then the memory from whole clips, to know what the CNN makes of them.
 """
 
 from dataclasses import dataclass
@@ -189,31 +189,37 @@ def only_memory(net):
     net.memory.requires_grad_(True)
 
 
+def memory_of_tracks(net):
+    """The shipped weights "gesture-track" as the memory, which alone goes on learning."""
+    net.memory.load_state_dict(shipped("gesture-track").state_dict())
+    only_memory(net)
+
+
 def cnn_of_the_zoo(net):
     """The CNN of the shipped weights "gesture", which does not learn: what differs is the memory."""
-    net.cnn.load_state_dict(shipped().cnn.state_dict())
+    net.cnn.load_state_dict(shipped("gesture").cnn.state_dict())
     only_memory(net)
 
 
 def memory_of_the_zoo(net):
     """The other way round: what differs is the CNN."""
-    net.memory.load_state_dict(shipped().memory.state_dict())
+    net.memory.load_state_dict(shipped("gesture").memory.state_dict())
     only_cnn(net)
 
 
-def shipped():
-    if "gesture" not in zoo.names():
+def shipped(name):
+    if name not in zoo.names():
         raise CourseError(
-            "This network begins with a part of «gesture», and the zoo has no such weights. Train them first."
+            f"This network begins with a part of «{name}», and the zoo has no such weights. Train them first."
         )
-    return zoo.load("gesture")
+    return zoo.load(name)
 
 
 stage = partial(GestureStage, schedule="cosine", decay=1e-4)
 
 
-def stages(cnn_steps=0, track_steps=0, clip_steps=0, *, batch=(16, 64, 8), reuse=6, begin=only_memory):
-    """begin: for networks that stand on the CNN of another."""
+def stages(cnn_steps=0, track_steps=0, clip_steps=0, *, batch=(16, 64, 8), reuse=6, begin=all_free):
+    """begin: what a memory begins with, and what learns then."""
     every = [
         stills(cnn_steps, batch[0]),
         stage("tracks", track_steps, tracks, begin, batch=batch[1], reuse=reuse, rate=1e-3, frames=False, chain=2),
@@ -243,12 +249,15 @@ def recipe(title, net, quick, laptop, gpu, **options):
 
 
 GESTURES = {
-    "gesture": recipe("gestures: CNN and LSTM", GestureNet, (4, 4, 4), (2400, 6000, 400), (12000, 10000, 2000)),
+    "gesture-track": recipe("gestures: an LSTM on tracks", TrackLSTM, (0, 4, 0), (0, 4000, 0), (0, 12000, 0)),
+    "gesture": recipe(
+        "gestures: CNN and LSTM", GestureNet, (4, 0, 4), (2400, 0, 300), (12000, 0, 3000), begin=memory_of_tracks
+    ),
     "gesture-convlstm": recipe(
         "gestures: its CNN, and a ConvLSTM",
         partial(GestureNet, "convlstm"),
         (0, 0, 4),
-        (0, 0, 600),
+        (0, 0, 300),
         (0, 0, 4000),
         begin=cnn_of_the_zoo,
     ),
@@ -257,7 +266,7 @@ GESTURES = {
             f"gestures: its CNN, and {what}",
             partial(GestureNet, memory),
             (0, 4, 0),
-            (0, 6000, 0),
+            (0, 3000, 0),
             (0, 10000, 0),
             begin=cnn_of_the_zoo,
         )
@@ -266,9 +275,6 @@ GESTURES = {
             ("last", "last", "the last frame alone"),
         )
     },
-    "gesture-track": recipe(
-        "gestures: an LSTM on tracks", TrackLSTM, (0, 4, 0), (0, 6000, 0), (0, 10000, 0), begin=all_free
-    ),
     # What the variety of the rendered clips is worth: one part of them after the other does not vary.
     **{
         f"variety-{name}": Recipe(
@@ -276,7 +282,7 @@ GESTURES = {
             GestureNet,
             {
                 "quick": [stills(4, 2, memory_of_the_zoo, fixed=fixed)],
-                "laptop": [stills(400, 16, memory_of_the_zoo, fixed=fixed)],
+                "laptop": [stills(300, 16, memory_of_the_zoo, fixed=fixed)],
                 "gpu": [stills(4000, 32, memory_of_the_zoo, fixed=fixed)],
             },
         )
