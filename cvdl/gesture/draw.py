@@ -29,7 +29,7 @@ def strip(rows, columns=8):
 
 def picture(ax, frame, tip=None):
     """A frame (H, W, 3), with a cross at the tip (2,) in pixels unless it is NaN."""
-    ax.imshow(frame)
+    ax.imshow(frame.numpy())
     if tip is not None and not bool(tip.isnan().any()):
         for look in TIP:
             ax.plot(*tip.tolist(), **look)
@@ -69,7 +69,7 @@ def found(frames, scores, points):
     for above, below, frame, chances, point in zip(*grid, frames, maps, points, strict=True):
         tip = (point[:2] + 1) / 2 * torch.tensor([width, height]) - 0.5
         picture(above, frame, tip if point[2] > 0.5 else None)
-        below.imshow(chances.sqrt(), cmap="magma", vmin=0)
+        below.imshow(chances.sqrt().numpy(), cmap="magma", vmin=0)
         below.set(xticks=[], yticks=[])
         below.set_title(f"nowhere: {1 - chances.sum():.0%}", fontsize=8)
     return figure
@@ -87,7 +87,7 @@ def scrub(frames, t, rows, fps, tips=None, gates=None, classes=CLASSES):
     axes["A"].set_title(f"{t / fps:.1f} s: {classes[int(rows[t].argmax())]} {rows[t].max():.0%}", fontsize=10)
     seen = rows.clone().T
     seen[:, t + 1 :] = torch.nan
-    axes["B"].imshow(seen, aspect="auto", cmap="viridis", vmin=0, vmax=1, interpolation="none")
+    axes["B"].imshow(seen.numpy(), aspect="auto", cmap="viridis", vmin=0, vmax=1, interpolation="none")
     axes["B"].set_yticks(range(len(classes)), classes, fontsize=7)
     axes["B"].set_title("probability of each class: dark 0, bright 1", fontsize=9)
     for name, values in (gates or {}).items():
@@ -108,7 +108,7 @@ def scrub(frames, t, rows, fps, tips=None, gates=None, classes=CLASSES):
 def confusion(table, classes=CLASSES):
     """Counts (K, K), row = true class."""
     figure, ax = plt.subplots(figsize=(4.6, 4))
-    ax.imshow(torch.as_tensor(table).float().sqrt(), cmap="Blues")
+    ax.imshow(torch.as_tensor(table).float().sqrt().numpy(), cmap="Blues")
     for i, row in enumerate(table):
         for j, count in enumerate(row):
             if count:

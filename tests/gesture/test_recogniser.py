@@ -173,6 +173,20 @@ def test_out_of_sight_is_where_it_was_last():
 # What is refused.
 
 
+def test_gates_are_those_of_the_lstm():
+    """Rebuilt from its gates step by step, the LSTM's state is the LSTM's."""
+    torch.manual_seed(0)
+    net, points = TrackLSTM(hidden=8), torch.rand(6, 2, 3)
+    i, f, o = net.gates(points)
+    read, _ = net.features(points, points[0, :, :2])
+    lstm, h, c = net.lstm, torch.zeros(2, 8), torch.zeros(2, 8)
+    for t in range(6):
+        sums = read[t] @ lstm.weight_ih_l0.T + lstm.bias_ih_l0 + h @ lstm.weight_hh_l0.T + lstm.bias_hh_l0
+        c = f[t] * c + i[t] * sums[:, 16:24].tanh()
+        h = o[t] * c.tanh()
+    torch.testing.assert_close(net.write(h), net(points)[0][-1])
+
+
 def test_wrong_input():
     frames, way = Recogniser(net_of("last")), Recogniser(TrackLSTM())
     for recogniser, wrong, word in (
