@@ -286,7 +286,7 @@ def _mean_like(over=(1, 2), first=0, chance=None, columns_first=True, unit=lambd
 
 def _argmax(scores):
     best, w = scores.flatten(1).argmax(1), scores.shape[2]
-    return torch.stack([best % w, best // w], 1)
+    return torch.stack([best % w, best // w], 1).float()
 
 
 soft_argmax = Exercise(
