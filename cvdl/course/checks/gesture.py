@@ -869,7 +869,7 @@ def _led(leaders, K=3):
     return 0.1 + (1 - 0.1 * K) * F.one_hot(torch.tensor(leaders), K)
 
 
-def _at_args(lengths, fraction, clips=100, K=4):
+def _at_args(lengths, fraction, clips=40, K=4):
     """Many clips, most of them labelled with the class that leads at the right step, the others with its neighbour."""
 
     def make(g):
