@@ -1,0 +1,1184 @@
+"""Exercises of notebook 04.
+
+The oracles are loops, in double precision or in fractions, and share no code with `cvdl.gesture`.
+"""
+
+import math
+from dataclasses import replace
+from fractions import Fraction
+
+import torch
+import torch.nn.functional as F
+
+from cvdl.course.cases import GRADIENT, answer_case, answered, given, normal, one_of, shape_only
+from cvdl.course.compare import difference
+from cvdl.course.judge import Case, Exercise, Mistake
+from cvdl.gesture import metrics, sequences
+
+# --- gesture.resample -----------------------------------------------------------------------------------
+
+
+def _seen_oracle(count, fps, rate):
+    fps = Fraction(str(fps))
+    return [tick * fps // rate for tick in range(math.ceil(count / fps * rate))]
+
+
+def _seen_like(newest=lambda x: int(x + 1e-9), number=lambda exact, count: math.ceil(exact - 1e-9)):
+    """newest: of the frame's number before rounding; number: of ticks, from their exact number and the frames'."""
+
+    def like(count, fps, rate):
+        return [newest(tick * fps / rate) for tick in range(number(count * rate / fps, count))]
+
+    return like
+
+
+def _seen_args(g):
+    fps, rate = (values[int(torch.randint(len(values), (), generator=g))] for values in (_CAMERAS, (4, 5, 8, 10)))
+    return int(torch.randint(2 * fps, 4 * fps, (), generator=g)), fps, rate
+
+
+_CAMERAS = (12, 15, 24, 25, 30, 50)
+
+
+def _whole(number):
+    return type(number) is int or (isinstance(number, torch.Tensor) and not number.is_floating_point())
+
+
+def _frames_test(got, want):
+    wrong = difference(got, want)
+    if wrong or all(map(_whole, got)):
+        return wrong
+    return f"the number of a frame is an int, and {next(v for v in got if not _whole(v))!r} is none"
+
+
+def _some_one_late(got, want):
+    """Right, but for a few that are the frame before."""
+    if not isinstance(got, tuple) or abs(len(got) - len(want)) > 1:
+        return False
+    late = [w - g for g, w in zip(got, want, strict=False) if isinstance(g, int)]
+    return set(late) == {0, 1} and sum(late) <= len(late) / 3
+
+
+FUTURE = "A frame is seen before it is there. Of 2.5 frames two have passed, and the third is still on its way."
+
+resample = Exercise(
+    id="gesture.resample",
+    title="frames at the ticks of a clock",
+    library=sequences.frames_seen,
+    oracle=_seen_oracle,
+    cases=(
+        Case(
+            "by hand: 12 frames, 25 a second, 10 ticks",
+            3,
+            "At tick 3, that is after 0.3 s, 0.3 · 25 = 7.5 frames have passed: the newest one is number 7.",
+            make=given(12, 25, 10),
+            want=lambda *_: [0, 2, 5, 7, 10],
+            test=_frames_test,
+        ),
+        Case(
+            "by hand: 5 frames a second, 10 ticks",
+            2,
+            "The camera is slower than the network, which so sees each frame twice.",
+            make=given(3, 5, 10),
+            want=lambda *_: [0, 0, 1, 1, 2, 2],
+            test=_frames_test,
+        ),
+        Case(
+            "a clip that ends at a tick",
+            2,
+            "10 frames at 25 a second last 0.4 s. The tick at 0.4 s is no longer *before* the end.",
+            make=given(10, 25, 10),
+            test=_frames_test,
+        ),
+        Case(
+            "24 frames a second, 12 ticks",
+            2,
+            "Every second frame. If one is missing, a float was a hair below a whole number: 7 · (1 / 12) · 24 is.",
+            make=given(60, 24, 12),
+            test=_frames_test,
+        ),
+        Case(
+            "29.97 frames a second",
+            1,
+            "A broken number of frames a second changes nothing; but the numbers of frames are int.",
+            make=given(60, 29.97, 10),
+            test=_frames_test,
+        ),
+        Case("another camera", 2, "floor(k · fps / rate), at all ticks before the end.", _seen_args, test=_frames_test),
+    ),
+    mistakes=(
+        Mistake("to the nearest", FUTURE, like=_seen_like(newest=lambda x: int(x + 0.5))),
+        Mistake("to the nearest even", FUTURE, like=_seen_like(newest=round)),
+        Mistake("upwards", FUTURE, like=_seen_like(newest=lambda x: math.ceil(x - 1e-9))),
+        Mistake(
+            "a tick too many",
+            "One tick is too many: at the time count / fps the clip is over.",
+            like=_seen_like(number=lambda exact, count: int(exact + 1e-9) + 1),
+        ),
+        Mistake(
+            "a tick too few",
+            "One tick is missing: ticks begin at 0, and the last one before the end counts, too.",
+            like=_seen_like(number=lambda exact, count: int(exact + 1e-9)),
+        ),
+        Mistake(
+            "as many ticks as frames",
+            "You have a tick for each frame. How many there are is a matter of `rate` and of how long the clip lasts.",
+            like=_seen_like(number=lambda exact, count: count),
+        ),
+        Mistake(
+            "a whole step",
+            "You always go on by the same whole number of frames. 25 / 10 is 2.5: steps of 2 and of 3 take turns.",
+            like=lambda count, fps, rate: list(range(0, count, int(fps / rate))),
+        ),
+        Mistake(
+            "a whole step, at least 1",
+            "You always go on by the same whole number of frames. It need not be whole, nor be 1 or more.",
+            like=lambda count, fps, rate: list(range(0, count, max(1, int(fps / rate)))),
+        ),
+        Mistake(
+            "fps and rate exchanged",
+            "fps and rate have changed places: in k / rate seconds, k / rate · fps frames pass.",
+            like=lambda count, fps, rate: [
+                int(k * rate / fps + 1e-9) for k in range(math.ceil(count * rate / fps - 1e-9))
+            ],
+        ),
+        Mistake(
+            "not int",
+            "The numbers are right, but some are floats, by which no list can be indexed. `//` gives one where fps is one.",
+            when=lambda got, want: difference(got, want) is None,
+        ),
+        Mistake(
+            "a hair below",
+            "Some frames are one too early. In floats, a whole number may come out a hair below: multiply first, then divide once.",
+            when=_some_one_late,
+        ),
+    ),
+    hints=(
+        "At which time is tick k? How many frames have passed by then?",
+        "k / rate seconds, so k · fps / rate frames, rounded down. Which k still lie before the end, count / fps?",
+        "There are ceil(count · rate / fps) ticks; the frame at tick k is int(k * fps / rate).",
+    ),
+)
+
+# --- gesture.shapes -------------------------------------------------------------------------------------
+
+# GestureNet() reads frames (32, 4, 3, 120, 160): 4 clips of 3.2 s
+_SHAPES = {
+    "first": (128, 16, 60, 80),
+    "maps": (128, 64, 15, 20),
+    "scores": (128, 1201),
+    "features": (32, 4, 5),
+    "logits": (32, 4, 11),
+}
+_SHAPE_HINTS = {
+    "first": "Frames one by one: how many are there in 4 clips of 32? Then the channels, then half of 120 and of 160.",
+    "maps": "Still frames one by one. 120 / 8 rows, 160 / 8 columns.",
+    "scores": "120 / 4 rows times 160 / 4 columns, in a row; and there is a place which is no cell.",
+    "features": "The memory reads sequences again: (T, B, …), with five numbers at each step.",
+    "logits": "A class is told at every step of every clip: (T, B, …), with one number for each class.",
+}
+
+
+def shapes():
+    """The shapes within a GestureNet that reads 4 clips of 3.2 s."""
+    return dict(_SHAPES)
+
+
+def _shape_problem(answer):
+    if isinstance(answer, tuple) and all(type(n) is int for n in answer):
+        return None
+    return f"a shape is a tuple of whole numbers, such as (128, 3, 120, 160); this is {answer!r}"
+
+
+shape_questions = Exercise(
+    id="gesture.shapes",
+    title="shapes on the way",
+    kind="answer",
+    library=shapes,
+    oracle=shapes,
+    cases=tuple(answer_case(key, _SHAPE_HINTS[key], "not this shape", _shape_problem) for key in _SHAPES),
+    mistakes=(
+        Mistake(
+            "«nowhere» forgotten",
+            "The cells are counted. One more score says that the finger tip is in none of them.",
+            when=answered("scores", (128, 1200)),
+        ),
+        Mistake(
+            "scores as a map",
+            "With the score of «nowhere» it is no longer a map: all scores of a frame stand in one row.",
+            when=answered("scores", (128, 1, 30, 40), (128, 30, 40), (128, 2, 30, 40)),
+        ),
+        Mistake(
+            "sequences in the CNN",
+            "The CNN knows no time: frames of all clips go through it as one batch, of T · B.",
+            when=lambda got, want: any(
+                isinstance(got, dict) and isinstance(got.get(key), tuple) and got[key][:2] == (32, 4)
+                for key in ("first", "maps", "scores")
+            ),
+        ),
+        Mistake(
+            "width first",
+            "A tensor's last axes are rows, then columns: the height comes first.",
+            when=lambda got, want: (
+                answered("first", (128, 16, 80, 60))(got, want) or answered("maps", (128, 64, 20, 15))(got, want)
+            ),
+        ),
+        Mistake(
+            "one answer for a clip",
+            "The network says a class after *every* frame. Which of these answers counts is a later question.",
+            when=answered("logits", (4, 11)),
+        ),
+        Mistake(
+            "«none» forgotten",
+            "Ten gestures, and none of them: that is a class as well.",
+            when=answered("logits", (32, 4, 10)),
+        ),
+        Mistake(
+            "batch first",
+            "In this course time comes first: (T, B, …).",
+            when=lambda got, want: (
+                answered("features", (4, 32, 5))(got, want) or answered("logits", (4, 32, 11))(got, want)
+            ),
+        ),
+        Mistake(
+            "only the place",
+            "x and y are two of five: two speeds, and how sure the CNN is, come with them.",
+            when=answered("features", (32, 4, 2), (32, 4, 3), (32, 4, 4)),
+        ),
+    ),
+    hints=(
+        "T = 32, B = 4. Which of the five belong to the CNN, which sees one frame at a time?",
+        "The CNN's three begin with T · B, the memory's two with T, B.",
+        "120 / 2, 120 / 4 and 120 / 8 rows, and 160 / 2, 160 / 4 and 160 / 8 columns.",
+    ),
+)
+
+# --- gesture.soft_argmax --------------------------------------------------------------------------------
+
+
+def _mean_oracle(scores):
+    rows = []
+    for one in scores.double():
+        cells = [(y, x) for y in range(one.shape[0]) for x in range(one.shape[1])]
+        chance = torch.stack([one[cell] for cell in cells]) - one.logsumexp((0, 1))
+        rows.append(
+            torch.stack([sum(p * cell[axis] for p, cell in zip(chance.exp(), cells, strict=True)) for axis in (1, 0)])
+        )
+    return torch.stack(rows)
+
+
+def _mean_args(N, h, w, scale=2.0):
+    return lambda g: (scale * normal(g, N, h, w),)
+
+
+def _mean_like(over=(1, 2), first=0, chance=None, columns_first=True, unit=lambda at, n: at):
+    """over: the axes of softmax; chance: of the scores, instead of softmax."""
+
+    def like(scores):
+        p = chance(scores) if chance else (scores - scores.logsumexp(over, keepdim=True)).exp()
+        h, w = scores.shape[1:]
+        x = (p.sum(1) * unit(torch.arange(w) + first, w)).sum(1)
+        y = (p.sum(2) * unit(torch.arange(h) + first, h)).sum(1)
+        return torch.stack([x, y] if columns_first else [y, x], 1)
+
+    return like
+
+
+def _argmax(scores):
+    best, w = scores.flatten(1).argmax(1), scores.shape[2]
+    return torch.stack([best % w, best // w], 1).float()
+
+
+soft_argmax = Exercise(
+    id="gesture.soft_argmax",
+    title="soft-argmax",
+    library=sequences.soft_argmax,
+    oracle=_mean_oracle,
+    axes=("map", "coordinate"),
+    cases=(
+        Case("shape", 2, "x and y of each map: (N, 2).", make=_mean_args(4, 3, 5), test=shape_only),
+        Case(
+            "by hand: six cells",
+            3,
+            "Columns 0, 1, 2 have the probabilities .3, .5, .2, so x is .5 + 2 · .2. Rows 0 and 1 have .4 and .6.",
+            make=given(torch.tensor([[[0.1, 0.2, 0.1], [0.2, 0.3, 0.1]]]).log()),
+            want=lambda _: torch.tensor([[0.9, 0.6]]),
+        ),
+        Case(
+            "random, several maps",
+            3,
+            "The probabilities of *one* map sum to 1, over its rows and columns together.",
+            make=_mean_args(4, 3, 5),
+        ),
+        Case(
+            "as many rows as columns and maps",
+            2,
+            "Here an exchanged axis gives no error, only wrong numbers.",
+            make=_mean_args(4, 4, 4),
+        ),
+        Case(
+            "scores of 1000",
+            2,
+            "exp(1000) is infinite. Probabilities stay the same when the map's greatest score is subtracted from all.",
+            make=lambda g: (1000 + 2 * normal(g, 2, 3, 4),),
+        ),
+        Case("gradients", 2, GRADIENT, make=_mean_args(3, 3, 4), gradient=True),
+    ),
+    mistakes=(
+        Mistake(
+            "y first",
+            "Both are right, in the wrong order: x, the column, comes first.",
+            like=_mean_like(columns_first=False),
+        ),
+        Mistake(
+            "the likeliest cell",
+            "That is the likeliest cell: whole numbers, through which nothing can learn. The *mean* place is wanted.",
+            like=_argmax,
+        ),
+        Mistake("counted from 1", "The first column and the first row have the number 0.", like=_mean_like(first=1)),
+        Mistake(
+            "softmax along rows",
+            "softmax runs along each row by itself, so that every row's probabilities sum to 1. The whole map's have to.",
+            like=_mean_like(over=(2,)),
+        ),
+        Mistake(
+            "softmax along columns",
+            "softmax runs along each column by itself. The probabilities of the whole map have to sum to 1.",
+            like=_mean_like(over=(1,)),
+        ),
+        Mistake(
+            "softmax over the batch",
+            "softmax runs over the maps, so that frames compete with each other. It belongs over the cells of each map.",
+            like=_mean_like(over=(0,)),
+        ),
+        Mistake(
+            "maps mixed",
+            "softmax runs over all maps together. Each map's own probabilities sum to 1.",
+            like=_mean_like(over=(0, 1, 2)),
+        ),
+        Mistake(
+            "softmax forgotten",
+            "You weigh places by the scores themselves. Scores may be negative: softmax makes probabilities of them.",
+            like=_mean_like(chance=lambda scores: scores),
+        ),
+        Mistake(
+            "not normalised",
+            "exp alone is no probability: divide by the sum over the map.",
+            like=_mean_like(chance=torch.exp),
+        ),
+        Mistake(
+            "from -1 to 1",
+            "Your unit is half the frame. Here x and y are counted in cells, 0, 1, 2, …",
+            like=_mean_like(unit=lambda at, n: 2 * (at + 0.5) / n - 1),
+        ),
+        Mistake(
+            "overflow",
+            "exp of a large score is infinite, and infinite over infinite is nan. torch.softmax avoids it. How?",
+            when=lambda got, want: isinstance(got, torch.Tensor) and bool(got.isnan().any()),
+        ),
+    ),
+    hints=(
+        "Two steps: probabilities of the cells, then the mean of their columns and of their rows.",
+        "flatten(1) makes one row of each map, over which softmax runs; then back to (N, h, w).",
+        "x is the sum of probability times column number: sum over rows first, then multiply by torch.arange(w). y likewise.",
+    ),
+)
+
+# --- gesture.pad ----------------------------------------------------------------------------------------
+
+
+def _pad_oracle(clips):
+    T, D = max(map(len, clips)), clips[0].shape[1]
+    rows = [[*clip.tolist(), *[[0.0] * D] * (T - len(clip))] for clip in clips]
+    real = [[t < len(clip) for clip in clips] for t in range(T)]
+    return torch.tensor(rows).transpose(0, 1), torch.tensor(real)
+
+
+def _pad_args(*lengths, D=3):
+    return lambda g: ([normal(g, T, D) for T in lengths],)
+
+
+def _with_zeros(g):
+    clips = [normal(g, T, 3) for T in (4, 2, 3)]
+    clips[0][1] = clips[1][1] = clips[2][0] = 0
+    return (clips,)
+
+
+def _pad_test(got, want):
+    wrong = difference(got, want, ("t", "clip"), ("padded", "mask"))
+    return wrong or (None if got[1].dtype == torch.bool else f"mask is {got[1].dtype}; it has to be bool")
+
+
+def _pad_like(behind=True, batch_first=False, truth=lambda padded, mask: mask, cut=False, filled=0.0):
+    def like(sequences):
+        lengths = [len(s) for s in sequences]
+        T = min(lengths) if cut else max(lengths)
+        padded = torch.full((T, len(sequences), sequences[0].shape[1]), filled)
+        mask = torch.zeros(padded.shape[:2], dtype=torch.bool)
+        for b, s in enumerate(sequences):
+            place = slice(0, len(s)) if behind else slice(T - len(s), T)
+            padded[place, b], mask[place, b] = s[:T], True
+        mask = truth(padded, mask)
+        return (padded.transpose(0, 1), mask.T) if batch_first else (padded, mask)
+
+    return like
+
+
+pad = Exercise(
+    id="gesture.pad",
+    title="a batch of clips",
+    library=sequences.pad,
+    oracle=_pad_oracle,
+    parts=("padded", "mask"),
+    cases=(
+        Case(
+            "by hand: a clip of 1 and one of 2 steps",
+            2,
+            "padded[:, 0] is 5, 0 and mask[:, 0] is True, False.",
+            make=given([torch.tensor([[5.0]]), torch.tensor([[1.0], [2.0]])]),
+            want=lambda _: (
+                torch.tensor([[[5.0], [1.0]], [[0.0], [2.0]]]),
+                torch.tensor([[True, True], [False, True]]),
+            ),
+            test=_pad_test,
+        ),
+        Case(
+            "four clips",
+            3,
+            "Time first, then the clips; each begins at step 0, and zeros come behind it.",
+            make=_pad_args(3, 5, 2, 4),
+            test=_pad_test,
+        ),
+        Case(
+            "as many steps as clips and numbers",
+            2,
+            "Here an exchanged axis gives no error, only wrong numbers.",
+            make=_pad_args(2, 3, 1),
+            test=_pad_test,
+        ),
+        Case(
+            "a real row of zeros",
+            2,
+            "A row of zeros may be real: what is real follows from the lengths, not from the values.",
+            make=_with_zeros,
+            test=_pad_test,
+        ),
+        Case("one clip alone", 1, "With one clip nothing is padded: (T, 1, D).", make=_pad_args(4), test=_pad_test),
+    ),
+    mistakes=(
+        Mistake(
+            "zeros in front",
+            "The zeros stand in front. An LSTM begins at step 0: each clip has to begin there, with zeros behind it.",
+            like=_pad_like(behind=False),
+        ),
+        Mistake(
+            "batch first",
+            "The clips come first. Time does, here: (T, B, D), and the mask (T, B).",
+            like=_pad_like(batch_first=True),
+        ),
+        Mistake(
+            "mask from the values",
+            "Your mask is False at a real row of zeros. Make it from the lengths.",
+            like=_pad_like(truth=lambda padded, mask: (padded != 0).any(2)),
+        ),
+        Mistake(
+            "mask inverted",
+            "Your mask is True at the padding. It is to be True at the real steps.",
+            like=_pad_like(truth=lambda padded, mask: ~mask),
+        ),
+        Mistake(
+            "a value for each number",
+            "Your mask has an entry for each number. One for each step of a clip is wanted, (T, B).",
+            like=_pad_like(truth=lambda padded, mask: mask[..., None].expand(padded.shape)),
+        ),
+        Mistake(
+            "cut to the shortest",
+            "You cut all clips to the shortest. The end of a gesture is needed: fill the others up instead.",
+            like=_pad_like(cut=True),
+        ),
+        Mistake("nan at the padding", "The padding is to be 0.", like=_pad_like(filled=math.nan)),
+        Mistake(
+            "mask not bool",
+            "The mask is right, but not bool. `logits[mask]` would take ones and zeros for the numbers of rows.",
+            when=lambda got, want: difference(got, want) is None,
+        ),
+    ),
+    hints=(
+        "How long is the longest? Begin with zeros of that size.",
+        "padded is torch.zeros(T, B, D) and mask torch.zeros(T, B, dtype=torch.bool). Then go through the clips.",
+        "For clip number b: padded[: len(clip), b] = clip, and the same entries of the mask become True.",
+    ),
+)
+
+# --- gesture.many_to_one --------------------------------------------------------------------------------
+
+
+def _batch(lengths, K=5, T=None, padding=None, steps=False):
+    """Arguments of a loss: logits (T, B, K), mask (T, B), labels, one for each clip or for each step.
+
+    padding: logits at the padding; None: numbers like all others.
+    """
+
+    def make(g):
+        frames, B = T or max(lengths), len(lengths)
+        logits = 2 * normal(g, frames, B, K)
+        mask = torch.arange(frames)[:, None] < torch.tensor(lengths)
+        if padding is not None:
+            logits[~mask] = padding
+        return logits, mask, torch.randint(K, (frames, B) if steps else (B,), generator=g)
+
+    return make
+
+
+def _surprise(row, label):
+    return row.double().logsumexp(0) - row[label].double()
+
+
+def _one_oracle(logits, mask, labels):
+    total = 0
+    for b, label in enumerate(labels):
+        last = max(t for t, real in enumerate(mask[:, b]) if real)
+        total = total + _surprise(logits[last, b], label)
+    return total / len(labels)
+
+
+def _one_like(row=None, loss=F.cross_entropy):
+    """row: of logits (T, K), of one clip, and their real number."""
+    row = row or (lambda clip, real: clip[real - 1])
+
+    def like(logits, mask, labels):
+        rows = [row(logits[:, b], int(real)) for b, real in enumerate(mask.sum(0))]
+        return loss(torch.stack(rows), labels)
+
+    return like
+
+
+def _over_steps(logits, mask, labels):
+    """Mean over each clip's real steps, then over the clips."""
+    losses = [F.cross_entropy(logits[mask[:, b], b], label.expand(mask[:, b].sum())) for b, label in enumerate(labels)]
+    return sum(losses) / len(losses)
+
+
+def _over_real(logits, mask, labels):
+    return F.cross_entropy(logits[mask], labels.expand(mask.shape)[mask])
+
+
+def _over_all(logits, mask, labels):
+    return F.cross_entropy(logits.flatten(0, 1), labels.expand(mask.shape).flatten())
+
+
+TWICE = "F.cross_entropy takes logits and makes the softmax by itself; you make it once more."
+UNMADE = "F.nll_loss wants log-probabilities; these are logits. F.cross_entropy takes them as they are."
+
+many_to_one = Exercise(
+    id="gesture.many_to_one",
+    title="many-to-one: one answer for a clip",
+    library=sequences.many_to_one,
+    oracle=_one_oracle,
+    cases=(
+        Case(
+            "by hand: two classes, clips of 2 and of 1 step",
+            2,
+            "At the last real steps the right classes have the probabilities 3/4 and 1/2. The mean of ln 4/3 and ln 2 is wanted.",
+            make=given(
+                torch.tensor([[[0.0, 0.0], [0.0, 0.0]], [[math.log(3), 0.0], [5.0, 0.0]]]),
+                torch.tensor([[True, True], [True, False]]),
+                torch.tensor([0, 1]),
+            ),
+            want=lambda *_: torch.tensor((math.log(4 / 3) + math.log(2)) / 2),
+        ),
+        Case("equally long clips", 2, "Without padding it is the last step of all.", make=_batch([4, 4, 4])),
+        Case("clips of 3, 6, 1 and 4 steps", 3, "Each clip has its own last step.", make=_batch([3, 6, 1, 4])),
+        Case(
+            "padding behind all clips",
+            2,
+            "Here even the longest clip is padded. A clip of 3 steps has the steps 0, 1, 2.",
+            make=_batch([3, 4, 2], T=6),
+        ),
+        Case(
+            "nan in the padding",
+            1,
+            "What stands in the padding must be without effect, even where it is no number.",
+            make=_batch([2, 5, 3], padding=math.nan),
+        ),
+        Case("gradients", 2, GRADIENT, make=_batch([3, 5, 2], padding=0.0), gradient=True),
+    ),
+    mistakes=(
+        Mistake(
+            "the last step of the batch",
+            "logits[-1] is padding for all clips but the longest. Each has a last step of its own.",
+            like=_one_like(lambda clip, real: clip[-1]),
+        ),
+        Mistake(
+            "one step too late",
+            "That is the step *after* the last one: of T_b steps the last has the number T_b - 1.",
+            like=_one_like(lambda clip, real: clip[real]),
+        ),
+        Mistake(
+            "the first step",
+            "That is each clip's first step, after which little is known.",
+            like=_one_like(lambda clip, real: clip[0]),
+        ),
+        Mistake(
+            "mean of the losses over steps",
+            "You ask for the class at every step. Many-to-one asks once, at the end.",
+            like=_over_steps,
+        ),
+        Mistake(
+            "mean of the losses over all real steps",
+            "You ask for the class at every real step of the batch. Many-to-one asks once for each clip, at its end.",
+            like=_over_real,
+        ),
+        Mistake(
+            "mean of the losses over padding, too",
+            "You ask for the class at every step, padding included. Many-to-one asks once, at each clip's end.",
+            like=_over_all,
+        ),
+        Mistake(
+            "mean of the logits",
+            "You average the logits over the steps. The LSTM has summed the clip up already: its last step is enough.",
+            like=_one_like(lambda clip, real: clip[:real].mean(0)),
+        ),
+        Mistake(
+            "sum over the batch",
+            "You sum over the clips. The mean is wanted, so that it does not grow with the batch.",
+            like=_one_like(loss=lambda rows, labels: F.cross_entropy(rows, labels, reduction="sum")),
+        ),
+        Mistake(
+            "not reduced",
+            "You return a loss for each clip. Their mean is wanted, one number.",
+            like=_one_like(loss=lambda rows, labels: F.cross_entropy(rows, labels, reduction="none")),
+        ),
+        Mistake(
+            "softmax twice", TWICE, like=_one_like(loss=lambda rows, labels: F.cross_entropy(rows.softmax(1), labels))
+        ),
+        Mistake("logits for log-probabilities", UNMADE, like=_one_like(loss=F.nll_loss)),
+    ),
+    hints=(
+        "How many real steps has each clip? And which number has the last one?",
+        "mask.sum(0) counts them. Of clip b you need the row logits[count - 1, b].",
+        "logits[last, torch.arange(B)] takes one row for each clip, (B, K). F.cross_entropy does the rest.",
+    ),
+)
+
+# --- gesture.many_to_many -------------------------------------------------------------------------------
+
+
+def _many_oracle(logits, mask, labels):
+    T, B = mask.shape
+    real = [_surprise(logits[t, b], labels[t, b]) for t in range(T) for b in range(B) if mask[t, b]]
+    return sum(real) / len(real)
+
+
+def _many_like(reduce):
+    """reduce(losses (T, B), mask) -> scalar"""
+
+    def like(logits, mask, labels):
+        losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
+        return reduce(losses.view(mask.shape), mask)
+
+    return like
+
+
+def _ends(mask):
+    return mask & ~torch.cat([mask[1:], torch.zeros_like(mask[:1])])
+
+
+many_to_many = Exercise(
+    id="gesture.many_to_many",
+    title="many-to-many: an answer at every step",
+    library=sequences.many_to_many,
+    oracle=_many_oracle,
+    cases=(
+        Case(
+            "by hand: clips of 3 and of 1 step",
+            2,
+            "Three times the right class has the probability 3/4, once 1/2: a quarter of 3 · ln 4/3 + ln 2. The padding counts nothing.",
+            make=given(
+                torch.tensor([[[math.log(3), 0.0], [0.0, 0.0]]] + [[[math.log(3), 0.0], [9.0, 0.0]]] * 2),
+                torch.tensor([[True, True], [True, False], [True, False]]),
+                torch.tensor([[0, 1], [0, 1], [0, 1]]),
+            ),
+            want=lambda *_: torch.tensor((3 * math.log(4 / 3) + math.log(2)) / 4),
+        ),
+        Case(
+            "equally long clips",
+            2,
+            "Without padding it is the mean over all T · B steps.",
+            make=_batch([4, 4, 4], steps=True),
+        ),
+        Case(
+            "clips of 3, 6, 1 and 4 steps",
+            3,
+            "Fourteen real steps, each of which weighs 1/14.",
+            make=_batch([3, 6, 1, 4], steps=True),
+        ),
+        Case(
+            "nan in the padding",
+            2,
+            "0 times nan is nan. Select the real steps; do not multiply the others away.",
+            make=_batch([2, 5, 3], padding=math.nan, steps=True),
+        ),
+        Case("gradients", 1, GRADIENT, make=_batch([3, 5, 2], padding=0.0, steps=True), gradient=True),
+    ),
+    mistakes=(
+        Mistake(
+            "padding counted",
+            "The padding counts as well. Take the steps at which mask is True.",
+            like=_many_like(lambda losses, mask: losses.mean()),
+        ),
+        Mistake(
+            "divided by all steps",
+            "The padding's losses are 0, but it still counts in what you divide by. Divide by the number of *real* steps.",
+            like=_many_like(lambda losses, mask: (losses * mask).mean()),
+        ),
+        Mistake(
+            "divided by all steps, nan left out",
+            "Only real steps are summed, but you divide by T · B. Divide by the number of *real* steps.",
+            like=_many_like(lambda losses, mask: losses[mask].sum() / mask.numel()),
+        ),
+        Mistake(
+            "multiplied by the mask",
+            "Right, until the padding holds nan: 0 · nan is nan. Select the real steps instead.",
+            like=_many_like(lambda losses, mask: (losses * mask).sum() / mask.sum()),
+        ),
+        Mistake(
+            "mean of the clips' means",
+            "You average each clip, then the clips. So a step of a short clip weighs more. Here each step weighs the same.",
+            like=_many_like(
+                lambda losses, mask: torch.stack([losses[mask[:, b], b].mean() for b in range(mask.shape[1])]).mean()
+            ),
+        ),
+        Mistake(
+            "divided by the batch",
+            "You sum over the steps and divide by the number of clips, as notebook 1 did. Here divide by the number of real steps.",
+            like=_many_like(lambda losses, mask: losses[mask].sum() / mask.shape[1]),
+        ),
+        Mistake(
+            "summed",
+            "You return the sum. The mean is wanted.",
+            like=_many_like(lambda losses, mask: losses[mask].sum()),
+        ),
+        Mistake(
+            "the last steps only",
+            "You take each clip's last step. That was many-to-one; now every real step has a label.",
+            like=_many_like(lambda losses, mask: losses[_ends(mask)].mean()),
+        ),
+        Mistake(
+            "mask inverted",
+            "You average over the padding. mask is True at the *real* steps.",
+            like=_many_like(lambda losses, mask: losses[~mask].mean()),
+        ),
+        Mistake(
+            "softmax twice",
+            TWICE,
+            like=lambda logits, mask, labels: F.cross_entropy(logits[mask].softmax(1), labels[mask]),
+        ),
+        Mistake(
+            "logits for log-probabilities",
+            UNMADE,
+            like=lambda logits, mask, labels: F.nll_loss(logits[mask], labels[mask]),
+        ),
+    ),
+    hints=(
+        "Which of the T · B steps count? And how many are they?",
+        "logits[mask] has a row for each real step, (number, K). What does labels[mask] have?",
+        "F.cross_entropy of the two: its mean is over the rows it gets.",
+    ),
+)
+
+# --- gesture.order --------------------------------------------------------------------------------------
+
+_SAME, _MAY = "same", "may change"
+_ORDER = {
+    "last, a": (1, _SAME, "It looks at the last frame only. Did that one change?"),
+    "last, b": (1, _MAY, "Another frame may be the last one now."),
+    "mean, a": (1, _SAME, "Of which frames is the mean taken, and does a sum mind the order?"),
+    "mean, b": (1, _SAME, "Of which frames is the mean taken, and does a sum mind the order?"),
+    "LSTM, a": (
+        2,
+        _MAY,
+        "The state with which it reads the last frame came from the frames before, one after the other.",
+    ),
+    "LSTM, b": (2, _MAY, "It reads the frames one after the other, and what it does with one depends on those before."),
+}
+
+
+def what_order_does():
+    """Is the answer after the last frame the same after shuffling, for each of three memories?"""
+    return {key: answer for key, (_, answer, _) in _ORDER.items()}
+
+
+def _order_case(key):
+    points, _, hint = _ORDER[key]
+    problem = one_of((_SAME, _MAY), 'is neither "same" nor "may change"')
+    return replace(answer_case(key, hint, "think again", problem), points=points)
+
+
+order = Exercise(
+    id="gesture.order",
+    title="which memories know the order",
+    kind="answer",
+    library=what_order_does,
+    oracle=what_order_does,
+    cases=tuple(map(_order_case, _ORDER)),
+    mistakes=(
+        Mistake(
+            "the mean minds the order",
+            "a + b = b + a. A mean over the same frames is the same in every order.",
+            when=lambda got, want: any(answered(key, _MAY)(got, want) for key in ("mean, a", "mean, b")),
+        ),
+        Mistake(
+            "the last frame remembers",
+            "In (a) the last frame stays where it is, and this memory has never looked at any other.",
+            when=answered("last, a", _MAY),
+        ),
+        Mistake(
+            "the last frame does not mind",
+            "In (b) the last frame need not stay the last. This memory sees whatever stands there now.",
+            when=answered("last, b", _SAME),
+        ),
+        Mistake(
+            "an LSTM sums up",
+            "An LSTM is no sum: what it makes of a frame depends on the state that the frames before have left.",
+            when=lambda got, want: any(answered(key, _SAME)(got, want) for key in ("LSTM, a", "LSTM, b")),
+        ),
+    ),
+    hints=(
+        "For each memory: which frames does the answer after the last frame depend on?",
+        "Then: does it depend on their places, too?",
+        "One depends on a single frame, one on a set of frames, one on a sequence of frames.",
+    ),
+)
+
+# --- gesture.observed -----------------------------------------------------------------------------------
+
+
+def _at_oracle(probabilities, labels, fraction):
+    right = 0
+    for rows, label in zip(probabilities, labels, strict=True):
+        need = Fraction(str(fraction)) * len(rows)
+        seen = next(n for n in range(1, len(rows) + 1) if n >= need)
+        row = rows[seen - 1].tolist()
+        right += row.index(max(row)) == label
+    return right / len(labels)
+
+
+def _led(leaders, K=3):
+    """Probabilities (T, K) whose greatest is that of these classes, step by step."""
+    return 0.1 + (1 - 0.1 * K) * F.one_hot(torch.tensor(leaders), K)
+
+
+def _at_args(lengths, fraction, clips=40, K=4):
+    """Many clips, most of them labelled with the class that leads at the right step, the others with its neighbour."""
+
+    def make(g):
+        some = [int(torch.randint(*lengths, (), generator=g)) for _ in range(clips)]
+        rows = [(2 * normal(g, T, K)).softmax(1) for T in some]
+        at = [math.ceil(Fraction(str(fraction)) * T) - 1 for T in some]
+        wrong = (torch.rand(clips, generator=g) < 0.3).tolist()
+        labels = [(int(each[t].argmax()) + w) % K for each, t, w in zip(rows, at, wrong, strict=True)]
+        return rows, labels, fraction
+
+    return make
+
+
+def _at_like(seen=None, named=lambda rows, seen: rows[seen - 1].argmax(), total=len):
+    """seen(T, fraction) -> number of frames; named(rows, seen) -> class."""
+    seen = seen or (lambda T, fraction: math.ceil(T * fraction - 1e-9))
+
+    def like(probabilities, labels, fraction):
+        named_so = [int(named(rows, seen(len(rows), fraction))) for rows in probabilities]
+        return sum(a == b for a, b in zip(named_so, labels, strict=True)) / total(labels)
+
+    return like
+
+
+def _one_length(length):
+    def like(probabilities, labels, fraction):
+        seen = math.ceil(length(list(map(len, probabilities))) * fraction - 1e-9)
+        return sum(int(rows[seen - 1].argmax()) == k for rows, k in zip(probabilities, labels, strict=True)) / len(
+            labels
+        )
+
+    return like
+
+
+DOWN = "You round down: half of 3 frames, 1.5, is seen only after the second. If nothing is left, row -1 is the *last* one."
+NEAREST = "You round to the nearest. The frames seen have to be at least that part of the clip: round up."
+
+observed = Exercise(
+    id="gesture.observed",
+    title="how early is it right?",
+    library=metrics.accuracy,
+    oracle=_at_oracle,
+    cases=(
+        Case(
+            "by hand: half of 3 and of 5 frames",
+            2,
+            "Half of 3 frames are 1.5, so two: class 1, which is right. Half of 5 are 2.5, so three: class 1, which is wrong.",
+            make=given([_led([0, 1, 2]), _led([2, 0, 1, 0, 0])], [1, 0], 0.5),
+            want=lambda *_: 0.5,
+        ),
+        Case("the whole clips", 1, "With fraction 1 it is each clip's last row.", make=_at_args((3, 15), 1.0)),
+        Case("a third", 2, "Each clip has its own length, and so its own row.", make=_at_args((3, 15), 0.35)),
+        Case(
+            "a tenth of short clips",
+            2,
+            "Of a clip of 3 frames, 0.3 are a tenth. One has to be seen.",
+            make=_at_args((1, 5), 0.1),
+        ),
+        Case(
+            "28 % of 25 frames",
+            3,
+            "That is exactly 7; but Python's 0.28 * 25 is a hair more. Take a hair away before you round up.",
+            make=_at_args((25, 26), 0.28),
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            "a hair above",
+            "28 % of 25 frames are 7, but 0.28 * 25 is 7.000000000000001, and ceil makes 8 of it. Take 1e-6 away before.",
+            like=_at_like(lambda T, fraction: max(1, math.ceil(T * fraction))),
+        ),
+        Mistake("down", DOWN, like=_at_like(lambda T, fraction: int(T * fraction + 1e-9))),
+        Mistake("down, at least one", DOWN, like=_at_like(lambda T, fraction: max(1, int(T * fraction + 1e-9)))),
+        Mistake("to the nearest", NEAREST, like=_at_like(lambda T, fraction: round(T * fraction))),
+        Mistake(
+            "to the nearest, at least one", NEAREST, like=_at_like(lambda T, fraction: max(1, round(T * fraction)))
+        ),
+        Mistake(
+            "one row too late",
+            "After n frames the newest row is number n - 1.",
+            like=_at_like(named=lambda rows, seen: rows[min(seen, len(rows) - 1)].argmax()),
+        ),
+        Mistake(
+            "the length of the first clip",
+            "You use the first clip's length for all. Each clip has its own.",
+            like=_one_length(lambda lengths: lengths[0]),
+        ),
+        Mistake(
+            "the mean of the rows",
+            "You average what was said so far. The newest row alone counts: the network has a memory of its own.",
+            like=_at_like(named=lambda rows, seen: rows[:seen].mean(0).argmax()),
+        ),
+        Mistake(
+            "always the last row",
+            "You take the last row, whatever `fraction` is: that is after the whole clip.",
+            like=_at_like(named=lambda rows, seen: rows[-1].argmax()),
+        ),
+        Mistake(
+            "counted, not divided",
+            "You count the right ones. Their share of all clips is wanted.",
+            like=_at_like(total=lambda labels: 1),
+        ),
+    ),
+    hints=(
+        "How many frames of *this* clip have been seen? Then: which row came after the last of them?",
+        "math.ceil(fraction * T - 1e-6) frames, and at least one. The row has that number, less 1.",
+        "Compare that row's argmax with the label; the share of those that agree is the answer.",
+    ),
+)
+
+# --- gesture.decide -------------------------------------------------------------------------------------
+
+
+def _decide_oracle(probabilities, threshold, hold):
+    T, none = len(probabilities), probabilities.shape[1] - 1
+    for t in range(hold - 1, T):
+        for kind in range(none):
+            window = probabilities[t - hold + 1 : t + 1].tolist()
+            if all(max(row) == row[kind] and row[kind] >= threshold for row in window):
+                return kind, t
+    return none, T
+
+
+def _rows(*said, K=4):
+    """Probabilities (T, K) from pairs (leader, its probability); the others share what is left."""
+    rows = []
+    for leader, chance in said:
+        row = [(1 - chance) / (K - 1)] * K
+        row[leader] = chance
+        rows.append(row)
+    return torch.tensor(rows)
+
+
+def _said(leaders, chance=0.75):
+    return _rows(*((int(k), chance) for k in leaders))
+
+
+def _decide_args(g, T=60, K=4):
+    """A stream in which classes come in runs, now and then unsure."""
+    leaders = torch.randint(K, (T,), generator=g).tolist()
+    for t in range(1, T):
+        if torch.rand((), generator=g) < 0.6:
+            leaders[t] = leaders[t - 1]
+    chances = (0.45 + 0.5 * torch.rand(T, generator=g)).tolist()
+    return _rows(*zip(leaders, chances, strict=True)), 0.6, 3
+
+
+def _never_test(got, want):
+    if got is None:
+        return "nothing was returned, where no class held long enough"
+    return difference(got, want, (), ("class", "step"))
+
+
+def _decide_like(
+    none_counts=False,
+    any_class=False,
+    enough=lambda p, threshold: p >= threshold,
+    needed=lambda hold: hold,
+    unsure="resets",
+    per_class=False,
+    last=False,
+    answer=lambda kind, t, hold: (kind, t),
+):
+    """A loop with one thing in it done otherwise.
+
+    unsure: "resets" the count, or "keeps" it.  per_class: a count for each class, never reset.
+    """
+
+    def like(probabilities, threshold, hold):
+        T, none = len(probabilities), probabilities.shape[1] - 1
+        count, before, counts, found = 0, None, [0] * (none + 1), (none, T)
+        for t, row in enumerate(probabilities):
+            kind = int(row.argmax())
+            if (kind == none and not none_counts) or not enough(row[kind], threshold):
+                count, before = (count, before) if unsure == "keeps" else (0, None)
+                continue
+            count = count + 1 if kind == before or (any_class and count) else 1
+            counts[kind] += 1
+            before = kind
+            if (counts[kind] if per_class else count) >= needed(hold):
+                found = answer(kind, t, hold)
+                if not last:
+                    return found
+        return found
+
+    return like
+
+
+RESET = (
+    "Your count survives a step at which the class does not lead, or not surely. *In a row* means: then it begins anew."
+)
+
+decide = Exercise(
+    id="gesture.decide",
+    title="when to decide",
+    library=sequences.first_decision,
+    oracle=_decide_oracle,
+    parts=("class", "step"),
+    cases=(
+        Case(
+            "by hand: three steps in a row",
+            3,
+            "Class 1 leads at the steps 2, 3, 4; the third of them is step 4. What comes later does not matter.",
+            make=given(_said("0211100000"), 0.5, 3),
+            want=lambda *_: (1, 4),
+        ),
+        Case(
+            "«none» in front",
+            2,
+            "The last class says that there is no gesture. It is never decided for, however long it leads.",
+            make=given(_said("33333012000"), 0.5, 3),
+        ),
+        Case(
+            "interrupted",
+            2,
+            "After a step at which the class does not lead with `threshold`, the count begins anew.",
+            make=given(_rows(*[(0, 0.75)] * 2, (0, 0.5), (0, 0.75), (3, 0.75), (0, 0.75), *[(2, 0.75)] * 3), 0.625, 3),
+        ),
+        Case(
+            "exactly the threshold",
+            2,
+            "*At least* the threshold: 0.75 is enough for 0.75.",
+            make=given(_said("30001111"), 0.75, 3),
+        ),
+        Case(
+            "never",
+            2,
+            "No class holds that long. The answer then is the number of «none», and T.",
+            make=given(_said("0012211331"), 0.5, 3),
+            want=lambda *_: (3, 10),
+            test=_never_test,
+        ),
+        Case(
+            "at the first step",
+            1,
+            "With hold = 1 the first sure step decides.",
+            make=given(_rows((1, 0.5), (0, 0.75), (2, 0.75)), 0.625, 1),
+        ),
+        Case("random", 2, "Count steps in a row; decide as soon as the count is `hold`.", make=_decide_args),
+    ),
+    mistakes=(
+        Mistake(
+            "«none» counts",
+            "You decide for «none», the last class. It only says that nothing is being drawn.",
+            like=_decide_like(none_counts=True),
+        ),
+        Mistake(
+            "different classes in a row",
+            "You count sure steps, whichever class leads. It has to be one and the same.",
+            like=_decide_like(any_class=True),
+        ),
+        Mistake(
+            "more than the threshold",
+            "*At least* the threshold: >= and not >.",
+            like=_decide_like(enough=lambda p, threshold: p > threshold),
+        ),
+        Mistake(
+            "the threshold forgotten",
+            "You count steps at which a class leads, however unsure it is. It needs `threshold`, too.",
+            like=_decide_like(enough=lambda p, threshold: True),
+        ),
+        Mistake(
+            "where the run began",
+            "You return the step at which the run begins. At that time nobody can know that it will last.",
+            like=_decide_like(answer=lambda kind, t, hold: (kind, t - hold + 1)),
+        ),
+        Mistake(
+            "counted from 1",
+            "You return how many steps were seen. Steps have the numbers 0, 1, 2, …: one less.",
+            like=_decide_like(answer=lambda kind, t, hold: (kind, t + 1)),
+        ),
+        Mistake(
+            "the step first",
+            "Both are right, in the wrong order: the class, then the step.",
+            like=lambda probabilities, threshold, hold: _decide_oracle(probabilities, threshold, hold)[::-1],
+        ),
+        Mistake("an unsure step keeps the count", RESET, like=_decide_like(unsure="keeps")),
+        Mistake("counts never reset", RESET, like=_decide_like(per_class=True)),
+        Mistake(
+            "one step too many",
+            "You wait for one step more. This step counts as well: `hold` steps, and the last one is this.",
+            like=_decide_like(needed=lambda hold: hold + 1),
+        ),
+        Mistake(
+            "one step too few",
+            "You decide one step too early. The first step of a run makes the count 1.",
+            like=_decide_like(needed=lambda hold: hold - 1),
+        ),
+        Mistake(
+            "the last decision",
+            "You go on after the first decision, and return the last. Once decided, there is no going back: return at once.",
+            like=_decide_like(last=True),
+        ),
+    ),
+    hints=(
+        "Go through the steps, and keep two things: which class led before, and for how many steps in a row.",
+        "At each step: is its leader sure, and not «none»? If it is the class from before, count one more; else the count is 1, or 0.",
+        "When the count reaches hold, return the class and this step's number; after the loop, return K - 1, T.",
+    ),
+)
+
+EXERCISES = (
+    resample,
+    shape_questions,
+    soft_argmax,
+    pad,
+    many_to_one,
+    many_to_many,
+    order,
+    observed,
+    decide,
+)
