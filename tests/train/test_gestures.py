@@ -41,8 +41,8 @@ def test_every_recipe_has_all_sizes():
 
 @pytest.mark.parametrize("recipe, profile, stage", STAGES)
 def test_stages_fit_their_networks(recipe, profile, stage, monkeypatch):
-    monkeypatch.setattr(zoo, "names", lambda: ["gesture"])
-    monkeypatch.setattr(zoo, "load", lambda name: GestureNet())
+    monkeypatch.setattr(zoo, "names", lambda: ["gesture", "gesture-track"])
+    monkeypatch.setattr(zoo, "load", lambda name: TrackLSTM() if name == "gesture-track" else GestureNet())
     net = recipe.build(profile)
     stage.prepare(net)
     assert type(net).__name__ in zoo.NETS and any(p.requires_grad for p in net.parameters())
@@ -129,7 +129,7 @@ def test_loss_at_every_step(clips):
     wrong = right.clone()
     wrong[last[0], 0] = torch.nn.functional.one_hot((clips.kinds[0] + 1) % 11, 11).float() * 40
     loss, error = at_every_step(wrong, clips)
-    assert error == 0.5 and loss.item() == pytest.approx(40 / len(clips.points), rel=1e-3)
+    assert error == 0.5 and loss.item() == pytest.approx(40 / len(clips.points) + 40 / 2, rel=1e-3)
 
 
 @pytest.mark.parametrize("memory", ["lstm", "convlstm"])
