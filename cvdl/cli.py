@@ -306,23 +306,30 @@ def evaluate(
         ),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="At most so many pairs of each; 16 rendered ones, if not given.")
+        int | None,
+        typer.Option(min=1, help="At most so many pairs of each; 16 rendered ones, or 110 clips, if not given."),
     ] = None,
     compare: Annotated[bool, typer.Option(help="Zero flow, and OpenCV's Farneback and DIS, beside it.")] = True,
     json: Numbers = None,
     save: Annotated[Path | None, typer.Option(help="Folder to draw every pair and its flows into.")] = None,
     device: Device = None,
 ):
-    """Measure a network: end-point error, angular error, Fl-all and speed bands, for each pair and on average."""
+    """Measure a network: end-point error, angular error, Fl-all and speed bands, for each pair and on average.
+
+    A network for gestures is measured on --limit rendered clips, on streams of them, and on the real clips below CVDL_REAL.
+    """
     from cvdl.bench import choose, machine
     from cvdl.flow import evaluate as measures
     from cvdl.train import zoo
 
+    network = zoo.load(net)
+    if type(network).__name__ in zoo.GESTURE_NETS:
+        return evaluate_gestures(network, net, pairs or save or device, limit, json)
     device = choose(device)
     methods = measures.classical() if compare else {}
     if compare and len(methods) == 1:
         typer.echo('Farneback and DIS are left out: OpenCV comes with pip install -e ".[compare]"', err=True)
-    methods |= measures.networks(Path(net).stem if Path(net).suffix else net, zoo.load(net), device)
+    methods |= measures.networks(Path(net).stem if Path(net).suffix else net, network, device)
     look = measures.drawer(save) if save else None
     rows = measures.evaluate(methods, measures.samples_of(pairs or ["chairs"], limit), look)
     typer.echo(measures.table(rows))
@@ -330,6 +337,22 @@ def evaluate(
         json.write_text(
             measures.as_json(rows, net=net, pairs=pairs or ["chairs"], machine=machine(device)), encoding="utf-8"
         )
+
+
+def evaluate_gestures(network, name, unfit, limit, json):
+    from json import dumps
+
+    from cvdl.bench import machine
+    from cvdl.gesture.evaluate import CLIPS, measure, table
+
+    if unfit:
+        raise CourseError(
+            f"{name} recognises gestures: --pairs, --save and --device are for optical flow. Leave them out."
+        )
+    measured = measure(network, limit or CLIPS)
+    typer.echo(table(measured))
+    if json:
+        json.write_text(dumps({"net": name, "machine": machine("cpu"), **measured}, indent=1), encoding="utf-8")
 
 
 zoo = typer.Typer(help="Shipped weights: what there is, and what it was measured to do.")

@@ -18,7 +18,7 @@ TIP = (
 
 def strip(rows, columns=8):
     """Rows of frames, evenly spread over the time.  rows: {title: frames (T, H, W, 3) uint8, or a GestureClip}"""
-    figure, grid = plt.subplots(len(rows), columns, figsize=(1.28 * columns, 1.12 * len(rows)), squeeze=False)
+    figure, grid = plt.subplots(len(rows), columns, figsize=(1.28 * columns, 0.99 * len(rows)), squeeze=False)
     for axes, (title, clip) in zip(grid, rows.items(), strict=True):
         frames, track = (clip, None) if isinstance(clip, torch.Tensor) else (clip.frames, clip.track)
         for ax, t in zip(axes, np.linspace(0, len(frames) - 1, columns).round().astype(int), strict=True):

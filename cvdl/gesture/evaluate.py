@@ -1,6 +1,7 @@
 """What a gesture network can do, in numbers: on held-out rendered clips, on streams of them, and on the real clips."""
 
 import torch
+from tqdm import tqdm
 
 from cvdl.flow.data.catalogue import real_folder
 from cvdl.gesture.clip import NONE
@@ -21,9 +22,10 @@ from cvdl.gesture.render import Gestures
 
 RATE = 15  # frames a second of the streams
 LENGTH = 5  # clips in a stream
+CLIPS = 110  # rendered ones, as many of each class
 
 
-def measure(net, clips=110, streams=12):
+def measure(net, clips=CLIPS, streams=12):
     """net: a GestureNet, or a TrackLSTM, which is measured on tracks and not on real clips -> dict of dicts of numbers
 
     clips: rendered ones, as many of each class.  Real clips: session A, to choose by, apart from B and C, to report; where
@@ -32,13 +34,34 @@ def measure(net, clips=110, streams=12):
     recogniser, tracks = Recogniser(net), isinstance(net, TrackLSTM)
     rendered = Gestures("test", seed=7)
     clip = rendered.track if tracks else rendered.clip
-    measured = {"rendered": of_clips(recogniser, (clip(i) for i in range(clips)))}
+    measured = {"rendered": of_clips(recogniser, (clip(i) for i in tqdm(range(clips), "rendered", unit="clip")))}
     measured["streams"] = of_streams(recogniser, tracks, streams)
     if real_folder("gestures") and not tracks:
         for split, name in (("val", "real A"), ("test", "real B C")):
-            real = (each for each in open_gestures("egogestar", split) if each.label != NONE)
+            opened = open_gestures("egogestar", split)
+            real = (each for each in tqdm(opened, name, unit="clip") if each.label != NONE)
             measured[name] = of_clips(recogniser, real)
     return measured
+
+
+def table(measured):
+    """What `measure` found, as text."""
+    places = {name: each for name, each in measured.items() if "accuracy" in each}
+    lines = [
+        f"{'':<12}{'clips':>6}{'accuracy':>10}{'of the ten gestures':>21}{'at half of the clip':>21}{'decided after':>15}"
+    ]
+    for name, each in places.items():
+        seconds = each.get("median_seconds_to_decision")
+        lines.append(
+            f"{name:<12}{each['clips']:>6}{each['accuracy']:>10.1%}{each['accuracy_of_gestures']:>21.1%}"
+            f"{each['by_fraction']['50 %']:>21.1%}{'–' if seconds is None else f'{seconds:.1f} s':>15}"
+        )
+    streams = measured["streams"]
+    lines.append(
+        f"{streams['streams']} streams: Levenshtein accuracy {streams['levenshtein_accuracy']:.1%}, "
+        f"{streams['false_alarms_per_minute']:.1f} false alarms a minute"
+    )
+    return "\n".join(lines)
 
 
 def of_clips(recogniser, clips):
@@ -70,7 +93,7 @@ def of_streams(recogniser, tracks, count):
     source = Gestures("test", seed=8, fps=(RATE, RATE))
     found, true, alarms = [], [], []
     order = torch.randperm(count * LENGTH, generator=torch.Generator().manual_seed(0)).view(count, LENGTH)
-    for stream in order.tolist():
+    for stream in tqdm(order.tolist(), "streams", unit="stream"):
         clips = [source.track(i) if tracks else source.clip(i) for i in stream]
         rows = recogniser.recognise(torch.cat([c.track if tracks else c.frames for c in clips]), RATE)
         labels = torch.cat([clip.labels for clip in clips])

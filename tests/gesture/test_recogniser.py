@@ -1,5 +1,6 @@
 """Networks and recogniser: causal, constant memory, indifferent to the frame rate, in real time."""
 
+import json
 import time
 
 import pytest
@@ -232,3 +233,18 @@ def test_measuring():
     assert found["clips"] == 11 == sum(map(sum, found["confusion"])) and list(found["by_fraction"])[-1] == "100 %"
     assert 0 <= found["accuracy"] <= 1
     assert of_streams(Recogniser(TrackLSTM()), True, 1)["streams"] == 1
+
+
+def test_a_network_is_measured_from_the_command_line(tmp_path, monkeypatch):
+    from typer.testing import CliRunner
+
+    from cvdl.cli import app
+
+    monkeypatch.setenv("CVDL_REAL", str(tmp_path))
+    zoo.write_weights(tmp_path / "track.safetensors", TrackLSTM(hidden=8))
+    command = ["eval", str(tmp_path / "track.safetensors"), "--limit", "11"]
+    told = CliRunner().invoke(app, [*command, "--json", str(tmp_path / "numbers.json")])
+    assert told.exit_code == 0 and "of the ten gestures" in told.output
+    assert json.loads((tmp_path / "numbers.json").read_text())["rendered"]["clips"] == 11
+    told = CliRunner().invoke(app, [*command, "--pairs", "chairs"])
+    assert told.exit_code == 1 and "optical flow" in told.output
