@@ -30,8 +30,8 @@ torch.set_num_threads(1)  # products as small as these keep several threads wait
 # >
 # > Write the list of frames that are seen. Its members are of type `int`, also where `fps` is 29.97.
 # >
-# > *At 24 frames and 12 ticks a second, one frame is too early?* In floats `7 * (1 / 12) * 24` is 13.999…, which becomes 13.
-# > Multiply first, then divide once.
+# > *One frame is too early?* In floats `23 / 10 * 50` is 114.99999999999999, which becomes 114. Multiply first, then divide
+# > once.
 
 
 # %%
@@ -207,7 +207,7 @@ check("gesture.many_to_one")
 
 # %% tags=["expect"]
 logits = torch.zeros(3, 2, 2)
-logits[2, 0], logits[0, 1] = torch.tensor([math.log(3), 0.0]), torch.tensor([0.0, 0.0])
+logits[2, 0] = torch.tensor([math.log(3), 0.0])
 mask = torch.tensor([[True, True], [True, False], [True, False]])
 loss = many_to_one(logits, mask, torch.tensor([0, 1]))
 print(f"{loss:.4f}, by hand {(math.log(4 / 3) + math.log(2)) / 2:.4f}")
@@ -241,8 +241,11 @@ def many_to_many(logits, mask, labels):
 check("gesture.many_to_many")
 
 # %% tags=["expect"]
+logits = torch.zeros(3, 2, 2)
+logits[2, 0] = torch.tensor([math.log(3), 0.0])
+mask = torch.tensor([[True, True], [True, False], [True, False]])
 logits[~mask] = math.nan
-loss = many_to_many(logits, mask, torch.tensor([[0, 1], [0, 0], [0, 0]]))
+loss = many_to_many(logits, mask, labels=torch.zeros(3, 2, dtype=torch.long))
 print(f"{loss:.4f}, by hand {(3 * math.log(2) + math.log(4 / 3)) / 4:.4f}")
 
 # %% [markdown]
@@ -290,11 +293,12 @@ check("gesture.order")
 # $\lceil\text{fraction}\cdot T_i\rceil$, and at least one. The answer is the class with the greatest probability in the row
 # after the last frame that was seen. Row 0 is the one after the first frame.
 #
-# An example: half of 5 frames are 2.5, so three are seen, and row 2 decides. Which share of the clips is named rightly?
+# An example: half of 5 frames are 2.5, so three are seen, and row 2 decides. The **accuracy** is the share of the clips for
+# which this answer is the label.
 #
 # > **Exercise 8 · `gesture.observed`** · medium · 10 minutes · 10 points
 # >
-# > Each clip has a length of its own. The last class is «none», and is treated like all others here.
+# > Write the accuracy. Each clip has a length of its own. The last class is «none»; here it is treated like all others.
 # >
 # > *Of 25 frames, 28 % are 7, and you see 8?* In floats `0.28 * 25` is 7.000000000000001. Subtract `1e-6` before
 # > `math.ceil`.
@@ -341,8 +345,7 @@ for fraction in (0.25, 0.5, 1.0):
 # > Return the class, and the first step at which it has been sure for `hold` steps in a row, this step included. What comes
 # > later changes nothing. If that never happens, return the number of «none», $K-1$, and the number of steps, $T$.
 # >
-# > *Decided too early?* Two different classes, one after the other, are no row; nor is one class with an unsure step in
-# > between.
+# > *Decided too early?* A step that is unsure, or at which another class is sure, makes the count begin anew.
 
 
 # %%

@@ -61,16 +61,7 @@ def _seen_too_few(count, fps, rate):
 
 
 def _seen_floats(count, fps, rate):
-    return [int(tick * (1 / rate) * fps) for tick in range(math.ceil(count * rate / fps))]
-
-
-def _seen_clock(count, fps, rate):
-    """A clock that adds up."""
-    frames, time = [], 0.0
-    while time < count / fps - 1e-9:
-        frames.append(int(time * fps))
-        time += 1 / rate
-    return frames
+    return [int(tick / rate * fps) for tick in range(math.ceil(count * rate / fps))]
 
 
 def _seen_float_frames(count, fps, rate):
