@@ -23,8 +23,8 @@ torch.set_num_threads(1)  # products as small as these keep several threads wait
 # $$\Big\lfloor\frac{k\cdot\text{fps}}{\text{rate}}\Big\rfloor,\qquad\text{at all ticks before the clip ends:}\quad
 # \frac{k}{\text{rate}}<\frac{\text{count}}{\text{fps}}$$
 #
-# Two examples with 10 ticks a second. With 25 frames a second, 2.5 frames have passed at tick 1: two whole ones, so frame 2 is
-# the newest. It sees frames 0, 2, 5, 7, 10, … With 5 frames a second it sees each twice: 0, 0, 1, 1, 2, 2, …
+# Two examples with 10 ticks a second. At 25 frames a second, tick 1 is at 0.1 s: frame 2 is there since 0.08 s, and frame 3 will
+# come at 0.12 s. The frames seen are 0, 2, 5, 7, 10, … At 5 frames a second each is seen twice: 0, 0, 1, 1, 2, 2, …
 #
 # > **Exercise 1 · `gesture.resample`** · medium · 15 minutes · 12 points
 # >
@@ -52,10 +52,7 @@ check("gesture.resample")
 
 # %% tags=["expect"]
 for fps in (25, 5, 10):
-    print(
-        f"{fps:2} frames a second, 10 ticks, the first 0.8 s:",
-        frames_seen(fps * 4 // 5, fps, 10),
-    )
+    print(f"{fps:2} frames a second, 0.8 s:", frames_seen(fps * 4 // 5, fps, rate=10))
 
 # %% [markdown]
 # Follow a batch through the network: 4 clips of 3.2 s, at 10 ticks a second, in frames of 120 × 160.

@@ -61,7 +61,7 @@ def _some_one_late(got, want):
     return set(late) == {0, 1} and sum(late) <= len(late) / 3
 
 
-FUTURE = "A frame is seen before it is there. Of 2.5 frames two have passed, and the third is still on its way."
+FUTURE = "A frame is seen before it is there. When k · fps / rate is 2.5, frame 2 is there already, and frame 3 is still to come."
 
 resample = Exercise(
     id="gesture.resample",
@@ -72,7 +72,7 @@ resample = Exercise(
         Case(
             "by hand: 12 frames, 25 a second, 10 ticks",
             3,
-            "At tick 3, that is after 0.3 s, 0.3 · 25 = 7.5 frames have passed: the newest one is number 7.",
+            "Tick 3 is at 0.3 s, and 0.3 · 25 is 7.5: frame 7 is there already, frame 8 is still to come.",
             make=given(12, 25, 10),
             want=lambda *_: [0, 2, 5, 7, 10],
             test=_frames_test,
@@ -146,7 +146,7 @@ resample = Exercise(
         ),
         Mistake(
             "fps and rate exchanged",
-            "fps and rate have changed places: in k / rate seconds, k / rate · fps frames pass.",
+            "fps and rate have changed places: tick k is at k / rate seconds, and each second has fps frames.",
             like=lambda count, fps, rate: [
                 int(k * rate / fps + 1e-9) for k in range(math.ceil(count * rate / fps - 1e-9))
             ],
@@ -158,8 +158,8 @@ resample = Exercise(
         ),
     ),
     hints=(
-        "At which time is tick k? How many frames have passed by then?",
-        "k / rate seconds, so k · fps / rate frames, rounded down. Which k still lie before the end, count / fps?",
+        "At which time is tick k? Which frames are there by then?",
+        "At k / rate seconds, so it is number k · fps / rate, rounded down. Which k still lie before the end, count / fps?",
         "There are ceil(count · rate / fps) ticks; the frame at tick k is int(k * fps / rate).",
     ),
 )
