@@ -61,20 +61,7 @@ def _seen_too_few(count, fps, rate):
 
 
 def _seen_floats(count, fps, rate):
-    return [int(tick * (1 / rate) * fps) for tick in range(math.ceil(count * rate / fps))]
-
-
-def _seen_clock(count, fps, rate):
-    """A clock that adds up."""
-    frames, time = [], 0.0
-    while time < count / fps - 1e-9:
-        frames.append(int(time * fps))
-        time += 1 / rate
-    return frames
-
-
-def _seen_float_frames(count, fps, rate):
-    return [tick * fps // rate for tick in range(math.ceil(count * rate / fps))]
+    return [int(tick / rate * fps) for tick in range(math.ceil(count * rate / fps))]
 
 
 def _seen_per_frame(count, fps, rate):
@@ -431,7 +418,6 @@ WRONG = {
         "as many ticks as frames": _seen_per_frame,
         "a whole step": _seen_step,
         "a whole step, at least 1": _seen_step_of_one,
-        "not int": _seen_float_frames,
         "a hair below": _seen_floats,
     },
     "gesture.shapes": {
@@ -489,6 +475,7 @@ WRONG = {
         "down": _at_with(int),
         "down, at least one": _at_with(lambda frames: max(int(frames), 1)),
         "to the nearest": _at_with(round),
+        "one row too late": _at_with(_up, lambda rows, seen: rows[seen]),
         "the length of the first clip": _at_first_length,
         "the mean of the rows": _at_with(_up, lambda rows, seen: rows[:seen].sum(0)),
         "always the last row": _at_with(_up, lambda rows, seen: rows[-1]),
