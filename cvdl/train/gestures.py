@@ -192,22 +192,16 @@ def only_memory(net):
     net.memory.requires_grad_(True)
 
 
-def memory_of_tracks(net):
-    """The shipped weights "gesture-track" as the memory, which alone goes on learning."""
+def memory_of_tracks(net, learns=only_memory):
+    """Begin with the shipped weights "gesture-track" as the memory."""
     net.memory.load_state_dict(shipped("gesture-track").state_dict())
-    only_memory(net)
+    learns(net)
 
 
 def cnn_of_the_zoo(net):
     """The CNN of the shipped weights "gesture", which does not learn: what differs is the memory."""
     net.cnn.load_state_dict(shipped("gesture").cnn.state_dict())
     only_memory(net)
-
-
-def memory_of_the_zoo(net):
-    """The other way round: what differs is the CNN."""
-    net.memory.load_state_dict(shipped("gesture").memory.state_dict())
-    only_cnn(net)
 
 
 def shipped(name):
@@ -218,6 +212,7 @@ def shipped(name):
     return zoo.load(name)
 
 
+before_memory = partial(memory_of_tracks, learns=only_cnn)
 stage = partial(GestureStage, schedule="cosine", decay=1e-4)
 
 
@@ -278,15 +273,15 @@ GESTURES = {
             ("last", "last", "the last frame alone"),
         )
     },
-    # What the variety of the rendered clips is worth: one part of them after the other does not vary.
+    # What the variety of the rendered clips is worth: one part of them after the other does not vary.  The memory is the same.
     **{
         f"variety-{name}": Recipe(
             f"gestures: the finger tip, {what}",
             GestureNet,
             {
-                "quick": [stills(4, 2, memory_of_the_zoo, fixed=fixed)],
-                "laptop": [stills(300, 16, memory_of_the_zoo, fixed=fixed)],
-                "gpu": [stills(4000, 32, memory_of_the_zoo, fixed=fixed)],
+                "quick": [stills(4, 2, before_memory, fixed=fixed)],
+                "laptop": [stills(300, 16, before_memory, fixed=fixed)],
+                "gpu": [stills(4000, 32, before_memory, fixed=fixed)],
             },
         )
         for name, what, fixed in (

@@ -167,7 +167,8 @@ def test_few_steps_lower_the_loss(clips):
 
 
 @pytest.mark.parametrize(
-    "prepare, kept, learns", [("cnn_of_the_zoo", "cnn", "memory"), ("memory_of_the_zoo", "memory", "cnn")]
+    "prepare, kept, learns",
+    [("cnn_of_the_zoo", "cnn", "memory"), ("memory_of_tracks", "memory", "memory"), ("before_memory", "memory", "cnn")],
 )
 def test_the_others_begin_with_a_part_of_the_zoo(prepare, kept, learns, monkeypatch):
     prepare = getattr(gestures, prepare)
@@ -175,8 +176,8 @@ def test_the_others_begin_with_a_part_of_the_zoo(prepare, kept, learns, monkeypa
     with pytest.raises(CourseError, match="Train them first"):
         prepare(GestureNet())
     shipped, net = GestureNet(), GestureNet()
-    monkeypatch.setattr(zoo, "names", lambda: ["gesture"])
-    monkeypatch.setattr(zoo, "load", lambda name: shipped)
+    monkeypatch.setattr(zoo, "names", lambda: ["gesture", "gesture-track"])
+    monkeypatch.setattr(zoo, "load", lambda name: shipped if name == "gesture" else shipped.memory)
     prepare(net)
     pairs = zip(getattr(net, kept).parameters(), getattr(shipped, kept).parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
