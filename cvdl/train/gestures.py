@@ -249,13 +249,13 @@ def recipe(title, net, quick, laptop, gpu, **options):
 GESTURES = {
     "gesture-track": recipe("gestures: an LSTM on tracks", TrackLSTM, (0, 4, 0), (0, 4000, 0), (0, 12000, 0)),
     "gesture": recipe(
-        "gestures: CNN and LSTM", GestureNet, (4, 0, 4), (2400, 0, 300), (12000, 0, 3000), begin=memory_of_tracks
+        "gestures: CNN and LSTM", GestureNet, (4, 0, 4), (2400, 0, 200), (12000, 0, 3000), begin=memory_of_tracks
     ),
     "gesture-convlstm": recipe(
         "gestures: its CNN, and a ConvLSTM",
         partial(GestureNet, "convlstm"),
         (0, 0, 4),
-        (0, 0, 300),
+        (0, 0, 200),
         (0, 0, 4000),
         begin=cnn_of_the_zoo,
     ),
@@ -264,7 +264,7 @@ GESTURES = {
             f"gestures: its CNN, and {what}",
             partial(GestureNet, memory),
             (0, 4, 0),
-            (0, 3000, 0),
+            (0, 2000, 0),
             (0, 10000, 0),
             begin=cnn_of_the_zoo,
         )
@@ -280,7 +280,7 @@ GESTURES = {
             GestureNet,
             {
                 "quick": [stills(4, 2, before_memory, fixed=fixed)],
-                "laptop": [stills(300, 16, before_memory, fixed=fixed)],
+                "laptop": [stills(200, 16, before_memory, fixed=fixed)],
                 "gpu": [stills(4000, 32, before_memory, fixed=fixed)],
             },
         )
