@@ -13,7 +13,7 @@ READY  := .venv/installed
 MASTERS   := $(wildcard solutions/*.py)
 NOTEBOOKS := $(wildcard notebooks/*.ipynb solutions/*.ipynb)
 
-.PHONY: help lab test build assets
+.PHONY: help lab test build release assets
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,10 @@ test: $(READY)  ## check style, library, built notebooks, and run every notebook
 # Executes only masters that changed, or whose library or data changed.
 build: $(READY)  ## make the notebooks from their masters in solutions/ [NB=01]
 	$(RUN) -m cvdl.course.build $(NB)
+
+# Onto an earlier release it is an update, which leaves work/ alone.
+release: $(READY)  ## write the course as students get it, without answers: DEST=../for-students
+	$(RUN) -m cvdl.course.release "$(DEST)"
 
 # With the pinned packages, from which data/ was made, the same bytes come out.
 assets: $(READY)  ## extract what data/ holds from its packages anew
