@@ -39,9 +39,9 @@ def notebook(text):
     return nbformat.writes(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text, id="a")]))
 
 
-def write(folder, **files):
+def write(folder, /, **files):
     for name, text in files.items():
-        path = folder / name.replace("__", "/")
+        path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
 
