@@ -16,7 +16,7 @@ NOTEBOOKS := $(wildcard notebooks/*.ipynb solutions/*.ipynb)
 .PHONY: help lab test test-gpu build release assets
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 # Notebooks are copied to work/ first, so that git never sees what a student writes.
 lab: $(READY)  ## open the notebooks in JupyterLab [PORT=8888] [BROWSER=no]
