@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import nbformat
 import typer
 
 from cvdl.course.build import check_built
@@ -38,6 +39,8 @@ def release(dest, root=ROOT):
     if not masters:
         raise CourseError(f"There are no masters in {root / 'solutions'}: this is a students' tree already.")
     new = {name: root / name for name in files(root)}
+    for path in [*root.glob("solutions/*.ipynb"), *(p for n, p in new.items() if n.endswith(".ipynb"))]:
+        readable(path)
     if problems := check_built(masters, root / "solutions") + leaked(new, masters):
         raise CourseError("Not released:\n" + "\n".join(problems))
     digests = {name: digest(path) for name, path in new.items()}
@@ -72,6 +75,13 @@ def files(root):
         raise CourseError(f"A release is what git tracks, and git does not list it in {root}: {why}") from None
     names = [n for n in listed.split("\0") if n and not n.startswith(TEACHERS + STUDENTS)]
     return [n for n in names if (root / n).is_file()]
+
+
+def readable(path):
+    try:
+        nbformat.read(path, 4)
+    except Exception as error:  # nbformat's are of many kinds
+        raise CourseError(f"Not released: {path} is no notebook ({str(error)[:80]}). Run `make build`.") from None
 
 
 def leaked(paths, masters):

@@ -154,6 +154,29 @@ def test_the_whole_way_of_a_student(course, run, tmp_path):
     assert update("three") == []
 
 
+def test_the_way_through_a_repository_of_releases(course, run, tmp_path):
+    """The teacher releases into a repository, and students pull from it."""
+    out, mine = tmp_path / "out", tmp_path / "mine"
+    out.mkdir()
+    git(out, "init", "-q", "-b", "main")
+
+    def publish(text):
+        write(course, **{STUDENT: notebook(text)})
+        assert run(out)[0] == 0
+        git(out, "add", ".")
+        git(out, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", text)
+
+    publish("one")
+    git(tmp_path, "clone", "-q", "out", "mine")
+    desk.deliver(mine / "notebooks", mine / "work")
+    write(mine, **{"work/00_toy.ipynb": "my answers"})
+    publish("two")
+    git(mine, "pull", "-q")
+    desk.deliver(mine / "notebooks", mine / "work")
+    assert (mine / "work/00_toy.ipynb").read_text() == "my answers"
+    assert (mine / "work/00_toy.new.ipynb").read_text() == notebook("two")
+
+
 @pytest.mark.parametrize("name", ["work/a.txt", "work/00_toy.ipynb"])
 def test_a_tracked_work_is_not_released(course, run, tmp_path, name):
     write(course, **{name: "the teacher's"})
@@ -237,6 +260,12 @@ def test_a_line_of_an_answer_is_not_released(course, run, tmp_path, name):
 def test_notebooks_that_are_not_what_their_masters_give_are_not_released(course, run, tmp_path, monkeypatch):
     monkeypatch.setattr(release, "check_built", check_built)
     refused(run, tmp_path / "out", "00_toy.ipynb", "make build")
+
+
+@pytest.mark.parametrize("name", [STUDENT, "solutions/00_toy.ipynb"])
+def test_a_broken_notebook_is_named(course, run, tmp_path, name):
+    write(course, **{name: '{"cells": [{"cell'})
+    refused(run, tmp_path / "out", f"{name} is no notebook", "make build")
 
 
 def test_a_course_without_masters_or_git(course, run, tmp_path):
