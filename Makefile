@@ -13,10 +13,10 @@ READY  := .venv/installed
 MASTERS   := $(wildcard solutions/*.py)
 NOTEBOOKS := $(wildcard notebooks/*.ipynb solutions/*.ipynb)
 
-.PHONY: help lab test build assets
+.PHONY: help lab test test-gpu build release assets
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 # Notebooks are copied to work/ first, so that git never sees what a student writes.
 lab: $(READY)  ## open the notebooks in JupyterLab [PORT=8888] [BROWSER=no]
@@ -33,9 +33,17 @@ test: $(READY)  ## check style, library, built notebooks, and run every notebook
 	  $(RUN) -m pytest -p tests.notebooks.plugin --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
 	  $(if $(NOTEBOOK_SECONDS),-o notebook_seconds=$(NOTEBOOK_SECONDS)) -n2 --dist loadfile $(sort $(dir $(NOTEBOOKS))))
 
+# One notebook after the other, for each to have the card to itself. Table and executed notebooks: build/gpu/
+test-gpu: $(READY)  ## run every notebook on a CUDA GPU, and say what it took
+	$(RUN) -m tests.notebooks.measure run gpu
+
 # Executes only masters that changed, or whose library or data changed.
 build: $(READY)  ## make the notebooks from their masters in solutions/ [NB=01]
 	$(RUN) -m cvdl.course.build $(NB)
+
+# Onto an earlier release it is an update, which leaves work/ alone.
+release: $(READY)  ## write the course as students get it, without answers: DEST=../for-students
+	$(RUN) -m cvdl.course.release "$(DEST)"
 
 # With the pinned packages, from which data/ was made, the same bytes come out.
 assets: $(READY)  ## extract what data/ holds from its packages anew

@@ -13,6 +13,7 @@ from cvdl.errors import CourseError
 from cvdl.settings import ROOT
 
 RECORD = ".delivered.json"  # in work/: {file: sha256 of what was put there}
+PART = ".delivered.part"
 
 
 def deliver(notebooks, work):
@@ -30,7 +31,7 @@ def deliver(notebooks, work):
             continue
         if not target.exists() or digest(target) != digest(source):
             # whole or not at all: half a notebook would pass for the student's own work
-            part = target.with_suffix(".part")
+            part = work / PART
             shutil.copyfile(source, part)
             part.replace(target)
             newer = target.name != source.name
@@ -52,7 +53,7 @@ def place(source, work, record):
         return own
     for n in count(1):
         beside = work / f"{source.stem}.new{'' if n == 1 else f'.{n}'}.ipynb"
-        if not beside.exists() or digest(beside) in (new, record.get(beside.name)):
+        if not beside.exists() or digest(beside) in (new, record.get(beside.name, "")):
             return beside
 
 
@@ -62,7 +63,8 @@ def family(name):
 
 
 def digest(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """sha256 of a file; None where a folder stands in its place."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
 def read_record(work):

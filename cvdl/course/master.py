@@ -169,12 +169,18 @@ def course_settings():
 
 
 def bootstrap():
-    """The first code cell, at most three lines; fetches the course only where it is missing (Colab)."""
+    """The first code cell, at most three lines; fetches the course only where it is missing (Colab).
+
+    Installed editable, the course finds its data after a restart, too. Until then only sys.path knows it, and Python
+    would remember from a first try without network that the folder is not there.
+    """
     course = course_settings()
+    clone = f"git clone -q --depth 1 -b {course['tag']} {course['repository']} cvdl-course"
+    say = "The course could not be fetched. Is the network there? Run this cell again; it goes on where it stopped."
     fetch = (
-        'import importlib.util, sys\nif not importlib.util.find_spec("cvdl"): sys.path.insert(0, "cvdl-course"); '
-        f'get_ipython().system("git clone -q --depth 1 -b {course["tag"]} {course["repository"]} cvdl-course '
-        '&& pip install -q --no-deps ./cvdl-course")\n'
+        'import importlib.util, sys\nif not importlib.util.find_spec("cvdl"): get_ipython().system('
+        f"'(test -d cvdl-course || {clone}) && pip install -q --no-deps -e ./cvdl-course || echo \"{say}\"'); "
+        'sys.path.insert(0, "cvdl-course"); importlib.invalidate_caches()\n'
     )
     return (fetch if course["repository"] else "") + "import cvdl; cvdl.start()"
 
