@@ -57,7 +57,9 @@ SIZE = (120, 160)  # height and width of a frame
 
 # %%
 held_out = Gestures("test", seed=5)
-shown = {name: held_out.clip(CLASSES.index(name)) for name in ("left", "square", "tick", "none")}
+shown = {
+    name: held_out.clip(CLASSES.index(name)) for name in ("left", "square", "tick", "none")
+}
 show(
     draw.strip(shown),
     "Eight frames each of rendered clips: a hand that points, seen by the one it belongs to, before photographs and rooms. The classes are left, "
@@ -98,11 +100,17 @@ show(
 # %%
 seconds = torch.tensor([len(clip) / clip.fps for clip in many])
 rates = torch.tensor([clip.fps for clip in many])
-away = torch.tensor([clip.track.isnan().any(1).float().mean() for clip in many if clip.label != NONE])
-idle = torch.tensor([(clip.labels == NONE).float().mean() for clip in many if clip.label != NONE])
+away = torch.tensor(
+    [clip.track.isnan().any(1).float().mean() for clip in many if clip.label != NONE]
+)
+idle = torch.tensor(
+    [(clip.labels == NONE).float().mean() for clip in many if clip.label != NONE]
+)
 print(f"length      {seconds.min():.1f} to {seconds.max():.1f} s")
 print(f"frame rate  {rates.min():.0f} to {rates.max():.0f} a second")
-print(f"finger tip out of view in {away.mean():.0%} of the frames, at worst in {away.max():.0%}")
+print(
+    f"finger tip out of view in {away.mean():.0%} of the frames, at worst in {away.max():.0%}"
+)
 print(f"nothing is drawn in {idle.mean():.0%} of the frames, at worst in {idle.max():.0%}")
 
 # %% [markdown]
@@ -164,12 +172,18 @@ for fps in (25, 5, 10):
 # %%
 fast, slow = (Gestures("test", seed=5, fps=(rate, rate)).track(6) for rate in (30, 12))
 at_tick = {
-    f"{clip.fps:.0f} a second": clip.track[frames_seen(len(clip), clip.fps, RATE)] for clip in (fast, slow)
+    f"{clip.fps:.0f} a second": clip.track[frames_seen(len(clip), clip.fps, RATE)]
+    for clip in (fast, slow)
 }
-print(f"{len(fast)} and {len(slow)} frames, {' and '.join(str(len(t)) for t in at_tick.values())} ticks")
+print(
+    f"{len(fast)} and {len(slow)} frames, {' and '.join(str(len(t)) for t in at_tick.values())} ticks"
+)
 show(
     figures.curves(
-        {name: (list(range(len(track))), track[:, 0].tolist()) for name, track in at_tick.items()},
+        {
+            name: (list(range(len(track))), track[:, 0].tolist())
+            for name, track in at_tick.items()
+        },
         "tick",
         "x of the finger tip, px",
     ),
@@ -246,7 +260,9 @@ clip = held_out.clip(8)
 frames = clip.frames[:: max(1, len(clip) // 7)][:7]
 with torch.no_grad():
     maps, scores = cnn(frames.permute(0, 3, 1, 2) / 255)
-print("frames", tuple(frames.shape), "· maps", tuple(maps.shape), "· scores", tuple(scores.shape))
+print(
+    "frames", tuple(frames.shape), "· maps", tuple(maps.shape), "· scores", tuple(scores.shape)
+)
 show(
     draw.found(frames, scores, nets.soft_argmax(scores, SIZE)),
     "Seven frames with a cross where the CNN finds the finger tip, and below each the map of probabilities: mostly a single bright spot.",
@@ -331,7 +347,9 @@ def lesson(clip):
     """What there is to learn at the ticks of a clip -> true points (T, 3), labels (T,), kind"""
     seen = frames_seen(len(clip), clip.fps, RATE)
     labels = clip.labels[seen]
-    begun = (labels != NONE).cumsum(0) > 0  # once drawn, it stays the answer until the clip ends
+    begun = (labels != NONE).cumsum(
+        0
+    ) > 0  # once drawn, it stays the answer until the clip ends
     return places(clip.track[seen], SIZE), torch.where(begun, clip.label, NONE), clip.label
 
 
@@ -342,8 +360,12 @@ found, true = torch.cat(exam_points), torch.cat(exam_truth)
 there = true[:, 2] > 0
 apart = (found - true)[there, :2].mul(torch.tensor([80, 60])).norm(dim=1)
 print(f"{len(found)} frames, {there.float().mean():.0%} with a finger tip")
-print(f"half of the tips are found to {apart.median():.1f} px; {(apart < 8).float().mean():.0%} to 8 px")
-print(f"without a tip, it says «nowhere» in {(found[~there, 2] < 0.5).float().mean():.0%} of the frames")
+print(
+    f"half of the tips are found to {apart.median():.1f} px; {(apart < 8).float().mean():.0%} to 8 px"
+)
+print(
+    f"without a tip, it says «nowhere» in {(found[~there, 2] < 0.5).float().mean():.0%} of the frames"
+)
 outcome("most tips are found", (apart < 8).float().mean() > 0.8)
 
 # %% [markdown]
@@ -589,7 +611,8 @@ test_points, _, test_kinds = zip(*test_ways, strict=True)
 FRACTIONS = [k / 10 for k in range(1, 11)]
 said = {name: answers(net, test_points) for name, net in trained.items()}
 early = {
-    name: [accuracy_at(each, test_kinds, part) for part in FRACTIONS] for name, each in said.items()
+    name: [accuracy_at(each, test_kinds, part) for part in FRACTIONS]
+    for name, each in said.items()
 }
 show(
     figures.curves(
@@ -599,7 +622,9 @@ show(
         [("chance", 1 / len(CLASSES))],
     ),
     "Accuracy against the observed part of the clip, for three losses. "
-    + ", ".join(f"{name}: {v[4]:.0%} at half, {v[-1]:.0%} at the end" for name, v in early.items()),
+    + ", ".join(
+        f"{name}: {v[4]:.0%} at half, {v[-1]:.0%} at the end" for name, v in early.items()
+    ),
 )
 gain = early["their sum"][4] - early["many-to-one"][4]
 outcome("who is asked at every step, too, is right earlier", gain > 0.15)
@@ -689,11 +714,15 @@ seed(1)
 mixed = [points[torch.randperm(len(points))] for points in test_points]
 print(f"{'':>10}  in order  shuffled")
 for name, net in memories.items():
-    in_order, shuffled = (accuracy_at(answers(net, ways), test_kinds, 1.0) for ways in (test_points, mixed))
+    in_order, shuffled = (
+        accuracy_at(answers(net, ways), test_kinds, 1.0) for ways in (test_points, mixed)
+    )
     print(f"{name:>10}  {in_order:8.0%}  {shuffled:8.0%}")
 same = max(
     (a[-1] - b[-1]).abs().max()
-    for a, b in zip(*(answers(memories["mean"], ways) for ways in (test_points, mixed)), strict=True)
+    for a, b in zip(
+        *(answers(memories["mean"], ways) for ways in (test_points, mixed)), strict=True
+    )
 )
 outcome("the mean's last answer is the same in any order", same < 1e-4)
 outcome("the LSTM without order is worse by far", in_order - shuffled > 0.2)
@@ -708,7 +737,9 @@ quick_clips = Gestures("test", seed=6, fps=(30, 30)).tracks(0, 330)
 raw = [places(clip.track, SIZE) for clip in quick_clips]
 ticked = [lesson(clip)[0] for clip in quick_clips]
 kinds = [clip.label for clip in quick_clips]
-with_ticks, without = (accuracy_at(answers(memories["LSTM"], w), kinds, 1.0) for w in (ticked, raw))
+with_ticks, without = (
+    accuracy_at(answers(memories["LSTM"], w), kinds, 1.0) for w in (ticked, raw)
+)
 print(f"at ticks: {with_ticks:.0%}   every frame: {without:.0%}")
 outcome("resampling matters", with_ticks > without + 0.1)
 
@@ -761,7 +792,10 @@ def learn_from_clips(kind, steps, title):
 @torch.no_grad()
 def say_of_maps(net):
     pairs = zip(exam_maps, exam_scores, strict=True)
-    return [net(maps[:, None], chances(scores)[:, None])[0][:, 0].softmax(1) for maps, scores in pairs]
+    return [
+        net(maps[:, None], chances(scores)[:, None])[0][:, 0].softmax(1)
+        for maps, scores in pairs
+    ]
 
 
 on_clips = {}
@@ -817,7 +851,9 @@ for name in RUNS:
 # open its gates are, the mean over all units.
 
 # %%
-SCRUBS = {name: held_out.clip(CLASSES.index(name) + 22) for name in ("square", "del", "right", "none")}
+SCRUBS = {
+    name: held_out.clip(CLASSES.index(name) + 22) for name in ("square", "del", "right", "none")
+}
 
 
 def prepare(clip):
@@ -838,7 +874,9 @@ prepared = {name: prepare(clip) for name, clip in SCRUBS.items()}
 
 def scrub(gesture, percent):
     clip, (rows, tips, gates) = SCRUBS[gesture], prepared[gesture]
-    return draw.scrub(clip.frames, round(percent / 100 * (len(clip) - 1)), rows, clip.fps, tips, gates)
+    return draw.scrub(
+        clip.frames, round(percent / 100 * (len(clip) - 1)), rows, clip.fps, tips, gates
+    )
 
 
 explore(
@@ -850,8 +888,9 @@ explore(
 )
 
 # %% [markdown]
-# Look at the square: for a while it *is* a movement to the right, then a right and a down. The classes that it passes on its way light up one after the
-# other. To change its mind, the LSTM has to forget: watch the forget gate.
+# Look at the square: its beginning could be other things, too. They light up for a moment, and go out one after the other, as the way becomes clear.
+#
+# The gates' means hardly move, and that is worth knowing: 96 units do 96 different things at the same time. Notebook 3 looks at single ones.
 
 # %% [markdown]
 # ## To decide
@@ -910,13 +949,23 @@ for hold in (1, 2, 3):
 
 # %%
 rows = [
-    recogniser.net.memory(points[:, None])[0][:, 0].softmax(1).detach() for points in exam_points
+    recogniser.net.memory(points[:, None])[0][:, 0].softmax(1).detach()
+    for points in exam_points
 ]
 
 
 def rule(threshold, hold):
-    pairs = list(zip((decide(each, threshold, hold) for each in rows), exam_kinds, exam_labels, strict=True))
-    drawn = [(named, step, kind, labels) for (named, step), kind, labels in pairs if kind != NONE]
+    pairs = list(
+        zip(
+            (decide(each, threshold, hold) for each in rows),
+            exam_kinds,
+            exam_labels,
+            strict=True,
+        )
+    )
+    drawn = [
+        (named, step, kind, labels) for (named, step), kind, labels in pairs if kind != NONE
+    ]
     false = [named != NONE for (named, _), kind, _ in pairs if kind == NONE]
     shares = {
         "right": sum(named == kind for named, _, kind, _ in drawn) / len(drawn),
@@ -932,7 +981,9 @@ def rule(threshold, hold):
     figure = figures.bars(
         {"share": [100 * share for share in shares.values()]}, list(shares), "% of the clips"
     )
-    wait = f"{torch.tensor(waits).median():.1f} s after the gesture begins" if waits else "never"
+    wait = (
+        f"{torch.tensor(waits).median():.1f} s after the gesture begins" if waits else "never"
+    )
     figure.axes[0].set(ylim=(0, 105), title=f"right ones are decided {wait} (median)")
     return figure
 
@@ -966,13 +1017,19 @@ show(
 # places and at other rates, were measured at the end. The clips are not ours to show. The numbers are:
 
 # %%
-print(f"{'accuracy among the ten gestures (chance 10 %)':<48}" + "".join(f"{f:>7}" for f in ("50 %", "70 %", "100 %")))
+print(
+    f"{'accuracy among the ten gestures (chance 10 %)':<48}"
+    + "".join(f"{f:>7}" for f in ("50 %", "70 %", "100 %"))
+)
 for name in RUNS:
     for place in ("real A", "real B C"):
         if place in zoo.card(name)["measured"]:
             found = zoo.card(name)["measured"][place]
             parts = (found["by_fraction"][part] for part in ("50 %", "70 %", "100 %"))
-            print(f"{name + ', ' + place + ', ' + str(found['clips']) + ' clips':<48}" + "".join(f"{p:7.0%}" for p in parts))
+            print(
+                f"{name + ', ' + place + ', ' + str(found['clips']) + ' clips':<48}"
+                + "".join(f"{p:7.0%}" for p in parts)
+            )
 
 # %% [markdown]
 # The network that has never seen a real hand names nearly all of them. Before you believe in rendering, three warnings.
@@ -992,7 +1049,11 @@ for name in RUNS:
 
 # %%
 rows_of = {}
-for name, fixed in {"all varied": (), **{f"{part} fixed": (part,) for part in PARTS}, "all fixed": PARTS}.items():
+for name, fixed in {
+    "all varied": (),
+    **{f"{part} fixed": (part,) for part in PARTS},
+    "all fixed": PARTS,
+}.items():
     source = Gestures("train", seed=3, fps=(10, 10), fixed=fixed)
     rows_of[name] = torch.cat([source.stills(i, [3]) for i in (0, 2, 4, 5, 6, 7)])
 show(
@@ -1014,9 +1075,14 @@ print(f"{'trained with':<22} (rendered)    rendered  real, {'A':>4}  {'B and C':
 for name in VARIETY:
     card = zoo.card(name)
     measured = card["measured"]
-    real = [f"{measured[p]['accuracy_of_gestures']:.0%}" if p in measured else "–" for p in ("real A", "real B C")]
+    real = [
+        f"{measured[p]['accuracy_of_gestures']:.0%}" if p in measured else "–"
+        for p in ("real A", "real B C")
+    ]
     missed = card["stages"][-1]["held_out"]["error"]
-    print(f"{name:<22} {missed:10.0%}    {measured['rendered']['accuracy_of_gestures']:8.0%}        {real[0]:>4}  {real[1]:>8}")
+    print(
+        f"{name:<22} {missed:10.0%}    {measured['rendered']['accuracy_of_gestures']:8.0%}        {real[0]:>4}  {real[1]:>8}"
+    )
 
 # %% [markdown]
 # Look at B and C; A has plain walls, on which nearly everything works.
@@ -1041,7 +1107,9 @@ try:
     said = [recogniser.recognise(clip.frames, clip.fps) for clip in real]
     labels = [clip.label for clip in real]
     for part in (0.5, 1.0):
-        print(f"{len(real)} real clips, {part:.0%} seen: {metrics.accuracy(said, labels, part, none=False):.0%}")
+        print(
+            f"{len(real)} real clips, {part:.0%} seen: {metrics.accuracy(said, labels, part, none=False):.0%}"
+        )
 except CourseError:
     real = []
     print("The real clips are not here, so the numbers above have to do.")
@@ -1064,7 +1132,12 @@ def judge(frames, fps):
 
 
 mine = held_out.clip(4 + 33)
-upload(judge, mine.frames, mine.fps, "The last frame of a clip, and the probability of each class over time.")
+upload(
+    judge,
+    mine.frames,
+    mine.fps,
+    "The last frame of a clip, and the probability of each class over time.",
+)
 
 # %% [markdown]
 # <details><summary>It names something else. Why?</summary>

@@ -11,14 +11,14 @@ from cvdl.gesture.clip import CLASSES
 from cvdl.gesture.nets import rows_and_columns
 
 TIP = (
-    dict(marker="+", color="white", markersize=11, markeredgewidth=3.5),
-    dict(marker="+", color="crimson", markersize=9, markeredgewidth=1.5),
+    dict(marker="+", color="white", markersize=9, markeredgewidth=3),
+    dict(marker="+", color="crimson", markersize=7, markeredgewidth=1.3),
 )
 
 
 def strip(rows, columns=8):
     """Rows of frames, evenly spread over the time.  rows: {title: frames (T, H, W, 3) uint8, or a GestureClip}"""
-    figure, grid = plt.subplots(len(rows), columns, figsize=(1.28 * columns, 0.99 * len(rows)), squeeze=False)
+    figure, grid = plt.subplots(len(rows), columns, figsize=(0.96 * columns, 0.75 * len(rows)), squeeze=False)
     for axes, (title, clip) in zip(grid, rows.items(), strict=True):
         frames, track = (clip, None) if isinstance(clip, torch.Tensor) else (clip.frames, clip.track)
         for ax, t in zip(axes, np.linspace(0, len(frames) - 1, columns).round().astype(int), strict=True):
