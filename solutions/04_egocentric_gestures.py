@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 4 · First-person gestures
 #
-# A camera on your head. Before it, your hand draws a tick in the air, and a machine says: *tick*. This is the lecture's example of
+# A camera on your head. In front of it, your hand draws a tick in the air, and a machine says: *tick*. This is the lecture's example of
 # an LSTM in use. Nobody films thousands of such clips for a course, so we render them. Then we ask whether a network
 # that has seen rendered hands only knows real ones.
 #
@@ -53,21 +53,22 @@ SIZE = (120, 160)  # height and width of a frame
 # %% [markdown]
 # ## A belief to lose
 #
-# Here are four clips, eight frames of each. The cross marks the finger tip, as the renderer knows it.
+# Here are four clips, eight frames of each. The cross marks the finger tip, as the renderer knows it. (No cross: it is out of view.)
 
 # %%
 held_out = Gestures("test", seed=5)
-shown = {
-    name: held_out.clip(CLASSES.index(name)) for name in ("left", "square", "tick", "none")
-}
+numbers = {"left": 55, "square": 4, "tick": 28, "none": 54}  # clip i is of class i modulo 11
+shown = {name: held_out.clip(i) for name, i in numbers.items()}
 show(
     draw.strip(shown),
-    "Eight frames each of rendered clips: a hand that points, seen by the one it belongs to, before photographs and rooms. The classes are left, "
+    "Eight frames each of rendered clips: a hand that points, seen by the one it belongs to, in front of photographs and rooms. The classes are left, "
     "square, tick and none.",
 )
 
 # %% [markdown]
-# Ten gestures are drawn by the finger tip. The eleventh class is «none»: a hand that rests, wanders, scribbles, or is not there.
+# Ten gestures are drawn by the finger tip. *circlecc* is a circle, counter-clockwise; *carret* is a ^ (the set spells it so); *del* is an x with its lower ends
+# joined. The eleventh class is «none»: a hand that rests, wanders, scribbles, or is not there. Here are some paths; a dot is the beginning, an arrow the
+# end.
 
 # %%
 many = held_out.tracks(0, 110)
@@ -76,7 +77,7 @@ by_class = {
 }
 show(
     draw.ways(by_class, columns=4),
-    "Three ways of the finger tip for each class. Left, right, up and down are lines; square, circlecc, tick, carret, del and star are figures; those of "
+    "Three paths of the finger tip for each class. Left, right, up and down are lines; square, circlecc, tick, carret, del and star are figures; those of "
     "none differ.",
 )
 
@@ -84,18 +85,18 @@ show(
 # Now the belief. **A video is a bag of pictures. Name each picture, take the mean, and you know what the video shows.** On many
 # sets of videos that works well: who sees a pool and a cap needs no memory to say *swimming*.
 #
-# **Predict first**: how many of 100 clips will it name here? An LSTM? And a network that sees the *last* frame alone? Chance
+# **Predict first**: how many of 100 clips will the bag of pictures name rightly here? An LSTM? And a network that sees the *last* frame alone? Chance
 # is 9.
 
 # %% [markdown]
 # ## What is hard about it
 #
-# 1. The camera moves, for it sits on a head. The background moves more than the hand.
+# 1. The camera moves, for it sits on a head. So all of the picture moves, not the hand alone.
 # 2. The hand enters, leaves, and blurs.
 # 3. Cameras differ in their frame rate, and people in their speed.
 # 4. Nobody says when the gesture begins or ends.
 #
-# In numbers, over 110 clips:
+# The last three in numbers, over 110 clips:
 
 # %%
 seconds = torch.tensor([len(clip) / clip.fps for clip in many])
@@ -118,14 +119,15 @@ print(f"nothing is drawn in {idle.mean():.0%} of the frames, at worst in {idle.m
 #
 # $$\text{frame}\ \longrightarrow\ \text{CNN}\ \longrightarrow\ \text{where the finger tip is}\ \longrightarrow\ \text{LSTM}\ \longrightarrow\ \text{a class, at every step}$$
 #
-# The CNN sees single frames. The LSTM sees a way. Each can be trained with what it needs: the CNN with many different
-# pictures, the LSTM with many different ways. We begin with time.
+# The CNN sees single frames. The LSTM sees a path. Each can be trained with what it needs: the CNN with many different
+# pictures, the LSTM with many different paths. We begin with time.
 
 # %% [markdown]
 # ## Time
 #
 # An LSTM counts steps, not seconds. If each frame is a step, the same gesture takes three times as many steps at 30 frames a second
-# as at 10. So our network **ticks**: ten times a second, whatever the camera does, it looks at the newest frame.
+# as at 10. So our network **ticks**: ten times a second, whatever the camera does, it looks
+# at the newest frame. (A clock's tick, not the gesture's.)
 
 # %% [markdown]
 # A camera and a network have clocks of their own. The network ticks `rate` times a second. At tick $k$, which is at the time
@@ -191,10 +193,11 @@ show(
 )
 both = min(map(len, at_tick.values()))
 first, second = (track[:both] for track in at_tick.values())
-outcome("the ways differ by a few pixels only", (first - second).norm(dim=1).nanmedian() < 5)
+outcome("the paths differ by a few pixels only", (first - second).norm(dim=1).nanmedian() < 5)
 
 # %% [markdown]
-# They are not quite equal. At 12 frames a second the newest frame is up to 1/12 s old, and the finger has moved on.
+# They are not quite equal. At 12 frames a second the newest frame is up to 1/12 s old, and the finger has moved on. (That one has a tick more is no mistake: whole
+# numbers of frames last a little longer or shorter.)
 
 # %% [markdown]
 # ## From a frame to a finger tip
@@ -212,7 +215,7 @@ outcome("the ways differ by a few pixels only", (first - second).norm(dim=1).nan
 # | 6 | back to the size of step 2, its maps added | 32 |
 # | 7 | convolution 1 × 1: one score for each cell | 1 |
 #
-# Each has zero padding, so that a stride of 2 halves the size (rounded up). *Why so deep, for a tip of some pixels?* A tip alone
+# A *residual block* is two convolutions whose result is added to their input. Each convolution has zero padding, so that a stride of 2 halves the size (rounded up). *Why so deep, for a tip of some pixels?* A tip alone
 # is a spot of skin. What tells it from a knuckle or an elbow is the arm behind it, and the arm is large.
 
 # %% [markdown]
@@ -222,12 +225,12 @@ outcome("the ways differ by a few pixels only", (first - second).norm(dim=1).nan
 # 2. `first`: its first convolution makes 16 channels, and halves the height and the width.
 # 3. `maps`: further on there are 64 channels, at 1/8 of the height and of the width.
 # 4. `scores`: a row for each frame, with a number for each cell of 4 × 4 pixels, and one for «nowhere».
-# 5. `features`: at each tick, the memory reads of each clip $x$, $y$, two speeds, and how sure the CNN is.
+# 5. `features`: at each tick the LSTM reads, for each clip, $x$, $y$, their two speeds, and how sure the CNN is.
 # 6. `logits`: at each tick, for each clip, a number for each of ten gestures and for «none».
 #
 # > **Exercise 2 · `gesture.shapes`** · easy · 10 minutes · 10 points
 # >
-# > Without running it: which shapes have these five tensors? The CNN's begin with N, those of the memory with T, B.
+# > Without running it: which shapes have these five tensors? The CNN's begin with N, those of the LSTM with T, B.
 # >
 # > *`scores` is wrong?* How many cells has a frame? And where else can a finger tip be?
 
@@ -270,9 +273,6 @@ show(
 
 # %% [markdown]
 # ### From a map to a place
-#
-# The likeliest cell is a place, but only to 4 pixels. And it has no slope: move a score a little, and the cell stays the same. The **mean**
-# place, weighted by probability, is finer, and smooth in all scores. It is called *soft-argmax*.
 
 # %% [markdown]
 # The CNN gives a map of scores $s_{yx}$. Where is the finger tip? The greatest score tells a cell, but nothing can learn
@@ -371,7 +371,7 @@ outcome("most tips are found", (apart < 8).float().mean() > 0.8)
 # %% [markdown]
 # ## A batch of clips
 #
-# Clips differ in length, and a tensor has one length. So short ones are filled up, and a **mask** tells which steps are real.
+# One more thing before we can train.
 
 # %% [markdown]
 # Clips have different lengths; a batch is one tensor. So zeros are put *behind* the shorter ones, and a mask tells which
@@ -458,11 +458,11 @@ print(f"{loss:.4f}, by hand {(math.log(4 / 3) + math.log(2)) / 2:.4f}")
 
 # %% [markdown]
 # That is *many-to-one*: many inputs, one answer, at the end. Who looks on does not know where the end is. A recogniser that
-# runs along has to be right at **every** step, as far as it can be: *many-to-many*. Its label is «none» until the gesture begins, and then
+# runs along has to be right at **every** step, as far as it can be: *many-to-many*. Its label is «none» until the gesture begins, and from then on
 # the gesture.
 
 # %% [markdown]
-# In a stream each step has a label of its own: the gesture while it is drawn, «none» else. Many-to-many: every **real** step
+# Now each step has a label of its own: «none» until the gesture begins, from then on the gesture. Many-to-many: every **real** step
 # counts, and each weighs the same, whatever clip it is from. The sum runs over these steps only:
 #
 # $$L=\frac1{\sum_b T_b}\sum_{\text{real }t,\,b}\text{cross-entropy}(\text{logits}_{tb},\text{label}_{tb})$$
@@ -498,7 +498,7 @@ loss = many_to_many(logits, mask, labels=torch.zeros(3, 2, dtype=torch.long))
 print(f"{loss:.4f}, by hand {(3 * math.log(2) + math.log(4 / 3)) / 4:.4f}")
 
 # %% [markdown]
-# What do the two lead to? Training a memory on *true* ways of the finger costs little: no picture is rendered.
+# What do the two lead to? Training on *true* paths of the finger costs little: no picture is rendered.
 
 # %%
 STEPS, LESSONS = budget(quick=(200, 1100), laptop=(600, 4400), gpu=(2000, 22000))
@@ -514,22 +514,28 @@ def batch_of(some):
 
 
 def shaken(points):
-    """Bigger, smaller, elsewhere, trembling, as a CNN may tell the way"""
+    """Bigger, smaller, elsewhere, trembling, as a CNN may tell the path"""
     _, B, _ = points.shape
     place = points[..., :2] * (0.8 + 0.4 * torch.rand(B, 2)) + 0.3 * (torch.rand(B, 2) - 0.5)
     place = place + 0.03 * torch.rand(B, 1) * torch.randn_like(place)
     return torch.cat([place, points[..., 2:]], 2)
 
 
-def train(net, loss_of, steps, title):
-    """loss_of(logits, mask, labels, kinds) -> loss to minimise"""
+def some_ways():
+    """32 lessons, shaken"""
+    points, *rest = batch_of([lessons[i] for i in torch.randint(len(lessons), (32,))])
+    return (shaken(points),), *rest
+
+
+# %%
+def train(net, loss_of, steps, title, some=some_ways):
+    """loss_of(logits, mask, labels, kinds) -> loss; some() -> what the net reads, mask, labels, kinds"""
     optimiser = torch.optim.AdamW(net.parameters(), lr=3e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     for _ in tqdm(range(steps), desc=title, file=sys.stdout, ncols=80, mininterval=1):
-        chosen = torch.randint(len(lessons), (32,))
-        points, mask, labels, kinds = batch_of([lessons[i] for i in chosen])
-        logits, _ = net(shaken(points))
-        loss = loss_of(logits, mask, labels, kinds)
+        inputs, *rest = some()
+        logits, _ = net(*inputs)
+        loss = loss_of(logits, *rest)
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
@@ -538,6 +544,17 @@ def train(net, loss_of, steps, title):
     return net.eval()
 
 
+@torch.no_grad()
+def answers(net, ways):
+    """Probabilities of each clip, [(T, K)]"""
+    return [net(points[:, None])[0][:, 0].softmax(1) for points in ways]
+
+
+# %% [markdown]
+# Three losses: yours, and their sum.
+
+
+# %%
 def at_the_end(logits, mask, labels, kinds):
     return many_to_one(logits, mask, kinds)
 
@@ -548,12 +565,6 @@ def at_every_step(logits, mask, labels, kinds):
 
 def both(logits, mask, labels, kinds):
     return many_to_one(logits, mask, kinds) + many_to_many(logits, mask, labels)
-
-
-@torch.no_grad()
-def answers(net, ways):
-    """Probabilities of each clip, [(T, K)]"""
-    return [net(points[:, None])[0][:, 0].softmax(1) for points in ways]
 
 
 LOSSES = {"many-to-one": at_the_end, "many-to-many": at_every_step, "their sum": both}
@@ -573,7 +584,7 @@ for name, loss_of in LOSSES.items():
 # An example: half of 5 frames are 2.5, so three are seen, and row 2 decides. The **accuracy** is the share of the clips for
 # which this answer is the label.
 #
-# > **Exercise 8 · `gesture.observed`** · medium · 10 minutes · 10 points
+# > **Exercise 7 · `gesture.observed`** · medium · 10 minutes · 10 points
 # >
 # > Write the accuracy. Each clip has a length of its own. The last class is «none»; here it is treated like all others.
 # >
@@ -631,40 +642,66 @@ outcome("who is asked at every step, too, is right earlier", gain > 0.15)
 
 # %% [markdown]
 # The one that was asked at the end only is good there, and poor before: nobody had asked. The one that was asked at every step is good early, and pays
-# for it at the end: at most steps the gesture is not clear yet, so most of its loss is about guessing. Their **sum** has nearly the best of both.
+# for it at the end: at most steps the gesture is not clear yet, so most of its loss is about guessing. Their **sum** is nearly as good as the first at the end, and lies between the two
+# before.
 # Whoever wants something has to ask for it.
 
 # %% [markdown]
 # ## What is memory worth?
 #
-# Three networks on the same ways, with the same loss (the sum), as alike as can be:
+# Four networks on the same paths, with the same loss (the sum):
 #
 # - **last frame**: two layers on the newest place alone,
-# - **mean**: the same two layers, and the mean over all frames so far,
-# - **LSTM**.
+# - **mean**: the same two layers on each place, and the mean over all frames so far,
+# - **mean, with speed**: it is told how far the tip moved since the last tick, too. That is a memory already, of one tick,
+# - **LSTM**: it reads the speed, too.
 
 # %%
 SEEDS = budget(quick=2, laptop=3, gpu=3)
-NAMES = {"last frame": "last", "mean": "mean", "LSTM": "lstm"}
-reached, memories = {name: [] for name in NAMES}, {}
+
+
+class MeanWithSpeed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.mean = MEMORIES["mean"]()
+        self.mean.read[0] = nn.Linear(5, 96)
+
+    def forward(self, points, state=None):
+        speed = points[..., :2].diff(dim=0, prepend=points[:1, :, :2])
+        return self.mean(torch.cat([points, 5 * speed], 2))
+
+
+NETS = {
+    "last frame": MEMORIES["last"],
+    "mean": MEMORIES["mean"],
+    "mean, with speed": MeanWithSpeed,
+    "LSTM": TrackLSTM,
+}
+reached, memories = {name: [] for name in NETS}, {}
 for number in range(SEEDS):
-    for name, kind in NAMES.items():
-        if kind == "lstm" and number == 0:
+    for name, new in NETS.items():
+        if name == "LSTM" and number == 0:
             net = trained["their sum"]
         else:
             seed(number)
-            net = train(MEMORIES[kind](), both, STEPS, f"{name}, seed {number}")
+            net = train(new(), both, STEPS, f"{name}, seed {number}")
         reached[name].append(accuracy_at(answers(net, test_points), test_kinds, 1.0))
         memories[name] = net
 for name, values in reached.items():
-    print(f"{name:>10}: " + "  ".join(f"{v:.0%}" for v in values))
-gaps = [a - b for a, b in zip(reached["LSTM"], reached["mean"], strict=True)]
-outcome("the LSTM is ahead of the mean by far, for each seed", min(gaps) > 0.3)
+    print(f"{name:>16}: " + "  ".join(f"{v:.0%}" for v in values))
+
+
+def lead(rival):
+    return min(a - b for a, b in zip(reached["LSTM"], reached[rival], strict=True))
+
+
+outcome("the LSTM is ahead of the mean of places by far, for each seed", lead("mean") > 0.3)
+outcome("and of the mean with speeds", lead("mean, with speed") > 0.08)
 
 # %% [markdown]
-# The mean is the worst. It cannot tell *left* from *right*: the same places, in another order. The last frame alone is better, for these gestures end in
-# different places. But only at the end. An **order of places** is what these gestures are, and that takes a memory. What did
-# you predict?
+# The mean of places cannot tell *left* from *right*: the same places, in another order. Told the speed, it makes a great leap: now it knows where the finger
+# went, but not *when*. The last frame alone is better than the mean of places, for these gestures end in different places; but that helps at the end
+# only. An **order of places** is what these gestures are, and that takes a memory. What did you predict?
 
 # %% [markdown]
 # Three memories, each with trained weights. They differ in what their answer after frame $t$ is made from:
@@ -679,7 +716,7 @@ outcome("the LSTM is ahead of the mean by far, for each seed", min(gaps) > 0.3)
 # - `a`: the earlier frames are shuffled, and the last one stays the last,
 # - `b`: all frames are shuffled.
 #
-# > **Exercise 7 · `gesture.order`** · easy · 5 minutes · 8 points
+# > **Exercise 8 · `gesture.order`** · easy · 5 minutes · 8 points
 # >
 # > Is the answer after the **last** frame the same as before? Write `"same"` if it is, whatever the clip; `"may change"` if for
 # > some clip it is not. (Rounding errors do not count.)
@@ -712,19 +749,19 @@ check("gesture.order")
 # %%
 seed(1)
 mixed = [points[torch.randperm(len(points))] for points in test_points]
-print(f"{'':>10}  in order  shuffled")
+print(f"{'':>16}  in order  shuffled")
 for name, net in memories.items():
     in_order, shuffled = (
         accuracy_at(answers(net, ways), test_kinds, 1.0) for ways in (test_points, mixed)
     )
-    print(f"{name:>10}  {in_order:8.0%}  {shuffled:8.0%}")
+    print(f"{name:>16}  {in_order:8.0%}  {shuffled:8.0%}")
 same = max(
     (a[-1] - b[-1]).abs().max()
     for a, b in zip(
         *(answers(memories["mean"], ways) for ways in (test_points, mixed)), strict=True
     )
 )
-outcome("the mean's last answer is the same in any order", same < 1e-4)
+outcome("the last answer of the mean of places is the same in any order", same < 1e-4)
 outcome("the LSTM without order is worse by far", in_order - shuffled > 0.2)
 
 # %% [markdown]
@@ -746,7 +783,7 @@ outcome("resampling matters", with_ticks > without + 0.1)
 # %% [markdown]
 # ## LSTM or ConvLSTM?
 #
-# Our LSTM reads a place: three numbers. It relies on a CNN that knows what a finger tip is, because somebody told it. A **ConvLSTM**
+# Our LSTM reads a place, a speed, and how sure it is. It relies on a CNN that knows what a finger tip is, because somebody told it. A **ConvLSTM**
 # (notebook 3) reads whole maps, and its states are maps. It might remember what we did not think of.
 #
 # Both learn now from what the same CNN says of the same few rendered clips.
@@ -757,40 +794,35 @@ class_maps, class_scores, class_points, _, class_labels, class_kinds = film(
     Gestures("train", seed=4, fps=(10, 20)), CLIPS, "clips to learn from"
 )
 
+# %% [markdown]
+# The LSTM reads points. The ConvLSTM reads the CNN's maps, and how likely the tip is at each place.
 
+
+# %%
 def chances(scores):
     """Scores (T, 1 + cells) -> maps of probability (T, 1, 30, 40)"""
     return scores.softmax(1)[:, 1:].unflatten(1, (1, 30, 40))
 
 
-def learn_from_clips(kind, steps, title):
-    net = MapLSTM(64) if kind == "ConvLSTM" else TrackLSTM()
-    optimiser = torch.optim.AdamW(net.parameters(), lr=3e-3)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    for _ in tqdm(range(steps), desc=title, file=sys.stdout, ncols=80, mininterval=1):
-        chosen = torch.randint(CLIPS, (8,)).tolist()
-        points, mask = pad([class_points[i] for i in chosen])
-        labels = pad([class_labels[i][:, None] for i in chosen])[0][..., 0].long()
-        if kind == "ConvLSTM":
-            maps, seen = (
-                nn.utils.rnn.pad_sequence([each[i] for i in chosen])
-                for each in (class_maps, [chances(s) for s in class_scores])
-            )
-            logits, _ = net(maps, seen)
-        else:
-            logits, _ = net(shaken(points))
-        kinds = torch.tensor([class_kinds[i] for i in chosen])
-        loss = both(logits, mask, labels, kinds)
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
-    return net.eval()
+def some_points():
+    """8 of the clips, for the LSTM"""
+    chosen = torch.randint(CLIPS, (8,)).tolist()
+    points, *rest = batch_of(
+        [(class_points[i], class_labels[i], class_kinds[i]) for i in chosen]
+    )
+    return (shaken(points),), *rest
+
+
+def some_maps():
+    """8 of the clips, for the ConvLSTM"""
+    chosen = torch.randint(CLIPS, (8,)).tolist()
+    _, *rest = batch_of([(class_points[i], class_labels[i], class_kinds[i]) for i in chosen])
+    inputs = [class_maps[i] for i in chosen], [chances(class_scores[i]) for i in chosen]
+    return map(nn.utils.rnn.pad_sequence, inputs), *rest
 
 
 @torch.no_grad()
-def say_of_maps(net):
+def answers_from_maps(net):
     pairs = zip(exam_maps, exam_scores, strict=True)
     return [
         net(maps[:, None], chances(scores)[:, None])[0][:, 0].softmax(1)
@@ -798,13 +830,15 @@ def say_of_maps(net):
     ]
 
 
-on_clips = {}
-for kind in ("LSTM", "ConvLSTM"):
-    for number in range(MAP_SEEDS):
-        seed(number)
-        net = learn_from_clips(kind, MAP_STEPS, f"{kind}, seed {number}")
-        said = say_of_maps(net) if kind == "ConvLSTM" else answers(net, exam_points)
-        on_clips.setdefault(kind, []).append(accuracy_at(said, exam_kinds, 1.0))
+# %%
+on_clips = {"LSTM": [], "ConvLSTM": []}
+for number in range(MAP_SEEDS):
+    seed(number)
+    net = train(TrackLSTM(), both, MAP_STEPS, f"LSTM, seed {number}", some_points)
+    on_clips["LSTM"].append(accuracy_at(answers(net, exam_points), exam_kinds, 1.0))
+    seed(number)
+    net = train(MapLSTM(64), both, MAP_STEPS, f"ConvLSTM, seed {number}", some_maps)
+    on_clips["ConvLSTM"].append(accuracy_at(answers_from_maps(net), exam_kinds, 1.0))
 for kind, values in on_clips.items():
     print(f"{kind:>8}: " + "  ".join(f"{v:.0%}" for v in values))
 
@@ -813,36 +847,44 @@ for kind, values in on_clips.items():
 # the laptop profile, with each seed. (In the quick profile neither has time to.)
 #
 # That is no verdict on ConvLSTMs. Ours has to find out by itself that a bright spot matters, and where it goes, from one label per step. The LSTM
-# was told: its CNN has learned from 9,600 places of finger tips. **What you know about a task is worth many examples.** Given
+# was told: its CNN has learned from tens of thousands of finger tips. **What you know about a task is worth many examples.** Given
 # enough clips, the one that was told less may win; the recipe `gesture-convlstm` is for whoever has a GPU and wants to see.
 
 # %% [markdown]
 # ## Trained for longer
 #
-# The course ships `gesture`: this CNN, and an LSTM that has seen many more ways, and the CNN's mistakes, with the sum of both losses. Beside it the other memories, on
-# the same CNN, and an LSTM on true ways (`gesture-track`), which is told where the tip is. What the cards say of them, each on 110 rendered
+# The course ships `gesture`: this CNN, and an LSTM that has seen many more paths, and then the CNN's mistakes, with the sum of both losses. Beside it an
+# LSTM on true paths (`gesture-track`), which is told where the tip is: with its weights the memory of `gesture` began. And two other memories behind the same CNN,
+# trained on true paths only, for half as many steps. What the cards say of them, each on 110 rendered
 # clips that no network has seen:
 
 # %%
 RUNS = [name for name in zoo.runs("gesture") if "measured" in zoo.card(name)]
-print(f"{'':<18} trained for  rendered  seen half  streams")
+print(f"{'':<18} trained for  ten gestures  seen half  streams")
 for name in RUNS:
     card = zoo.card(name)
-    measured = card["measured"]
+    rendered, streams = card["measured"]["rendered"], card["measured"]["streams"]
     print(
-        f"{name:<18} {card['minutes']:7.0f} min  {measured['rendered']['accuracy']:8.0%}  "
-        f"{measured['rendered']['by_fraction']['50 %']:9.0%}  {measured['streams']['levenshtein_accuracy']:7.0%}"
+        f"{name:<18} {card['minutes']:7.0f} min  {rendered['accuracy_of_gestures']:12.0%}  "
+        f"{rendered['by_fraction']['50 %']:9.0%}  {streams['levenshtein_accuracy']:7.0%}"
+    )
+told = accuracy_at(answers(recogniser.net.memory, exam_truth), exam_kinds, 1.0)
+print(f"the memory of `gesture`, told the true paths of the held-out clips above: {told:.0%}")
+if "variety-all" in zoo.runs():
+    streams = zoo.card("variety-all")["measured"]["streams"]["levenshtein_accuracy"]
+    print(
+        f"in streams, with its memory of before, and a CNN that was trained briefly: {streams:.0%}"
     )
 
 # %% [markdown]
-# *seen half*: accuracy among the ten gestures, when half of the clip was seen.
+# *ten gestures*: accuracy among the ten, without «none», for whole clips; *seen half*: when half of each clip was seen.
 #
-# *streams*: five clips one after the other, nothing told. It is 1 − edit distance / true number of gestures: a gesture missed, added or
-# mistaken costs one (notebook 1 has the edit distance). It can be below 0.
+# *streams*: five clips one after the other; nobody tells where one ends. It is 1 − edit distance / true number of gestures: each one that is missed, added
+# or mistaken costs one, as phonemes did in notebook 1. It can be below 0.
 #
-# Compare the first and the last row. True ways are named nearly always; what `gesture` loses, its CNN has lost: in the darkest and noisiest clips
-# it does not find the tip. And in streams, `gesture` is worse by more than in clips. Its last lessons were single clips. It has
-# unlearned a little that after a gesture comes another one: **a network is good at what it was trained for last.**
+# Told the true paths, the memory of `gesture` names nearly all. So what it loses, its CNN has lost: in some clips it does not find the tip. But in streams
+# `gesture` is worse than its own memory was before, even behind a poor CNN. Its last lessons were *single* clips, and it has unlearned that after a gesture comes
+# another one. **A network is good at what it was trained for last.**
 
 # %% [markdown]
 # ## Scrub through a clip
@@ -852,7 +894,7 @@ for name in RUNS:
 
 # %%
 SCRUBS = {
-    name: held_out.clip(CLASSES.index(name) + 22) for name in ("square", "del", "right", "none")
+    name: held_out.clip(CLASSES.index(name) + 22) for name in ("del", "square", "right", "none")
 }
 
 
@@ -888,7 +930,7 @@ explore(
 )
 
 # %% [markdown]
-# Look at the square: its beginning could be other things, too. They light up for a moment, and go out one after the other, as the way becomes clear.
+# Look at *del*: it begins as *down* does, and for some moments the network says so. As the path becomes clear, the other classes go out.
 #
 # The gates' means hardly move, and that is worth knowing: 96 units do 96 different things at the same time. Notebook 3 looks at single ones.
 
@@ -984,7 +1026,10 @@ def rule(threshold, hold):
     wait = (
         f"{torch.tensor(waits).median():.1f} s after the gesture begins" if waits else "never"
     )
-    figure.axes[0].set(ylim=(0, 105), title=f"right ones are decided {wait} (median)")
+    figure.axes[0].get_legend().remove()
+    title = f"{len(drawn)} gestures, {len(false)} clips without; right ones are decided {wait} (median)"
+    figure.axes[0].set(ylim=(0, 105))
+    figure.axes[0].set_title(title, fontsize=10)
     return figure
 
 
@@ -997,6 +1042,9 @@ explore(
 )
 
 # %% [markdown]
+# Move both to the left: decided at once, and often wrongly. Both to the right: hardly a mistake, but late, and often never. In between one chooses. How
+# long one may wait depends on what a mistake costs.
+#
 # Which are taken for which? In the end, after the last frame:
 
 # %%
@@ -1006,13 +1054,9 @@ show(
 )
 
 # %% [markdown]
-# Go back to the sliders. Try to have few wrong ones and to be early. You cannot have both: the price of certainty is time. How long one may wait depends on
-# what a mistake costs.
-
-# %% [markdown]
 # ## From rendered to real
 #
-# The set *EgoGestAR* (2018) has real clips of these ten gestures, filmed through a phone before the eyes. None of them was used for training.
+# The set *EgoGestAR* (2018) has real clips of these ten gestures, filmed through a phone in front of the eyes. None of them was used for training.
 # Clips of all its sessions, A, B and C, we looked at while we built the renderer. Only A was measured while we chose what to train. B and C, filmed in other
 # places and at other rates, were measured at the end. The clips are not ours to show. The numbers are:
 
@@ -1036,9 +1080,10 @@ for name in RUNS:
 #
 # 1. **Few clips.** Of 37, one is almost three per cent.
 # 2. **Easy clips.** They have one bare right hand each, walls, and good light. Ranges that are wider than life make rendered clips harder than real ones:
-#    compare with the table above.
+#    compare with *ten gestures* in the table above.
 # 3. **Look at `gesture-last`.** The last frame alone names most of them, too: people end these gestures in typical places. When half of the clip was seen,
-#    it knows next to nothing. Whoever had measured the end only would think that memory is worth little.
+#    it knows next to nothing. Whoever had measured the end only would think that memory is worth little. And `gesture-meanpool` gets *worse* on A, the more it sees.
+#    (We can only guess why: the longer the paths, the more alike are their means.)
 
 # %% [markdown]
 # ### What closes the gap?
@@ -1058,20 +1103,20 @@ for name, fixed in {
     rows_of[name] = torch.cat([source.stills(i, [3]) for i in (0, 2, 4, 5, 6, 7)])
 show(
     draw.strip(rows_of, 6),
-    "Six frames for each setting. With the hand fixed, skin and light are alike; with the backdrop fixed, a plain wall; with the camera fixed, alike in colour; "
-    "with all fixed, only the place of the hand differs.",
+    "Six clips, one a column, in six settings, one a row. Hand fixed: a bare arm of one skin in one light. Arm fixed: always as large, and from the same side. "
+    "Backdrop fixed: a plain wall. Camera fixed: no colour cast, the same exposure. All fixed: only the place of the hand differs.",
 )
 
 # %% [markdown]
 # **Predict first**: which one can be spared?
 #
 # The same CNN, trained briefly on each kind of frames (`cvdl train variety-no-hand --profile laptop`, and so on), with the memory of
-# `gesture` behind it:
+# `gesture-track` behind it. *Tips missed*: more than 8 pixels off, or wrong about «nowhere», in frames in which all varies.
 
 # %%
 VARIETY = zoo.runs("variety")
-print(f"{'':<22} tips missed   accuracy of the ten gestures")
-print(f"{'trained with':<22} (rendered)    rendered  real, {'A':>4}  {'B and C':>8}")
+print(f"{'':<16} tips missed   accuracy of the ten gestures")
+print(f"{'trained with':<16} (rendered)    rendered  real, {'A':>4}  {'B and C':>8}")
 for name in VARIETY:
     card = zoo.card(name)
     measured = card["measured"]
@@ -1080,16 +1125,18 @@ for name in VARIETY:
         for p in ("real A", "real B C")
     ]
     missed = card["stages"][-1]["held_out"]["error"]
+    fixed = card["stages"][-1]["data"]["fixed"]
+    title = {0: "all varied", len(PARTS): "all fixed"}.get(len(fixed)) or f"{fixed[0]} fixed"
     print(
-        f"{name:<22} {missed:10.0%}    {measured['rendered']['accuracy_of_gestures']:8.0%}        {real[0]:>4}  {real[1]:>8}"
+        f"{title:<16} {missed:10.0%}    {measured['rendered']['accuracy_of_gestures']:8.0%}        {real[0]:>4}  {real[1]:>8}"
     )
 
 # %% [markdown]
 # Look at B and C; A has plain walls, on which nearly everything works.
 #
-# - `variety-none`: without variety hardly any clip is named. The question is a real one.
-# - Without the **backdrops** half of what *all* knows is lost. Without those of **camera** or **arm** it is a few clips, which may be chance.
-# - Without the **hands** it is *better* than with all. We had not expected that. The one hand that is left is bare, light and well lit, as those
+# - **All fixed**: hardly any clip is named. So variety matters.
+# - **Backdrop fixed**: half of what *all varied* knows is lost. **Camera** or **arm** fixed: a few clips less, which may be chance.
+# - **Hand fixed**: *better* than with all varied. We had not expected that. The one hand that is left is bare, light and well lit, as those
 #   in these clips are, and in 200 steps there is no time to learn all others. Variety costs training: `gesture`, with everything varied and twelve
 #   times the steps, is ahead of them all. For people with other hands, one hand would be a poor choice, and these clips could not tell.
 #
@@ -1098,8 +1145,8 @@ for name in VARIETY:
 # %% [markdown]
 # ### Repeat it
 #
-# If you have the set (its page: github.com/varunj/EgoGestAR), put it into a folder `EgoGestAR`, say where that folder lies with `CVDL_SETS`, and run
-# this notebook again. `cvdl data` tells more.
+# If you have the set (its page: github.com/varunj/EgoGestAR), its videos lie in `EgoGestAR/testvideo`. Name the folder in which `EgoGestAR` lies by the environment
+# variable `CVDL_SETS`, and run this notebook again. `cvdl data egogestar` tells more.
 
 # %%
 try:
@@ -1117,7 +1164,7 @@ except CourseError:
 # %% [markdown]
 # ## Your own clip
 #
-# Film your hand from your eyes' place, for some seconds: point with the finger, draw one of the ten figures in the air, upload it. (In a saved or printed
+# Film your hand from where your eyes are, for some seconds: point with the finger, draw one of the ten figures in the air, upload it. (In a saved or printed
 # notebook there is no button.) At first you see a rendered clip.
 #
 # The film stays on the machine on which this notebook runs. Do not hand in a notebook with pictures of people who do not want that.
@@ -1158,8 +1205,8 @@ upload(
 #
 # <details><summary>Why not optical flow, or a 3D convolution over all frames?</summary>
 #
-# Both work; the sets' papers use them (Zhang and others: VGG16 per frame, with LSTM, and C3D). A 3D convolution sees a window of fixed length at once, and costs
-# as much. Optical flow is the topic of the notebooks from 5 on.
+# Both work; the sets' papers use them (Zhang and others: VGG16 per frame, with LSTM, and C3D). A 3D convolution sees a window of fixed length at once, and costs accordingly.
+# Optical flow is the topic of the notebooks from 5 on.
 # </details>
 
 # %% [markdown]
