@@ -23,7 +23,7 @@ def strip(rows, columns=8):
         frames, track = (clip, None) if isinstance(clip, torch.Tensor) else (clip.frames, clip.track)
         for ax, t in zip(axes, np.linspace(0, len(frames) - 1, columns).round().astype(int), strict=True):
             picture(ax, frames[t], None if track is None else track[t])
-        axes[0].set_ylabel(title, fontsize=8)
+        axes[0].set_ylabel(title, fontsize=8, rotation=0, ha="right", va="center")
     return figure
 
 
@@ -101,7 +101,7 @@ def scrub(frames, t, rows, fps, tips=None, gates=None, classes=CLASSES):
     if gates:
         axes["C"].set(ylim=(0, 1))
         axes["C"].set_ylabel("gates, mean", fontsize=8)
-        axes["C"].legend(fontsize=7, loc="upper left", ncols=3, frameon=False)
+        axes["C"].legend(fontsize=7, loc="lower left", ncols=3, frameon=False)
     return figure
 
 
