@@ -1295,7 +1295,9 @@ def milliseconds(method):
 methods = {
     name: evaluate.networks(name, zoo.load(name))[name]
     for name in zoo.names()
-    if "likenet-" not in name and "reach-" not in name
+    if zoo.card(name)["net"] in zoo.FLOW_NETS
+    and "likenet-" not in name
+    and "reach-" not in name
 }
 took = {name: milliseconds(method) for name, method in methods.items()}
 cards_of = {name: zoo.card(name)["measured"] for name in methods}
