@@ -4,7 +4,6 @@ What git tracks is copied, less the answers. A second release onto the same fold
 deletes only what an earlier release brought there, and never touches work/ or .git.
 """
 
-import hashlib
 import json
 import shutil
 import subprocess
@@ -16,6 +15,7 @@ import nbformat
 import typer
 
 from cvdl.course.build import check_built
+from cvdl.course.desk import digest
 from cvdl.course.guard import answer_lines, leaks
 from cvdl.course.master import read_master
 from cvdl.errors import CourseError
@@ -106,10 +106,6 @@ def expendable(dest, name, known):
     if not path.exists():
         return not any(p.is_file() for p in path.parents if p != dest)  # a file where a folder has to be
     return path.is_file() and digest(path) in known
-
-
-def digest(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def read_record(dest, root):

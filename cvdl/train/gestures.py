@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from cvdl.errors import CourseError
 from cvdl.gesture.clip import NONE
 from cvdl.gesture.nets import GestureNet, TrackLSTM, heatmap_loss, places, soft_argmax, spread, ticks
 from cvdl.gesture.render import PARTS, SPLITS, Gestures
+from cvdl.gesture.sequences import many_to_many, many_to_one
 from cvdl.train import zoo
 from cvdl.train.stages import Recipe, Stage, all_free
 
@@ -174,9 +174,10 @@ def at_every_step(logits, batch):
     With the first alone, most of what is learned is to guess early.  The error is the share of sequences that are named
     wrongly at their end.
     """
-    last = logits[batch.mask.sum(0) - 1, torch.arange(len(batch.kinds), device=logits.device)]
-    every = F.cross_entropy(logits.flatten(0, 1), batch.labels.flatten(), ignore_index=-100)
-    return every + F.cross_entropy(last, batch.kinds), (last.detach().argmax(1) != batch.kinds).float().mean()
+    loss = many_to_many(logits, batch.mask, batch.labels) + many_to_one(logits, batch.mask, batch.kinds)
+    last = batch.mask.sum(0) - 1
+    named = logits.detach()[last, torch.arange(len(last), device=last.device)].argmax(1)
+    return loss, (named != batch.kinds).float().mean()
 
 
 # Which part learns.
