@@ -1329,8 +1329,8 @@ outcome(
 # And the time? SPyNet has the fewest weights, and takes the longest, since it works at full size. But the number of
 # products does not tell the time exactly, either.
 #
-# The cards hold the same measurement on more pairs at full size, and on some real ones, each with its standard
-# error:
+# The cards hold the same measurement on more pairs at full size, each with its standard error. The column `real` is
+# pairs of the public benchmarks: two of FlyingChairs, three of Middlebury, a frame of the film Sintel.
 
 # %%
 kinds = [k for k in ("chairs", "things", "real") if k in cards["spynet"]["measured"]]

@@ -1523,8 +1523,8 @@ for n, group in enumerate(groups):
 # Hidden pixels are hard for all: no candidate is right there, since the point is not to be seen in frame 2. In flat
 # parts the window of $D$ still finds something.
 #
-# A few pairs decide little. Each network comes with a *card*, which has more of them, at full size, and some real ones,
-# with standard errors:
+# A few pairs decide little. Each network comes with a *card*, which has more of them, at full size, and six of
+# public benchmarks (the column `real`), with standard errors:
 
 # %%
 cards = {name: zoo.card(name) for name in nets}
@@ -1554,7 +1554,7 @@ for name, about in cards.items():
 # By that rule neither option of $C$ makes a difference, smoothness no more than leaving out hidden pixels.
 #
 # Compare *likenet* with its twin that saw the truth. By the same rule only *things*, with its large motions, tells them apart:
-# there the twin is behind. On chairs it points the same way, on the real pairs, whose motions are small, the other way.
+# there the twin is behind. On chairs it points the same way, on the six `real` ones, whose motions are small, the other way.
 # Both learned from frames of half the size. If $C$ does carry over to larger motions better than the end-point error,
 # then perhaps since it asks about every candidate, so that all of them get something to learn from in every pair.
 #

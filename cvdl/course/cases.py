@@ -19,6 +19,19 @@ def normal(generator, *shape):
     return torch.randn(*shape, generator=generator)
 
 
+def around(make, *sizes):
+    """`make(*sizes)` of a case whose sizes are a matter of chance, too: all are larger by one number from 0 to 3.
+
+    By the same one, so that what is square stays square, and nothing else becomes it.
+    """
+
+    def drawn(generator):
+        more = int(torch.randint(4, (), generator=generator))
+        return make(*(size + more for size in sizes))(generator)
+
+    return drawn
+
+
 def of_shape(wrong):
     """What is wrong, if it is a matter of shape or kind; else None."""
     return wrong if wrong and ("expected" in wrong or "returned" in wrong) else None
@@ -63,3 +76,14 @@ def one_of(choices, told):
 def answered(key, *answers):
     """`when` of a mistake: this entry is one of these answers."""
     return lambda got, want: isinstance(got, dict) and got.get(key) in answers
+
+
+def shape_like(example):
+    """`problem` of an answer that is to be a shape: «a shape is a tuple of whole numbers, such as (11, 3, 5)»."""
+
+    def problem(answer):
+        if isinstance(answer, tuple) and all(type(n) is int for n in answer):
+            return None
+        return f"a shape is a tuple of whole numbers, such as {example}; this is {answer!r}"
+
+    return problem

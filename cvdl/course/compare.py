@@ -34,7 +34,7 @@ def plain(value):
         raise CallFailed("returned a NumPy array", "Stay with torch: `np.tanh` is `torch.tanh`, and so on.")
     if value is None or type(value) in (bool, int, float, str):
         return value
-    if type(value) in (list, tuple):
+    if type(value) in (list, tuple, torch.Size):
         return tuple(plain(v) for v in value)
     if type(value) is dict:
         return {str(k): plain(v) for k, v in value.items()}
@@ -63,7 +63,7 @@ def difference(got, want, axes=(), parts=()):
             got = got.item()
         if isinstance(got, bool) or not isinstance(got, int | float):
             return f"a number was expected, not {_kind(got)}"
-        return _tensor_difference(torch.tensor(float(got)), torch.tensor(float(want)), ())
+        return _tensor_difference(torch.tensor(float(got)), torch.tensor(float(want)), (), isinstance(want, int))
     if isinstance(want, dict):
         if not isinstance(got, dict):
             return f"a dict was expected, not {_kind(got)}"
@@ -92,14 +92,14 @@ def _first(named):
     return None
 
 
-def _tensor_difference(got, want, axes):
+def _tensor_difference(got, want, axes, whole=False):
     if got is None:
         return NOTHING
     if not isinstance(got, torch.Tensor):
         return f"a tensor of shape {tuple(want.shape)} was expected, not {_kind(got)}"
     if got.shape != want.shape:
         return f"shape {tuple(got.shape)} where {tuple(want.shape)} was expected"
-    whole = not want.is_floating_point()
+    whole = whole or not want.is_floating_point()  # of a number of a class, say, a multiple means nothing
     if want.dtype == torch.long and got.dtype != torch.long:
         return f"whole numbers were expected, dtype torch.long, not {got.dtype}"
     close = torch.isclose(got.double(), want.double(), RTOL, ATOL, equal_nan=True)

@@ -199,11 +199,8 @@ def _explain(error, function):
 
 
 def hint(id):
-    """Show the next hint for exercise `id`: first one on the mistake last made, if it is known, then three."""
-    spec = checks.find(id)
-    steps = list(spec.hints)
-    if id in _scores and _scores[id].mistake:
-        steps.insert(0, _scores[id].mistake.hint)
+    """Show the next of the three hints for exercise `id`.  (The one on a known mistake is on the card of `check`.)"""
+    steps = checks.find(id).hints
     shown = _hints[id] = _hints.get(id, 0) % len(steps) + 1
     more = "" if shown < len(steps) else " That was the last one; the next call begins again."
     return Card("open", f"{id}: hint {shown} of {len(steps)}", [steps[shown - 1] + more])

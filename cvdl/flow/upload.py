@@ -1,12 +1,10 @@
-"""Two frames of one's own in a notebook: a button to upload pictures or a clip, and what turns the files into a pair."""
+"""Two frames of one's own in a notebook, from pictures or a clip."""
 
-import tempfile
 from pathlib import Path
 
 import torch.nn.functional as F
 
-from cvdl.course.cards import Card
-from cvdl.course.notebook import as_picture, in_notebook, show
+from cvdl.course.upload import offer, read_as
 from cvdl.errors import CourseError
 from cvdl.flow.data.folder import PICTURES
 from cvdl.flow.data.sample import read_image
@@ -24,9 +22,9 @@ def pair_of(files, step=1):
     names = sorted(files)
     kinds = [Path(name).suffix.lower() for name in names]
     if len(names) == 2 and all(kind in PICTURES for kind in kinds):
-        images = [_read(name, files[name], read_image) for name in names]
+        images = [read_as(read_image, name, files[name]) for name in names]
     elif len(names) == 1 and kinds[0] not in PICTURES:
-        images = _read(names[0], files[names[0]], lambda path: Video(path, step, 1)[0][1:3])
+        images = read_as(lambda path: Video(path, step, 1)[0][1:3], names[0], files[names[0]])
     else:
         came = ", ".join(names) or "nothing"
         raise CourseError(
@@ -51,45 +49,7 @@ def reduced(image, longest=LONGEST):
 def upload(draw, image1, image2, alt):
     """A button for files above a figure: draw(image1, image2) -> figure, at first for the two images given.
 
-    Where there is no notebook or no ipywidgets, the figure alone.  alt: its alternative text.
+    alt: the figure's alternative text.
     """
-    try:
-        import ipywidgets
-        from IPython.display import display
-    except ImportError:
-        print("To upload pictures, install ipywidgets: pip install ipywidgets")
-        return show(draw(image1, image2), alt)
-    if not in_notebook():
-        return show(draw(image1, image2), alt)
-    button = ipywidgets.FileUpload(accept="image/*,video/*", multiple=True, description="two pictures or a clip")
-    button.layout.width = "16em"
-    display(button)
-    handle = display(as_picture(draw(image1, image2), alt), display_id=True)
-
-    def redraw(_):
-        try:
-            files = contents(button.value)
-            if files:
-                handle.update(as_picture(draw(*pair_of(files)), f"The same for {', '.join(sorted(files))}."))
-        except Exception as error:  # Jupyter would hide it in its log
-            handle.update(Card("wrong", "That could not be used", [str(error)]))
-
-    button.observe(redraw, "value")
-
-
-def contents(value):
-    """What FileUpload holds -> {name: bytes}, for ipywidgets 7 (a dict) and 8 (a tuple)."""
-    if isinstance(value, dict):
-        return {name: bytes(file["content"]) for name, file in value.items()}
-    return {file["name"]: bytes(file["content"]) for file in value}
-
-
-def _read(name, content, reader):
-    """reader(path) of these bytes, as a file with the same ending; messages name the file, not its temporary copy."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"upload{Path(name).suffix.lower()}"
-        path.write_bytes(content)
-        try:
-            return reader(path)
-        except CourseError as error:
-            raise CourseError(str(error).replace(str(path), name)) from None
+    button = {"accept": "image/*,video/*", "multiple": True, "description": "two pictures or a clip"}
+    offer(pair_of, draw, (image1, image2), alt, **button)

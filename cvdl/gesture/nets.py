@@ -180,21 +180,6 @@ class TrackLSTM(nn.Module):
         return {"hidden": self.hidden, "classes": self.classes}
 
 
-class MeanPool(nn.Module):
-    """The mean of what single frames say, over all frames so far; arguments as `TrackLSTM`.  It forgets the order."""
-
-    def __init__(self, hidden=96, classes=11):
-        super().__init__()
-        self.read = nn.Sequential(nn.Linear(3, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
-        self.write = nn.Linear(hidden, classes)
-
-    def forward(self, points, state=None):
-        total, count = state or (0, 0)
-        sums = total + self.read(points).cumsum(0)
-        counts = count + torch.arange(1, len(points) + 1, device=points.device)
-        return self.write(sums / counts[:, None, None]), (sums[-1], counts[-1])
-
-
 class LastFrame(nn.Module):
     """What the last frame alone says; arguments as `TrackLSTM`."""
 
@@ -205,6 +190,16 @@ class LastFrame(nn.Module):
 
     def forward(self, points, state=None):
         return self.write(self.read(points)), None
+
+
+class MeanPool(LastFrame):
+    """The mean of what single frames say, over all frames so far.  It forgets the order."""
+
+    def forward(self, points, state=None):
+        total, count = state or (0, 0)
+        sums = total + self.read(points).cumsum(0)
+        counts = count + torch.arange(1, len(points) + 1, device=points.device)
+        return self.write(sums / counts[:, None, None]), (sums[-1], counts[-1])
 
 
 class MapLSTM(nn.Module):

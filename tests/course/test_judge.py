@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from cvdl.course import checks, judge
+from cvdl.course.cases import around
 from cvdl.course.compare import CallFailed, difference, plain
 from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.errors import CourseError
@@ -101,6 +102,16 @@ def test_gradients_are_compared_by_argument_and_changes_in_place_are_refused(mon
         judge.answer(lambda x, W: double(x.zero_(), W), make(None))
 
 
+def test_sizes_are_drawn_from_the_seed_too(monkeypatch):
+    seen = set()
+    case = Case("random", 1, "hint", make=around(lambda h, w: lambda g: (torch.randn(h, w, generator=g),), 3, 5))
+    exercise = Exercise(**{**vars(TOY), "cases": (case,), "mistakes": ()})
+    monkeypatch.setattr(checks, "find", lambda id: exercise)
+    for seed in range(30):
+        judge.score("toy.gradients", lambda x: seen.add(tuple(x.shape)) or gradients(x), seed)
+    assert seen == {(3, 5), (4, 6), (5, 7), (6, 8)}
+
+
 def test_same_seed_same_arguments():
     seen = []
     for seed in (1, 1, 2):
@@ -141,7 +152,8 @@ def test_after_a_stop_no_case_is_tried():
         ("many", "one", "got 'many'"),
         (True, 3, "a number was expected"),
         ("3", 3, "a number was expected"),
-        (4, 3, "off by a factor 1.333"),
+        (4, 3, "the value differs (yours: 4)"),
+        (4.0, 3.0, "off by a factor 1.333"),
         ({"a": 1}, {"a": 1, "b": 2}, "the key 'b' is missing"),
         ((torch.zeros(2), torch.zeros(2)), torch.zeros(2, 2), "not a list of 2 (torch.stack"),
         (torch.tensor([1.0]), torch.tensor([1]), "whole numbers were expected, dtype torch.long"),

@@ -8,8 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
+from cvdl.course.upload import contents
 from cvdl.errors import CourseError
-from cvdl.flow.upload import contents, pair_of, reduced, upload
+from cvdl.flow.upload import pair_of, reduced, upload
 
 
 def picture(width, height, seed=0, form="PNG"):

@@ -5,7 +5,7 @@ from functools import cache
 import torch
 import torch.nn.functional as F
 
-from cvdl.course.cases import normal, shape_only
+from cvdl.course.cases import around, normal, shape_only
 from cvdl.course.compare import difference
 from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.sequence import bptt
@@ -145,7 +145,7 @@ forward = Exercise(
             "random, against torch's cross-entropy",
             4,
             "L_t is minus the log of the probability of the right class, averaged over the batch; L is their sum.",
-            make=_forward_args(6, 3, 4, 5, 7),
+            make=around(_forward_args, 6, 3, 4, 5, 7),
         ),
         Case(
             "all sizes equal",
@@ -224,7 +224,7 @@ do = Exercise(
             "random, against autograd",
             4,
             "Per sample: probabilities less the one-hot target. And L_t is a mean over B samples.",
-            make=_do_args(5, 3, 4),
+            make=around(_do_args, 5, 3, 4),
         ),
         Case("all sizes equal", 2, "The class is the last axis.", make=_do_args(4, 4, 4)),
     ),
@@ -302,7 +302,7 @@ def _weight(name, d, inputs, points, meant, special, hints, library):
                 "random, against autograd",
                 b,
                 f"Each step adds an outer product: d{d} of that step, and what {name} was multiplied with.",
-                make=_pair_args(5, 3, 4, 4, extra),
+                make=around(lambda T, B, N, M: _pair_args(T, B, N, M, extra), 5, 3, 4, 4),
             ),
             _differences(c, name, f"d{d}", inputs),
         ),
@@ -370,7 +370,7 @@ def _bias(name, d, library):
                 "random, against autograd",
                 2,
                 f"{name} is added at every step, to every sample. Sum over both.",
-                make=make(4, 4, 4),
+                make=around(make, 4, 4, 4),
             ),
             _differences(3, name, f"d{d}"),
         ),
@@ -451,7 +451,7 @@ dh = Exercise(
             "random, against autograd",
             5,
             "Two terms: U^T do_t, and W^T da_{t+1}, with da_{t+1} = dh_{t+1} * (1 - h_{t+1}^2).",
-            make=_dh_args(6, 3, 4, 4),
+            make=around(_dh_args, 6, 3, 4, 4),
         ),
         Case(
             "all sizes equal",
@@ -530,7 +530,7 @@ da = Exercise(
             make=lambda g: (torch.ones(2, 1, 1), torch.tensor([[[0.5]], [[0.0]], [[1.0]]])),
             want=lambda *_: torch.tensor([[[1.0]], [[0.0]]]),
         ),
-        Case("random, against autograd", 5, "da_t = dh_t * (1 - h_t^2), unit by unit.", make=_da_args(5, 3, 4)),
+        Case("random, against autograd", 5, "da_t = dh_t * (1 - h_t^2), unit by unit.", make=around(_da_args, 5, 3, 4)),
     ),
     mistakes=(
         Mistake(
@@ -592,7 +592,7 @@ jacobian = Exercise(
             "random, against autograd",
             6,
             "Entry (j, k) says how unit j of the new state answers to unit k of the old one.",
-            make=_jacobian_args(5),
+            make=around(_jacobian_args, 5),
         ),
     ),
     mistakes=(

@@ -9,7 +9,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from cvdl.course.cases import GRADIENT, answer_case, answered, given, normal, one_of, shape_only
+from cvdl.course.cases import GRADIENT, answer_case, answered, around, given, normal, one_of, shape_only
 from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.flow import metrics
 from cvdl.flow.correlation import correlation_loop
@@ -301,14 +301,17 @@ def _warp_args(H, W, far):
     return lambda g: (torch.rand(3, H, W, generator=g), far * (2 * torch.rand(2, H, W, generator=g) - 1))
 
 
-def _inner_args(g):
+def _inner_args(H, W):
     """Flows that stay inside, and no whole numbers."""
-    H, W = 5, 7
-    flow = 2 * torch.rand(2, H, W, generator=g) - 1
-    x, y = _target(flow)
-    return torch.rand(2, H, W, generator=g), torch.stack(
-        [x.clamp(0.1, W - 1.1) - torch.arange(W), y.clamp(0.1, H - 1.1) - torch.arange(H)[:, None]]
-    )
+
+    def make(g):
+        flow = 2 * torch.rand(2, H, W, generator=g) - 1
+        x, y = _target(flow)
+        return torch.rand(2, H, W, generator=g), torch.stack(
+            [x.clamp(0.1, W - 1.1) - torch.arange(W), y.clamp(0.1, H - 1.1) - torch.arange(H)[:, None]]
+        )
+
+    return make
 
 
 def _zeros_beyond(image, flow):
@@ -355,7 +358,12 @@ warping = Exercise(
             ),
             want=lambda *_: torch.tensor([[[6.0, 8.0], [10.0, 12.0]]]),
         ),
-        Case("random, inside the frame", 4, "Four neighbours, each with the product of two shares.", make=_inner_args),
+        Case(
+            "random, inside the frame",
+            4,
+            "Four neighbours, each with the product of two shares.",
+            make=around(_inner_args, 5, 7),
+        ),
         Case(
             "square",
             2,
@@ -493,7 +501,10 @@ step = Exercise(
             test=shape_only,
         ),
         Case(
-            "random", 4, "Skip, then features, then flow. Leaky ReLU after the features only.", make=_refine_args(2, 3)
+            "random",
+            4,
+            "Skip, then features, then flow. Leaky ReLU after the features only.",
+            make=around(_refine_args, 2, 3),
         ),
         Case(
             "numbers of channels are alike",
@@ -877,7 +888,7 @@ shifts = Exercise(
             "random, stride 1",
             4,
             "Displacement by displacement: shift f2, multiply, mean over the channels.",
-            make=_correlation_args(4, 6, 2, 1),
+            make=around(lambda H, W: _correlation_args(H, W, 2, 1), 4, 6),
         ),
         Case("stride 2", 3, "mx and my go from -d to d in steps of `stride`.", make=_correlation_args(5, 7, 4, 2)),
         Case("square", 2, "Height and width are equal here: my changes slowest.", make=_correlation_args(6, 6, 3, 1)),

@@ -10,7 +10,7 @@ import statistics
 
 import torch
 
-from cvdl.course.cases import GRADIENT, answer_case, given, normal, one_of, shape_only
+from cvdl.course.cases import GRADIENT, answer_case, around, given, normal, one_of, shape_only
 from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.flow import in_frame, warp
 from cvdl.flow.nets import flownet2
@@ -317,7 +317,7 @@ stacked = Exercise(
             "random",
             5,
             "Image 1, image 2, image 2 brought back, flow / 20, length of the colours' difference.",
-            make=_input_args(4, 6),
+            make=around(_input_args, 4, 6),
         ),
         Case("square", 3, "Height and width are equal here.", make=_input_args(5, 5)),
         Case("gradients", 2, GRADIENT, make=_input_args(3, 4, B=1), gradient=True),
@@ -608,7 +608,7 @@ fusing = Exercise(
             "random",
             4,
             "Image 1; both flows; their two lengths; their two brightness errors. `small` before `flow`, each time.",
-            make=_fusion_args(4, 6),
+            make=around(_fusion_args, 4, 6),
         ),
         Case("square", 2, "Height and width are equal here.", make=_fusion_args(5, 5)),
         Case("gradients", 2, GRADIENT, make=_fusion_args(3, 4, B=1), gradient=True),

@@ -10,7 +10,7 @@ from fractions import Fraction
 import torch
 import torch.nn.functional as F
 
-from cvdl.course.cases import GRADIENT, answer_case, answered, given, normal, one_of, shape_only
+from cvdl.course.cases import GRADIENT, answer_case, answered, around, given, normal, one_of, shape_like, shape_only
 from cvdl.course.compare import difference
 from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.gesture import metrics, sequences
@@ -188,19 +188,15 @@ def shapes():
     return dict(_SHAPES)
 
 
-def _shape_problem(answer):
-    if isinstance(answer, tuple) and all(type(n) is int for n in answer):
-        return None
-    return f"a shape is a tuple of whole numbers, such as (128, 3, 120, 160); this is {answer!r}"
-
-
 shape_questions = Exercise(
     id="gesture.shapes",
     title="shapes on the way",
     kind="answer",
     library=shapes,
     oracle=shapes,
-    cases=tuple(answer_case(key, _SHAPE_HINTS[key], "not this shape", _shape_problem) for key in _SHAPES),
+    cases=tuple(
+        answer_case(key, _SHAPE_HINTS[key], "not this shape", shape_like((128, 3, 120, 160))) for key in _SHAPES
+    ),
     mistakes=(
         Mistake(
             "«nowhere» forgotten",
@@ -312,7 +308,7 @@ soft_argmax = Exercise(
             "random, several maps",
             3,
             "The probabilities of *one* map sum to 1, over its rows and columns together.",
-            make=_mean_args(4, 3, 5),
+            make=around(_mean_args, 4, 3, 5),
         ),
         Case(
             "as many rows as columns and maps",

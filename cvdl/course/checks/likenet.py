@@ -10,7 +10,7 @@ from itertools import pairwise
 import torch
 import torch.nn.functional as F
 
-from cvdl.course.cases import GRADIENT, answer_case, answered, given, one_of, shape_only
+from cvdl.course.cases import GRADIENT, answer_case, answered, around, given, one_of, shape_only
 from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.flow import likelihood
 
@@ -298,7 +298,7 @@ divergence = Exercise(
             "random",
             4,
             "Both KL terms are taken to the middle m = (p + q) / 2, and each counts one half.",
-            make=lambda g: _two(g, 2, 6, 3, 4),
+            make=around(lambda *shape: lambda g: _two(g, *shape), 2, 6, 3, 4),
         ),
         Case("square", 2, "All axes are equally long here. Sum over axis 1.", make=lambda g: _two(g, 4, 4, 4, 4)),
         Case("zeros here and there", 3, "Where p is 0, its term is 0, and not NaN. The same for q.", make=_with_zeros),
@@ -429,7 +429,12 @@ distance = Exercise(
             make=_moved_args,
             test=_moved_case,
         ),
-        Case("random", 4, "Candidate by candidate: shift q, then JSD.", make=_maps_args(4, 6, 2)),
+        Case(
+            "random",
+            4,
+            "Candidate by candidate: shift q, then JSD.",
+            make=around(lambda h, w: _maps_args(h, w, 2), 4, 6),
+        ),
         Case("square", 3, "Height and width are equal here: check which axis dx belongs to.", make=_maps_args(6, 6, 2)),
         Case(
             "at the frame's edge",
@@ -607,7 +612,7 @@ chances = Exercise(
             "random",
             2,
             "A softmax over the candidates that are allowed, and 0 for the others.",
-            make=_scores_args(3, 5),
+            make=around(_scores_args, 3, 5),
         ),
         Case("square", 2, "All pixels have nine candidates: they are axis 1.", make=_scores_args(9, 9)),
         Case(
@@ -719,7 +724,7 @@ expectation = Exercise(
             "random",
             4,
             "Each candidate times its probability, summed: once for dx, once for dy.",
-            make=_expected_args(3, 5, 1),
+            make=around(lambda h, w: _expected_args(h, w, 1), 3, 5),
         ),
         Case("square", 2, "Check that dx is channel 0 and dy channel 1.", make=_expected_args(4, 4, 2)),
     ),

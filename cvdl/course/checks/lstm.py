@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call
 
-from cvdl.course.cases import GRADIENT, answer_case, answered, given, normal, shape_only
+from cvdl.course.cases import GRADIENT, answer_case, answered, around, given, normal, shape_like, shape_only
 from cvdl.course.compare import difference
 from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.sequence import attention, lstm
@@ -56,7 +56,10 @@ sigmoid = Exercise(
             want=lambda x: torch.tensor([0.5, 0.75, 0.25]),
         ),
         Case(
-            "random, against torch.sigmoid", 2, "1 / (1 + e^-x), element by element.", make=lambda g: (normal(g, 4, 5),)
+            "random, against torch.sigmoid",
+            2,
+            "1 / (1 + e^-x), element by element.",
+            make=around(lambda *shape: lambda g: (normal(g, *shape),), 4, 5),
         ),
         Case(
             "far out: -1000 and 1000",
@@ -120,7 +123,7 @@ forget = Exercise(
             make=given(*_ONE),
             want=lambda *_: torch.tensor([[1 / (1 + math.exp(-1))]]),
         ),
-        Case("random", 3, "σ of W_f times [h, x], plus b_f.", make=_sums(4, 3, 5)),
+        Case("random", 3, "σ of W_f times [h, x], plus b_f.", make=around(_sums, 4, 3, 5)),
         Case("as many inputs as units and samples", 1, ORDER, make=_sums(3, 3, 3)),
         Case("gradients", 1, GRADIENT, make=_sums(4, 3, 5), gradient=True),
     ),
@@ -198,7 +201,7 @@ candidate = Exercise(
             make=given(*_ONE, torch.tensor([[1.0, -1.0]]), torch.tensor([0.0])),
             want=lambda *_: (torch.tensor([[1 / (1 + math.exp(-1))]]), torch.tensor([[math.tanh(1)]])),
         ),
-        Case("random", 4, "i is a gate as f is; C̃ is tanh of a sum of the same kind.", make=_two(4, 3, 5)),
+        Case("random", 4, "i is a gate as f is; C̃ is tanh of a sum of the same kind.", make=around(_two, 4, 3, 5)),
         Case("as many inputs as units and samples", 2, ORDER, make=_two(3, 3, 3)),
     ),
     mistakes=(
@@ -265,7 +268,7 @@ update = Exercise(
             make=given(*map(torch.tensor, ([[3.0]], [[0.5]], [[0.5]], [[1.0]]))),
             want=lambda *_: torch.tensor([[2.0]]),
         ),
-        Case("random", 2, "f times C, plus i times C̃, element by element.", make=_update_args(3, 4)),
+        Case("random", 2, "f times C, plus i times C̃, element by element.", make=around(_update_args, 3, 4)),
         Case("gradients", 1, GRADIENT, make=_update_args(3, 4), gradient=True),
     ),
     mistakes=(
@@ -347,7 +350,7 @@ output = Exercise(
             make=given(_ONE[0], _ONE[1], torch.tensor([[-1.0]]), *_ONE[2:]),
             want=lambda *_: torch.tensor([[math.tanh(-1) / (1 + math.exp(-1))]]),
         ),
-        Case("random", 3, "o is a gate as f is; it multiplies tanh(C_t).", make=_hidden_args(4, 3, 5)),
+        Case("random", 3, "o is a gate as f is; it multiplies tanh(C_t).", make=around(_hidden_args, 4, 3, 5)),
         Case("as many inputs as units and samples", 1, ORDER, make=_hidden_args(3, 3, 3)),
         Case("gradients", 1, GRADIENT, make=_hidden_args(4, 3, 5), gradient=True),
     ),
@@ -447,7 +450,7 @@ step = Exercise(
             "random, against torch.nn.LSTMCell",
             5,
             "f, i, C̃, then C_t, then o and h_t. W and b hold f, i, C̃, o in this order.",
-            make=_step_args(4, 3, 5),
+            make=around(_step_args, 4, 3, 5),
         ),
         Case("as many inputs as units and samples", 3, ORDER, make=_step_args(4, 4, 4)),
     ),
@@ -576,7 +579,7 @@ to_torch = Exercise(
             "random",
             4,
             "Four blocks of H rows, one per gate. Which columns meet h, and which meet x?",
-            make=_torch_args(3, 5),
+            make=around(_torch_args, 3, 5),
             test=_torch_test,
         ),
         Case(
@@ -833,19 +836,13 @@ def shapes():
     return dict(_SHAPES)
 
 
-def _shape_problem(answer):
-    if isinstance(answer, tuple) and all(type(n) is int for n in answer):
-        return None
-    return f"a shape is a tuple of whole numbers, such as (11, 3, 5); this is {answer!r}"
-
-
 shape_questions = Exercise(
     id="lstm.shapes",
     title="shapes of nn.LSTM",
     kind="answer",
     library=shapes,
     oracle=shapes,
-    cases=tuple(answer_case(key, _SHAPE_HINTS[key], "not this shape", _shape_problem) for key in _SHAPES),
+    cases=tuple(answer_case(key, _SHAPE_HINTS[key], "not this shape", shape_like((11, 3, 5))) for key in _SHAPES),
     mistakes=(
         Mistake(
             "one direction in hs",
@@ -955,7 +952,7 @@ attend = Exercise(
             "random",
             2,
             "Products, over √H, softmax over the steps, then a weighted sum.",
-            make=_attend_args(4, 6, 3, 5),
+            make=around(_attend_args, 4, 6, 3, 5),
         ),
         Case(
             "as many steps as samples and units",

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from cvdl.course.cases import answer_case, answered, given, normal, one_of, shape_only
+from cvdl.course.cases import answer_case, answered, around, given, normal, one_of, shape_only
 from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.sequence import rnn
 
@@ -55,7 +55,7 @@ step = Exercise(
             "random, against torch.nn.RNNCell",
             3,
             "Three terms go into the sum: V x_t, W h_{t-1} and b_h. Then tanh of all of it.",
-            make=_step_args(4, 3, 5),
+            make=around(_step_args, 4, 3, 5),
         ),
         Case(
             "as many inputs as units and samples",
@@ -192,7 +192,7 @@ unroll = Exercise(
             "random, against torch.nn.RNN",
             4,
             "Step t reads xs[t] and the state that step t-1 left behind.",
-            make=_unroll_args(6, 3, 4, 5),
+            make=around(_unroll_args, 6, 3, 4, 5),
         ),
         Case(
             "as many steps as samples, inputs and units",
@@ -378,13 +378,13 @@ loss = Exercise(
             "random, no padding",
             3,
             "Per step and sample: minus the log of the probability of the right class. Sum over time, mean over the batch.",
-            make=_loss_args(5, 4, 3),
+            make=around(_loss_args, 5, 4, 3),
         ),
         Case(
             "random, with padding",
             4,
             "Steps where mask is False must add nothing.",
-            make=_loss_args(6, 4, 3, padded=True),
+            make=around(lambda T, B, K: _loss_args(T, B, K, padded=True), 6, 4, 3),
         ),
         Case(
             "large logits",
@@ -776,7 +776,7 @@ teacher = Exercise(
             make=lambda g: (torch.tensor([[7], [8], [9]]), 5),
             want=lambda *_: torch.tensor([[5], [7], [8]]),
         ),
-        Case("random", 3, "Each step reads the right answer of the step before.", make=_teacher_args(6, 4)),
+        Case("random", 3, "Each step reads the right answer of the step before.", make=around(_teacher_args, 6, 4)),
         Case(
             "as many steps as samples",
             2,

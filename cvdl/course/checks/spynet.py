@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cvdl.course.cases import GRADIENT, answer_case, answered, given, normal, of_shape, one_of, shape_only
+from cvdl.course.cases import GRADIENT, answer_case, answered, around, given, normal, of_shape, one_of, shape_only
 from cvdl.course.compare import NOTHING, difference
 from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.flow.warp import warp
@@ -173,7 +173,7 @@ pyramid = Exercise(
             "random",
             3,
             "Each picture is made from the next finer one: the mean of each 2 × 2.",
-            make=_pyramid_args(8, 24, 3),
+            make=around(lambda h, w: _pyramid_args(8 * h, 8 * w, 3), 1, 3),
             test=_pictures,
         ),
         Case(
@@ -383,7 +383,7 @@ upsample = Exercise(
             "random",
             4,
             "Bilinear interpolation, pixel centres as with align_corners=False; then the values.",
-            make=_flow_args(3, 5),
+            make=around(_flow_args, 3, 5),
         ),
         Case("square", 3, "All sides are equal here; only numbers can be wrong.", make=_flow_args(4, 4)),
         Case("gradients", 2, GRADIENT, make=_flow_args(3, 4), gradient=True),
@@ -502,7 +502,7 @@ residual = Exercise(
             "random",
             4,
             "Truth at the level's size and in its pixels, minus the coarser level's flow, upsampled.",
-            make=_residual_args(4, 6, 4),
+            make=around(lambda h, w: _residual_args(2 * h, 2 * w, 4), 2, 3),
         ),
     ),
     mistakes=(
@@ -670,7 +670,7 @@ inputs = Exercise(
             "random",
             4,
             "Frame 1, then frame 2 brought back by the upsampled flow, then that flow.",
-            make=_input_args(6, 8),
+            make=around(lambda h, w: _input_args(2 * h, 2 * w), 3, 4),
         ),
         Case("square", 2, "Height and width are equal, so that swapped axes give no error.", make=_input_args(6, 6)),
     ),
@@ -838,7 +838,7 @@ forward = Exercise(
             "random",
             4,
             "Convolutions with ReLU between them, none after the last; then add the upsampled flow.",
-            make=_level_args(6, 8),
+            make=around(lambda h, w: _level_args(2 * h, 2 * w), 3, 4),
         ),
         Case(
             "kernels of 3, two layers",

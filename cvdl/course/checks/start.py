@@ -2,6 +2,7 @@
 
 import torch
 
+from cvdl.course.cases import around
 from cvdl.course.judge import Case, Exercise, Mistake
 
 
@@ -14,8 +15,8 @@ def _oracle(image):
     return torch.tensor([[p / 255 for p in row] for row in image.tolist()])
 
 
-def _random(generator):
-    return (torch.randint(0, 256, (3, 5), generator=generator, dtype=torch.uint8),)
+def _greys(*shape):
+    return lambda generator: (torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8),)
 
 
 EXERCISES = [
@@ -36,7 +37,7 @@ EXERCISES = [
                 "random greys",
                 50,
                 "Every grey in between keeps its proportion: 51 is a fifth of 255, so it becomes 0.2.",
-                make=_random,
+                make=around(_greys, 3, 5),
             ),
         ),
         mistakes=(
