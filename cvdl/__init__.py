@@ -2,7 +2,7 @@
 
 from cvdl.lazy import lazily
 
-__version__ = "0.1.0"
+__version__ = "1.0.0rc1"
 
 __getattr__, __dir__, __all__ = lazily(
     __name__,

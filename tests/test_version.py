@@ -1,0 +1,16 @@
+"""The version is told in three places besides the tag in git."""
+
+import re
+
+import cvdl
+from cvdl.course.master import course_settings
+from cvdl.settings import ROOT
+
+
+def test_colab_fetches_this_version():
+    assert course_settings()["tag"] == f"v{cvdl.__version__}"
+
+
+def test_the_changelog_begins_with_this_version():
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(r"^## (\S+)", text, re.M)[1] == cvdl.__version__
