@@ -1,4 +1,4 @@
-"""environment.yml, pyproject.toml and CI's pins speak of the same packages."""
+"""environment.yml, pyproject.toml, CI's pins and the lower bounds' speak of the same packages."""
 
 import copy
 import tomllib
@@ -8,6 +8,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 from rattler import MatchSpec
 from rattler.exceptions import InvalidMatchSpecError
 
@@ -81,12 +82,32 @@ def test_the_comparison_finds_what_is_wrong():
         doctored(lambda d: d.append("flask >=3 <<"))
 
 
+def pins(name):
+    """A file of .ci -> {pip's name: the one version}"""
+    lines = (ROOT / ".ci" / name).read_text(encoding="utf-8").splitlines()
+    found = ranges(line for line in lines if not line.startswith("#"))
+    return {package: only(specifier, "==") for package, specifier in found.items()}
+
+
+def only(specifier, operator):
+    (version,) = [s.version for s in specifier if s.operator == operator]
+    return Version(version)
+
+
+GROUPS = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+DIRECT = ranges(r for group in GROUPS for r in group)
+
+
 def test_pins_are_those_of_the_direct_dependencies():
-    lines = (ROOT / ".ci/constraints.txt").read_text(encoding="utf-8").splitlines()
-    pins = ranges(line for line in lines if not line.startswith("#"))
-    groups = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
-    direct = ranges(r for group in groups for r in group)
-    assert pins.keys() == direct.keys()
-    for name, pin in pins.items():
-        (version,) = [s.version for s in pin if s.operator == "=="]
-        assert version in direct[name], name
+    found = pins("constraints.txt")
+    assert found.keys() == DIRECT.keys()
+    for name, version in found.items():
+        assert version in DIRECT[name], name
+
+
+def test_the_oldest_are_the_lower_bounds():
+    bounds = {name: only(specifier, ">=") for name, specifier in DIRECT.items()}
+    # A bound may name a whole series: OpenCV's 4.9 was published as 4.9.0.80.
+    assert pins("oldest.txt").keys() == bounds.keys()
+    for name, version in pins("oldest.txt").items():
+        assert version in DIRECT[name] and version.release[: len(bounds[name].release)] == bounds[name].release, name
