@@ -62,11 +62,17 @@ def for_pip(freeze):
     return "".join(f"{n}=={v}\n" for n, v in found.items()), [*(Requirement(r).name for r in needed), *KERNEL]
 
 
-def call(*command, **options):
+def surroundings(**more):
+    """This process's environment variables, less those that are not for Colab."""
+    return {k: v for k, v in os.environ.items() if k not in OWN} | more
+
+
+def call(*command):
     """Run a command -> what it printed.  Raises CourseError where it fails."""
-    done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, text=True, encoding="utf-8", **options)
+    command = list(map(str, command))
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, encoding="utf-8", env=surroundings())
     if done.returncode:
-        raise CourseError(f"{' '.join(map(str, command[:6]))} … failed:\n{done.stdout[-3000:]}")
+        raise CourseError(f"{' '.join(command[:6])} … failed:\n{done.stdout[-3000:]}")
     return done.stdout
 
 
@@ -81,7 +87,7 @@ def environment(folder, python, freeze):
         call(own, "-m", "pip", "install", "--quiet", "--constraint", wanted, *names)
         # by its full path: the kernel that pip brings is started with whatever Python asks for it
         call(own, "-m", "ipykernel", "install", "--prefix", folder)
-        wanted.rename(pins)  # last, so that half an environment is never taken for a whole one
+        wanted.replace(pins)  # last, so that half an environment is never taken for a whole one
     call(own, "-m", "pip", "uninstall", "--quiet", "--yes", "cvdl")
     return own
 
@@ -89,7 +95,7 @@ def environment(folder, python, freeze):
 def publish(folder, tag, root=ROOT):
     """A bare git repository of what is committed in `root`."""
     call("git", "clone", "--quiet", "--bare", "--depth", 1, root.as_uri(), folder)
-    call("git", "-C", folder, "branch", "--force", tag, "HEAD")
+    call("git", "-C", folder, "update-ref", f"refs/heads/{tag}", "HEAD")
 
 
 def copy_notebook(path, folder, course):
@@ -100,10 +106,10 @@ def copy_notebook(path, folder, course):
     nbformat.write(nb, folder / path.name)
 
 
-def try_without_network(python, content, cell, surroundings):
+def try_without_network(python, content, cell, env):
     """Before the repository is there the first cell has to say what to do."""
     command = [python, "-m", "IPython", "-c", cell]
-    done = subprocess.run(command, cwd=content, env=surroundings, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=content, env=env, capture_output=True, text=True)
     if "Is the network there? Run this cell again" not in done.stdout or "No module named 'cvdl'" not in done.stdout:
         raise CourseError(f"Without network the first cell does not say what to do:\n{done.stdout}{done.stderr}")
 
@@ -122,20 +128,19 @@ def main(
     content.mkdir(parents=True)
     try:
         own = environment(out / "env", python, freeze.read_text(encoding="utf-8"))
-        surroundings = {k: v for k, v in os.environ.items() if k not in OWN}
-        surroundings |= {"PATH": f"{own.parent}{os.pathsep}{os.environ['PATH']}", "CVDL_TRY_SLIDERS": "1"}
-        surroundings |= {"JUPYTER_PATH": str(own.parents[1] / "share/jupyter")}
+        env = surroundings(PATH=f"{own.parent}{os.pathsep}{os.environ['PATH']}", CVDL_TRY_SLIDERS="1")
+        env["JUPYTER_PATH"] = str(own.parents[1] / "share/jupyter")
         packages = call(own, "-m", "pip", "freeze", "--all")
         course = {"repository": bare.as_uri(), "tag": "course"}
-        try_without_network(own, content, master.bootstrap(course), surroundings)
+        try_without_network(own, content, master.bootstrap(course), env)
         publish(bare, course["tag"])
         for path in notebooks or sorted((ROOT / "notebooks").glob("*.ipynb")):
             copy_notebook(path, content, course)
         command = [sys.executable, "-m", "tests.notebooks.measure", "run", "quick", *sorted(content.glob("*.ipynb"))]
         command += ["--out", results, "--kernel", "python3"]
-        code = subprocess.run(command, cwd=ROOT, env=surroundings).returncode
+        code = subprocess.run(command, cwd=ROOT, env=env).returncode
         after = call(own, "-m", "pip", "freeze", "--all", "--exclude", "cvdl")
-        if after != packages or not (content / "cvdl-course").is_dir():
+        if after != packages:
             raise CourseError(f"The first cell has changed more than it should:\n{packages}\n->\n{after}")
     except (CourseError, OSError) as error:
         print(error, file=sys.stderr)
