@@ -52,4 +52,4 @@ def test_they_run_what_one_runs_oneself():
     text = {name: path.read_text(encoding="utf-8") for name, path in WORKFLOWS.items()}
     assert "run: .ci/run\n" in text["cpu"] and "run: make test-gpu\n" in text["gpu"]
     assert "vars.GPU_RUNNER" in text["gpu"] and "::notice" in text["gpu"]
-    assert "googlecolab/backend-info" in text["colab"]
+    assert "googlecolab/backend-info" in text["colab"] and "python -m tests.notebooks.colab --freeze" in text["colab"]

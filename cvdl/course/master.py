@@ -168,13 +168,13 @@ def course_settings():
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["course"]
 
 
-def bootstrap():
+def bootstrap(course=None):
     """The first code cell, at most three lines; fetches the course only where it is missing (Colab).
 
     Installed editable, the course finds its data after a restart, too. Until then only sys.path knows it, and Python
     would remember from a first try without network that the folder is not there.
     """
-    course = course_settings()
+    course = course or course_settings()
     clone = f"git clone -q --depth 1 -b {course['tag']} {course['repository']} cvdl-course"
     say = "The course could not be fetched. Is the network there? Run this cell again; it goes on where it stopped."
     fetch = (

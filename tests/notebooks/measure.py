@@ -33,6 +33,7 @@ def run(
     notebooks: Annotated[list[Path] | None, typer.Argument(help="Notebooks or folders; all, if none.")] = None,
     device: Annotated[str, typer.Option(help="cpu, to try the profile gpu without one.")] = "cuda",
     out: Annotated[Path | None, typer.Option(help="Folder to write to; build/PROFILE, if not given.")] = None,
+    kernel: Annotated[str, typer.Option(help="One that Jupyter knows; this environment's, if not given.")] = "",
 ):
     """Execute notebooks under nbval, one after the other, and write what they took.
 
@@ -52,7 +53,8 @@ def run(
     chosen = [str(n.resolve()) for n in notebooks or [the_folder()]]
     root = os.path.commonpath([ROOT, *chosen])
     command = ["-p", "tests.notebooks.plugin", "-p", "no:cacheprovider", f"--rootdir={root}", *chosen]
-    command += ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=900", "-q"]
+    command += ["--nbval-lax", f"--nbval-kernel-name={kernel}" if kernel else "--nbval-current-env"]
+    command += ["--nbval-cell-timeout=900", "-q"]
     command += ["-o", f"notebook_record={out / 'measured.json'}", "-o", f"notebook_save={out}"]
     (out / "measured.json").unlink(missing_ok=True)
     code = pytest.main(command)

@@ -1,5 +1,6 @@
 """The course on Colab, as far as that can be tried elsewhere."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -7,9 +8,12 @@ import sys
 import sysconfig
 from pathlib import Path
 
+import nbformat
 import pytest
+import typer
 
 from cvdl.course import master
+from cvdl.errors import CourseError
 from cvdl.settings import ROOT
 from tests.notebooks import colab
 
@@ -51,16 +55,18 @@ def test_what_colab_lacks_is_told():
     ]
 
 
-def test_the_two_files_for_pip(tmp_path):
-    freeze, pins, requirements = (tmp_path / n for n in ("freeze", "pins", "requirements"))
-    freeze.write_text(FREEZE)
-    with pytest.raises(SystemExit, match="needs typer"):
-        colab.main(freeze, pins, requirements)
+def test_what_pip_is_told():
+    with pytest.raises(CourseError, match="needs typer"):
+        colab.for_pip(FREEZE)
     rest = ("matplotlib==3.10.0", "ipywidgets==7.7.1", "tqdm==4.67.1", "safetensors==0.6.2", "typer==0.19.2")
-    freeze.write_text(FREEZE + "\n".join(rest) + "\n")
-    colab.main(freeze, pins, requirements)
-    assert {"torch", "typer", "ipykernel"} <= set(requirements.read_text().split())
-    assert {"torch==2.9.0", "typer==0.19.2"} <= set(pins.read_text().split())
+    constraints, names = colab.for_pip(FREEZE + "\n".join(rest))
+    assert {"torch", "typer", "ipykernel"} <= set(names) and "absl-py" not in names
+    assert {"torch==2.9.0", "typer==0.19.2", "absl-py==1.4.0"} <= set(constraints.split())
+
+
+def test_the_list_that_is_recorded_here_will_do():
+    constraints, names = colab.for_pip(colab.KNOWN.read_text(encoding="utf-8"))
+    assert {f"{name}==" for name in names} <= {line.partition("==")[0] + "==" for line in constraints.split()}
 
 
 # --- the bootstrap cell -------------------------------------------------------------------------------
@@ -122,12 +128,11 @@ def session(python, folder, cell, code):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Colab runs Linux")
-def test_the_bootstrap_cell(machine, repository, tmp_path, monkeypatch):
+def test_the_bootstrap_cell(machine, repository, tmp_path):
     python, packages = machine
     before = {p.name: p.readlink() for p in packages.iterdir()}
     address = {"repository": f"file://{tmp_path}/course", "tag": "v1"}
-    monkeypatch.setattr(master, "course_settings", lambda: address)
-    cell = master.bootstrap()
+    cell = master.bootstrap(address)
     # without network it says what to do; run again in the same kernel when it is back, it works; and once more
     first = session(
         python,
@@ -149,3 +154,46 @@ def test_the_bootstrap_cell(machine, repository, tmp_path, monkeypatch):
     after = {p.name: p.readlink() for p in packages.iterdir() if p.is_symlink()}
     assert after == before and {"torch", "numpy"} <= after.keys()
     assert all("cvdl" in p.name for p in packages.iterdir() if not p.is_symlink() and p.name != "__pycache__")
+
+
+# --- notebooks ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Colab runs Linux")
+def test_a_notebook_is_tried(machine, repository, tmp_path, monkeypatch):
+    """The first has only what it should have; the second asks for more, and fails the run."""
+    python, _ = machine
+    subprocess.run([python, "-m", "ipykernel", "install", "--prefix", tmp_path / "env"], check=True)
+    publish = colab.publish
+    monkeypatch.setattr(colab, "environment", lambda *_: python)
+    monkeypatch.setattr(colab, "publish", lambda folder, tag: publish(folder, tag, repository))
+    paths = []
+    for name, code in (("01_a", "import torch, cvdl"), ("02_b", "import nbval")):
+        look = (
+            f"import sys; assert sys.prefix == {str(tmp_path / 'env')!r} and '/content/cvdl-course/' in cvdl.__file__"
+        )
+        cells = [nbformat.v4.new_code_cell(c) for c in ("import cvdl", f"{code}\n{look}")]
+        cells[0].metadata.tags = ["bootstrap"]
+        paths.append(tmp_path / f"{name}.ipynb")
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), paths[-1])
+    with pytest.raises(typer.Exit) as ended:
+        colab.main(paths, out=tmp_path / "out")
+    assert ended.value.exit_code == 1
+    measured = json.loads((tmp_path / "out/results/measured.json").read_text())
+    assert [(m["notebook"], m["passed"]) for m in measured] == [("01_a", True), ("02_b", False)]
+    # a first cell that says nothing is noticed
+    monkeypatch.setattr(master, "bootstrap", lambda course: "import cvdl")
+    with pytest.raises(typer.Exit) as ended:
+        colab.main(paths[:1], out=tmp_path / "out")
+    assert ended.value.exit_code == 1
+
+
+def test_an_environment_is_made_once(tmp_path, monkeypatch):
+    done = []
+    monkeypatch.setattr(colab, "call", lambda *command, **_: done.append(list(map(str, command[1:4]))))
+    freeze, folder = colab.KNOWN.read_text(encoding="utf-8"), tmp_path / "env"
+    folder.mkdir()
+    for text in (freeze, freeze, freeze.replace("numpy==2.0.2", "numpy==2.1.0")):
+        assert colab.environment(folder, sys.executable, text) == folder / "bin/python"
+    made = [["-m", "venv", "--clear"], ["-m", "pip", "install"], ["-m", "ipykernel", "install"]]
+    assert done == [*made, emptied := ["-m", "pip", "uninstall"], emptied, *made, emptied]
