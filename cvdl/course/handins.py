@@ -10,6 +10,7 @@ notebook a file is, its exercises say.
 """
 
 import io
+import os
 import re
 import stat
 import zipfile
@@ -158,10 +159,10 @@ def walk(top):
         yield from opened((top.name,), Found(top, (), top.stat().st_size, changed(top)), zipped=True)
         return
     base = top / "submitted" if (top / "submitted").is_dir() else top
-    for folder, folders, files in base.walk() if hasattr(base, "walk") else _walk(base):
+    for folder, folders, files in os.walk(base):
         folders.sort()
         for name in sorted(files):
-            path = folder / name
+            path = Path(folder, name)
             names = path.relative_to(base).parts
             if SKIPPED.search("/".join(names)):
                 continue
@@ -169,13 +170,6 @@ def walk(top):
                 yield names, Found(path, fault="is no ordinary file, but a link or a device; it was not opened")
                 continue
             yield from opened(names, Found(path, (), path.stat().st_size, changed(path)), zipped=False)
-
-
-def _walk(base):  # Path.walk came with Python 3.12
-    import os
-
-    for folder, folders, files in os.walk(base):
-        yield Path(folder), folders, files
 
 
 def opened(names, file, zipped):
