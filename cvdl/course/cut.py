@@ -31,7 +31,7 @@ KEPT = (
 )
 
 
-@dataclass
+@dataclass(eq=False)
 class Statement:
     """One statement at the top level of a cell: its syntax tree, and the names that it gives and takes."""
 
@@ -58,19 +58,16 @@ class Cut:
 
     def needed(self, id):
         """The statements that this exercise needs, itself among them, in the notebook's order."""
-        wanted, names, seen = [self.definitions[id]], set(), set()
+        wanted, names, needed = [self.definitions[id]], set(), set()
         while wanted:
             statement = wanted.pop()
-            seen.add(builtin_id(statement))
-            names |= statement.takes
-            wanted += [
-                s
-                for s in self.statements
-                if builtin_id(s) not in seen
-                and isinstance(s.tree, KEPT)
-                and (s.gives & statement.takes or "*" in s.gives)
-            ]
-        return [pruned(s, names) for s in self.statements if builtin_id(s) in seen]
+            if statement not in needed:
+                needed.add(statement)
+                names |= statement.takes
+                wanted += [
+                    s for s in self.statements if s.gives & (statement.takes | {"*"}) and isinstance(s.tree, KEPT)
+                ]
+        return [pruned(s, names) for s in self.statements if s in needed]
 
     def source(self, id):
         """The exercise and its helpers, normalised: no comments, no layout."""
@@ -88,9 +85,6 @@ class Cut:
         return not mine or not is_stub(mine[-1].body)
 
 
-builtin_id = id
-
-
 def cut(data):
     """Find the exercises in the bytes of a notebook -> Cut.  Raises CourseError if they are no notebook."""
     found, seen = Cut(), Counter()
@@ -100,7 +94,7 @@ def cut(data):
             continue
         try:
             found.cells[number], tree = parse(source)
-            statements = [statement for node in tree.body for statement in [read(node, number)]]
+            statements = [read(node, number) for node in tree.body]
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             line = getattr(error, "lineno", None)
             where = f" — line {line} of your cell: {(error.text or '').strip()}" if line else ""

@@ -14,11 +14,12 @@ from cvdl.course import checks, jail, judge, results, wire
 from cvdl.course.compare import CallFailed, CallStopped
 from cvdl.course.exercise import SECONDS
 from cvdl.course.handins import stems
+from cvdl.course.inmate import LOAD
 from cvdl.errors import CourseError
 from cvdl.settings import ROOT
 
-START = 90  # seconds in which a jail has to start and a notebook to be cut
-CALL = 2 * SECONDS + 5  # seconds after which a call is stopped from outside; inside it has SECONDS, and as much to load
+START = 300  # seconds in which a jail has to start and a notebook to be cut
+CALL = SECONDS + 5  # seconds after which a call is stopped from outside
 LONGEST = 500  # characters of a message
 SLOW = "Is there a loop that never ends, or a slow one over single numbers?"
 READY_MADE = {  # what does the whole exercise at once; by chapter, or by exercise
@@ -38,7 +39,7 @@ class Notebook:
 
     def _start(self):
         """Raises CourseError where the jail does not cut the notebook: before any of its code has run."""
-        self.inmate = jail.Inmate(self.backend)
+        self.inmate, self.loaded = jail.Inmate(self.backend), set()
         try:
             found = self.inmate.ask(wire.LENGTHS.pack(0, len(self.data)) + self.data, START)
         except (TimeoutError, MemoryError, EOFError, ValueError) as error:
@@ -56,9 +57,11 @@ class Notebook:
             token = secrets.token_hex(16)
             if self.inmate is None:
                 self._start()
+            seconds = CALL if id in self.loaded else CALL + LOAD
+            self.loaded.add(id)
             request = wire.pack({"token": token, "id": id, "args": args, "weights": weights})
             try:
-                reply = self.inmate.ask(request, CALL)
+                reply = self.inmate.ask(request, seconds)
                 return answer_in(reply, token)
             except TimeoutError:
                 self.close()

@@ -21,15 +21,17 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from zoneinfo import ZoneInfo
 
+from cvdl.course.cut import code_cells
 from cvdl.errors import CourseError
 from cvdl.settings import ROOT
 
 LARGEST = 64 << 20  # bytes of one hand-in
 MEMBERS, RATIO, TOTAL = 20_000, 200, 16 << 30  # of a zip: files, times that one may grow, bytes of all
+PARSED = 4 << 20  # bytes, the most of a stranger's JSON that is taken apart outside of a jail
 ID = re.compile(rb"exercise\(\s*(?:id\s*=\s*)?\\?[\"'](\w+)\.\w+")
 MOODLE = re.compile(r"(.+)_(\d+)_assignsubmission_(?:file|onlinetext)(?:_|$)(.*)")
 CANVAS = re.compile(r"([^_]+)(_LATE)?_(\d+)_(\d+)_(.+)")
-SKIPPED = re.compile(r"(?:^|/)(?:\.|__MACOSX/|__pycache__/|Thumbs\.db$|desktop\.ini$)")
+SKIPPED = re.compile(r"(?:^|/)(?:\.(?!\.)|__MACOSX/|__pycache__/|Thumbs\.db$|desktop\.ini$)")
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,10 @@ def of_student(student, files):
         if not (name.lower().endswith(".ipynb") or file.fault):
             continue
         try:
-            stem = stem_of(file.read())
+            data = file.read()
+            stem = stem_of(data)
+            if not stem and len(data) < PARSED:
+                code_cells(data)  # says so where it is no notebook at all
         except CourseError as error:
             unread.append(HandIn(student, named(name), file, file.changed, late, str(error)))
             continue
@@ -124,14 +129,14 @@ def of_student(student, files):
         several.sort(key=lambda h: (h.file.changed.timestamp() if h.file.changed else 0, str(h.file)))
         others = [f"Handed in, too, and not graded, being older: {h.file}" for h in several[:-1]]
         chosen.append(replace(several[-1], notes=others))
-    taken = {h.notebook for h in chosen}
     for handin in unread:
-        if handin.notebook not in taken:
-            taken.add(handin.notebook)
+        taken = {h.notebook for h in chosen}
+        if handin.notebook not in taken and not (chosen and handin.notebook == "unknown"):
             chosen.append(handin)
-        else:
-            said = f"Handed in, too, and not graded: {handin.file} ({handin.problem})"
-            chosen = [replace(h, notes=[*h.notes, said]) if h.notebook == handin.notebook else h for h in chosen]
+            continue
+        said = f"Handed in, too, and not graded: {handin.file} ({handin.problem})"
+        beside = handin.notebook if handin.notebook in taken else chosen[0].notebook
+        chosen = [replace(h, notes=[*h.notes, said]) if h.notebook == beside else h for h in chosen]
     if not chosen:
         names = ", ".join(sorted({str(f).rpartition("/")[2] for f, _ in files}))[:200]
         chosen = [HandIn(student, "unknown", files[0][0], files[0][0].changed, False, f"no notebook: {names}")]
@@ -194,7 +199,7 @@ def opened(names, file, zipped):
         return
     for member in members:
         inner = replace(member, path=file.path, inside=(*file.inside, *member.inside))
-        parts = PurePosixPath(member.inside[-1].replace("\\", "/")).parts
+        parts = [p for p in re.split(r"[/\\]", member.inside[-1]) if p not in ("", ".", "..")] or ["?"]
         if not zipped:
             yield names, inner
         elif inner.fault is None and parts[-1].lower().endswith(".zip"):

@@ -11,11 +11,14 @@ import time
 
 import torch
 
-from cvdl.course import exercise, wire
+from cvdl.course import checks, exercise, wire
 from cvdl.course.compare import CallFailed, CallStopped, plain
 from cvdl.course.cut import cut
 from cvdl.course.limit import TimeIsUp, time_limit
 from cvdl.errors import CourseError
+from cvdl.settings import seed
+
+LOAD = 30  # seconds for the imports and helpers of one exercise
 
 
 def main():
@@ -24,6 +27,7 @@ def main():
     for standard in (0, 1, 2):
         os.dup2(nowhere, standard)
     torch.set_num_threads(1)
+    seed()  # the same hand-in, the same marks
 
     def receive():
         head = requests.read(wire.LENGTHS.size)
@@ -37,6 +41,8 @@ def main():
 
     try:
         found = cut(receive()[1])
+        for chapter in {id.partition(".")[0] for id in found.definitions} & set(checks.chapters()):
+            checks.chapter(chapter)  # which may take longer than a student has
     except CourseError as error:
         send({"problem": str(error)})
         return
@@ -70,7 +76,7 @@ def failed(request, why, hint="", stopped=False):
 
 def load(found, id):
     """Run what exercise `id` needs, and nothing else -> the student's function.  Raises CallFailed."""
-    namespace, end = {"__name__": "__main__"}, time.monotonic() + exercise.SECONDS
+    namespace, end = {"__name__": "__main__"}, time.monotonic() + LOAD
     for number, source in found.cells.items():
         linecache.cache[name(number)] = (len(source), None, source.splitlines(keepends=True), name(number))
     for statement in found.needed(id):
@@ -80,11 +86,11 @@ def load(found, id):
                 exec(code, namespace)
         except TimeIsUp:
             raise CallStopped(
-                f"stopped after {exercise.SECONDS} seconds, before it was called",
+                f"stopped after {LOAD} seconds, before it was called",
                 "The definitions that it needs take too long. Let them only define.",
             ) from None
         except BaseException as error:
-            if statement is found.definitions[id]:
+            if id in statement.ids:
                 raise CallFailed(f"{type(error).__name__}: {error}"[:300], "The cell itself fails.") from None
     return exercise._attempts[id].function
 

@@ -39,10 +39,10 @@ def grade_all(submissions, out, notebook="", workers=None, seed=None, due=None, 
             "due": due.isoformat() if due else None,
         },
     )
-    workers = workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     done = list(
         tqdm(
-            grade(handins, out, seed, backend, due, workers=workers),
+            grade(handins, out, seed, backend, due, workers=workers or processors),
             *("Hand-ins", len(handins)),
             unit="hand-in",
             file=sys.stderr,
