@@ -19,7 +19,7 @@ from cvdl.errors import CourseError
 from cvdl.settings import ROOT
 
 START = 300  # seconds in which a jail has to start and a notebook to be cut
-CALL = SECONDS + 5  # seconds after which a call is stopped from outside
+CALL = 6 * SECONDS  # seconds by the clock after which a call is stopped from outside; inside, the processor's count
 LONGEST = 500  # characters of a message
 SLOW = "Is there a loop that never ends, or a slow one over single numbers?"
 READY_MADE = {  # what does the whole exercise at once; by chapter, or by exercise
