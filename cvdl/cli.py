@@ -397,5 +397,41 @@ def zoo_add(
         typer.echo(f"\nIts row for data/README.md; set its state in data/runs/QUEUE.md, too:\n{row(name)}")
 
 
+@app.command()
+def grade(
+    submissions: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder, zip or file of hand-ins, as Moodle, Canvas or nbgrader give them out: STUDENT/….ipynb will do."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write to; an interrupted run goes on there.")],
+    notebook: Annotated[str, typer.Option(help="Grade this notebook alone: 01; all, if not given.")] = "",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Hand-ins judged at a time; as many as processors, if not given.")
+    ] = None,
+    seed: Annotated[
+        str | None,
+        typer.Option(help="Text that the cases are drawn from; a fresh secret, kept in OUT/seed, if not given."),
+    ] = None,
+    due: Annotated[str | None, typer.Option(help="When it was due: 2026-01-31T23:59, with +01:00 for a zone.")] = None,
+    jail: Annotated[str, typer.Option(help="auto, bubblewrap, podman or docker.")] = "auto",
+    students: Annotated[
+        Path | None,
+        typer.Option(help="File with one name a line, to show who is missing.", exists=True, dir_okay=False),
+    ] = None,
+):
+    """Grade hand-ins: their exercises are cut out and called in a jail, and judged outside of it.
+
+    Students' code never runs but in the jail, without a network; where no jail works, nothing is graded. Results are
+    written below OUT, one for each hand-in. Exit code 0 means that every hand-in was judged.
+    """
+    from cvdl.course.run import grade_all
+
+    told, complete = grade_all(submissions, out, notebook, workers, seed, due, jail, students)
+    typer.echo(told)
+    raise typer.Exit(not complete)
+
+
 if __name__ == "__main__":
     app()

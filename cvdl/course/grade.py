@@ -1,0 +1,199 @@
+"""Grading hand-ins: each is cut and called in a jail, and judged outside of it.
+
+`grade` goes through all of them, on any concurrent.futures.Executor, and writes one result for each.
+"""
+
+import hashlib
+import re
+import time
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from functools import cache
+
+from cvdl.course import checks, judge, results
+from cvdl.course.handins import stems
+from cvdl.course.warden import Notebook
+from cvdl.errors import CourseError
+from cvdl.settings import ROOT
+
+LONGEST = 500  # characters of a message
+READY_MADE = {  # what does the whole exercise at once; by chapter, or by exercise
+    "rnn": r"\bnn\.RNN(Cell)?\b",
+    "bptt": r"\bautograd\b|\.backward\(|functional\.jacobian|\bjacrev\b",
+    "lstm": r"\bnn\.LSTM(Cell)?\b",
+    "lstm.torch": r"(?!)",  # there it is asked for
+}
+
+
+def judge_bytes(data, notebook, seed, backend):
+    """Judge the bytes of a notebook -> those parts of its result that say what it is worth."""
+    begin = time.monotonic()
+    try:
+        with Notebook(data, backend) as opened:
+            specs = exercises_of(notebook)
+            rows = [judge_exercise(spec, opened, seed) for spec in specs]
+            found = opened.found
+    except CourseError as error:
+        return unjudged(notebook, str(error)) | {"seconds": round(time.monotonic() - begin, 2)}
+    known = {spec.id for spec in specs}
+    notes = [n[:LONGEST] for n in found["notes"]] + [n for row in rows for n in remarks(row)]
+    if strange := sorted({*found["answered"], *found["broken"]} - known):
+        notes.append(f"Exercises that are not of this notebook, and do not count: {', '.join(strange)[:LONGEST]}")
+    seconds = round(time.monotonic() - begin, 2)
+    return {"judged": True, "problem": None, "notes": notes, "seconds": seconds, "exercises": rows}
+
+
+def judge_exercise(spec, opened, seed):
+    """One exercise of a notebook in the jail -> its row in the result."""
+    found = opened.found
+    source = found["sources"].get(spec.id, "")
+    if spec.id in found["broken"]:
+        return row(spec, "wrong", found["broken"][spec.id], "Python cannot read the cell. Mend that line first.")
+    if spec.id not in found["answered"]:
+        return row(spec, "missing")
+    if not found["answered"][spec.id]:
+        return row(spec, "not attempted", source=source)
+    try:
+        score = judge.score(spec.id, opened.call(spec.id), seed)
+    except CourseError:
+        raise
+    except Exception as error:  # a strange answer has confused the judge: no points
+        return row(spec, "wrong", f"the answer cannot be compared ({type(error).__name__})", source=source)
+    cases = [case(c, c.earned, c.message, c.hint) for c in score.cases]
+    name, hint = score.mistake.name if score.mistake else None, score.hint
+    return row(spec, score.state, source=source) | {
+        "earned": score.earned, "mistake": name, "hint": hint[:LONGEST], "cases": cases
+    }  # fmt: skip
+
+
+def row(spec, state, message=None, hint="", source=""):
+    """The row of an exercise without points; with a message, the same for all its cases."""
+    cases = [] if message is None else [case(c, 0, message, hint) for c in spec.cases]
+    return {
+        "id": spec.id,
+        "title": spec.title,
+        "points": spec.points,
+        "earned": 0,
+        "state": state,
+        "mistake": None,
+        "hint": hint,
+        "cases": cases,
+        "source": source,
+    }
+
+
+def case(spec, earned, message, hint):
+    told = {"message": message[:LONGEST], "hint": hint[:LONGEST]}
+    return {"name": spec.name, "points": spec.points, "earned": earned} | told
+
+
+def remarks(row):
+    """What a human should look at in an answer."""
+    chapter = row["id"].partition(".")[0]
+    pattern = READY_MADE.get(row["id"], READY_MADE.get(chapter))
+    if pattern and (match := re.search(pattern, row["source"])):
+        return [f"{row['id']} uses {match[0]}, which does much of the exercise: look at it."]
+    return []
+
+
+def exercises_of(notebook):
+    """The exercises of a notebook, in its order; none for an unknown one."""
+    chapter = next((c for c, stem in stems().items() if stem == notebook), None)
+    return list(checks.chapter(chapter).values()) if chapter else []
+
+
+def unjudged(notebook, problem):
+    """The parts of a result that say that nothing could be judged, and why."""
+    rows = [row(spec, "missing") for spec in exercises_of(notebook)]
+    return {"judged": False, "problem": problem[:LONGEST], "notes": [], "seconds": 0.0, "exercises": rows}
+
+
+def missing(student, notebook):
+    """The result of one who handed in nothing: there was nothing to judge, and `file` is empty."""
+    told = {"judged": True, "problem": None, "file": "", "sha256": "", "submitted": None, "late": None}
+    return {"format": results.FORMAT, "student": student, "notebook": notebook} | unjudged(notebook, "") | told
+
+
+def grade(handins, out, seed, backend, due=None, executor=None, workers=1):
+    """Judge hand-ins and write their results below the folder `out` -> the results, as they come.
+
+    handins: of handins.find; seed: text, kept secret from students; backend: of jail.choose; due: datetime with its zone,
+    or None; executor: any concurrent.futures.Executor, on this machine or others with the same course; else `workers`
+    threads.  What was judged before, by this course with this seed, is not judged again.
+    """
+    own = None if executor else ThreadPoolExecutor(workers)
+    window = 2 * getattr(own or executor, "_max_workers", 16)
+    waiting = {}
+    try:
+        for handin in handins:
+            data, known = about(handin, due)
+            old = before(out, known)
+            if old or data is None:
+                known |= old or unjudged(handin.notebook, handin.problem or known.pop("fault"))
+                yield finish(out, handin, known)
+                continue
+            waiting[(own or executor).submit(judge_bytes, data, handin.notebook, seed, backend)] = handin, known
+            if len(waiting) >= window:
+                yield from finished(out, waiting)
+        while waiting:
+            yield from finished(out, waiting)
+    finally:
+        if own:
+            own.shutdown(wait=False, cancel_futures=True)
+
+
+def about(handin, due):
+    """The bytes of a hand-in, or None, and what its result says of it before it is judged."""
+    late = True if handin.late else None
+    if due:
+        late = handin.late or bool(handin.submitted and handin.submitted > due)
+    known = {
+        "format": results.FORMAT,
+        "course": course(),
+        "student": handin.student,
+        "notebook": handin.notebook,
+        "file": str(handin.file),
+        "sha256": "",
+        "submitted": handin.submitted.isoformat() if handin.submitted else None,
+        "late": late,
+    }
+    try:
+        data = handin.read()
+    except CourseError as error:
+        return None, known | {"fault": str(error)}
+    return data, known | {"sha256": hashlib.sha256(data).hexdigest()}
+
+
+def before(out, known):
+    """What an earlier run found out about the same bytes, or None."""
+    try:
+        old = results.load(results.place(out, known["student"], known["notebook"]))
+    except CourseError:
+        return None
+    same = all(old.get(k) == known[k] and known[k] for k in ("sha256", "course", "student", "notebook"))
+    return (
+        {k: old[k] for k in ("judged", "problem", "notes", "seconds", "exercises")} if same and old["judged"] else None
+    )
+
+
+def finished(out, waiting):
+    """Write the results that have come, waiting for one at least."""
+    for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+        handin, known = waiting.pop(future)
+        try:
+            known |= future.result()
+        except Exception as error:  # the judge's own, or the executor's: nobody else's marks depend on it
+            known |= unjudged(handin.notebook, f"the judge failed: {type(error).__name__}: {error}")
+        yield finish(out, handin, known)
+
+
+def finish(out, handin, known):
+    known["notes"] = list(dict.fromkeys([*handin.notes, *known["notes"]]))
+    results.write(out, known)
+    return known
+
+
+@cache
+def course():
+    """A digest of the course's code: other code may give other marks."""
+    files = sorted((ROOT / "cvdl").rglob("*.py"))
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()[:16]

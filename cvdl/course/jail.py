@@ -1,0 +1,258 @@
+"""Running a stranger's program in a jail, and talking to it.
+
+Inside there is no network, no home, no other hand-in and nothing to write to but a small /tmp; the system, Python, cvdl
+and its data can be read.  The user is 65534, "nobody", also when root starts it.  Time, processes, memory, files and
+their size are limited.  `choose` tries a back-end on a tiny program before it trusts it, and refuses if none holds.
+
+Bubblewrap is tested with the course.  Podman and docker are not: where the course was written neither runs, so only
+their command lines are tested.  `choose` tries them like the other.
+"""
+
+import json
+import os
+import secrets
+import shutil
+import site
+import subprocess
+import sys
+from pathlib import Path
+
+from cvdl.errors import CourseError
+from cvdl.settings import ROOT, data_path
+
+NOBODY = 65534
+PROCESSES, FILES = 16, 128
+MEMORY, FILE, TMP, ADDRESSES = 3 << 30, 8 << 20, 64 << 20, 64 << 30  # bytes; all processes, one file, /tmp, one process
+SECONDS = 600  # of processor time, of one process
+LONGEST = 3600  # seconds by the clock, of all
+IMAGE = "cvdl-jail"
+LIMITS = {"nproc": PROCESSES, "nofile": FILES, "fsize": FILE, "cpu": SECONDS, "core": 0, "data": MEMORY}
+SETTINGS = {
+    "PATH": "/usr/bin:/bin",
+    "LANG": "C.UTF-8",
+    "HOME": "/tmp",
+    "OMP_NUM_THREADS": "1",
+    "PYTHONHASHSEED": "0",
+}
+
+
+class Bubblewrap:
+    """bwrap, 0.8 or newer: user namespaces, as an ordinary user.
+
+    Started by root, a first bwrap becomes nobody and starts the second, since neither the limit of processes nor the
+    system's own protections bind root.
+    """
+
+    name, program = "bubblewrap", "bwrap"
+    install = "sudo apt install bubblewrap (dnf, pacman and zypper have it under the same name; 0.8 or newer)"
+
+    def command(self, python, name):
+        """The command line that runs this Python's `python` arguments in the jail."""
+        bwrap = ["env", "-i", "bwrap"]  # what bwrap knows can be read inside, in /proc/1/environ
+        jailed = [
+            *("--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session"),
+            *("--uid", str(NOBODY), "--gid", str(NOBODY), "--hostname", "jail", "--proc", "/proc", "--dev", "/dev"),
+            *("--size", str(TMP), "--perms", "1777", "--tmpfs", "/tmp"),
+            *("--size", str(FILE), "--tmpfs", "/dev/shm", "--remount-ro", "/dev", "--remount-ro", "/"),
+            *("--chdir", "/tmp", "--clearenv"),
+            *(word for pair in (SETTINGS | paths(ROOT, data_path())).items() for word in ("--setenv", *pair)),
+            *(
+                "prlimit",
+                f"--as={ADDRESSES}",
+                *(f"--{k}={v}" for k, v in LIMITS.items()),
+                "--",
+                sys.executable,
+                *python,
+            ),
+        ]
+        if os.getuid():
+            return [*bwrap, *readable(), *jailed]
+        # Between root and nobody stands a process that may kill: without it the jail would outlive its parent.
+        become = [
+            "timeout",
+            "--signal=KILL",
+            str(LONGEST),
+            "setpriv",
+            f"--reuid={NOBODY}",
+            f"--regid={NOBODY}",
+            "--clear-groups",
+            "--",
+        ]
+        return [
+            *(*bwrap, *readable(), "--bind", "/proc", "/proc", "--dev", "/dev", "--die-with-parent"),
+            *(
+                "--tmpfs",
+                "/tmp",
+                "--cap-drop",
+                "ALL",
+                "--cap-add",
+                "CAP_SETUID",
+                "--cap-add",
+                "CAP_SETGID",
+                "--cap-add",
+                "CAP_KILL",
+            ),
+            *(*become, "bwrap", "--ro-bind", "/", "/", *jailed),
+        ]
+
+    def stop(self, name):
+        """Nothing to do: the jail dies with the process that was started."""
+
+
+class Container:
+    """podman or docker, with an image that holds Python and the course's packages; cvdl is lent from outside."""
+
+    def __init__(self, name):
+        self.name = self.program = name
+        self.install = (
+            f"{name}, and an image {IMAGE} of this Python and the course's packages: "
+            f"printf 'FROM python:{sys.version_info[0]}.{sys.version_info[1]}-slim\\nRUN pip install torch torchvision "
+            "matplotlib ipywidgets tqdm safetensors scikit-image typer --extra-index-url "
+            f"https://download.pytorch.org/whl/cpu\\n' | {name} build -t {IMAGE} -"
+        )
+
+    def command(self, python, name):
+        ulimits = {k: v for k, v in LIMITS.items() if k != "nproc"}  # --pids-limit counts this jail's alone
+        return [
+            *(self.program, "run", "--rm", "--interactive", "--init", "--pull", "never", "--name", name),
+            *("--network", "none", "--read-only", "--user", f"{NOBODY}:{NOBODY}", "--hostname", "jail"),
+            *("--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--pids-limit", str(PROCESSES)),
+            *("--memory", str(MEMORY), "--memory-swap", str(MEMORY), "--shm-size", str(FILE), "--log-driver", "none"),
+            *(word for k, v in ulimits.items() for word in ("--ulimit", f"{k}={v}:{v}")),
+            *("--tmpfs", f"/tmp:rw,nosuid,nodev,size={TMP},mode=1777", "--workdir", "/tmp"),
+            *("--volume", f"{ROOT / 'cvdl'}:/course/cvdl:ro", "--volume", f"{data_path()}:/course/data:ro"),
+            *(f"--env={k}={v}" for k, v in (SETTINGS | paths("/course", "/course/data")).items() if k != "PATH"),
+            *(IMAGE, "timeout", "--signal=KILL", str(LONGEST), "python", *python),
+        ]
+
+    def stop(self, name):
+        """Killing the client leaves the container alive."""
+        subprocess.run([self.program, "kill", name], capture_output=True, check=False)
+
+
+BACKENDS = {b.name: b for b in (Bubblewrap(), Container("podman"), Container("docker"))}
+
+
+def choose(name="auto"):
+    """The back-end of this name, or the first that holds.  Raises CourseError, with what to install, if none does."""
+    if name not in ("auto", *BACKENDS):
+        raise CourseError(f"There is no jail {name!r}; there are auto, {', '.join(BACKENDS)}.")
+    told = []
+    for backend in BACKENDS.values() if name == "auto" else [BACKENDS[name]]:
+        wrong = faults(backend)
+        if not wrong:
+            return backend
+        told.append(f"{backend.name}: {'; '.join(wrong)}.\n  It takes {backend.install}")
+    raise CourseError(
+        "Nothing was graded: students' code runs only in a jail, and none works here.\n" + "\n".join(told)
+    )
+
+
+def faults(backend):
+    """Why this back-end is not to be trusted here, found by running a tiny program in it -> list, empty if it holds."""
+    if not shutil.which(backend.program):
+        return [f"there is no program {backend.program}"]
+    command = backend.command(["-c", PROBE], f"cvdl-{secrets.token_hex(8)}")
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            timeout=60,
+            stdin=subprocess.DEVNULL,
+            env=os.environ | {"CVDL_CANARY": "sings"},
+        )
+        seen = json.loads(done.stdout)
+    except subprocess.TimeoutExpired:
+        return ["a tiny program did not end in it within a minute"]
+    except ValueError:
+        return [f"a tiny program did not run in it ({done.stderr.decode(errors='replace').strip()[-300:]})"]
+    return [wrong for wrong in EXPECTED if seen.get(wrong) is not True]
+
+
+# Each is true where the jail holds.
+EXPECTED = (
+    "the user is not 65534",
+    "it holds privileges",
+    "the network is open",
+    "processes are not limited",
+    "memory is not limited",
+    "the size of files is not limited",
+    "other folders than /tmp can be written to",
+    "other programs can be seen",
+    "namespaces can be made",
+    "the environment is open",
+)
+PROBE = rf"""
+import ctypes, json, mmap, os, socket
+def refused(act):
+    try:
+        act()
+    except (OSError, MemoryError, ValueError):
+        return True
+def fork():
+    children = []
+    try:
+        for _ in range({2 * PROCESSES}):
+            if not (child := os.fork()):
+                os.close(hold); os.read(gate, 1); os._exit(0)
+            children.append(child)
+    finally:
+        os.close(hold)
+        for child in children: os.waitpid(child, 0)
+def write(path, size=1):
+    with open(path, "wb") as file: file.write(bytes(size))
+def read(path):
+    try:
+        return open(path, "rb").read()
+    except OSError:
+        return b""
+def namespace():
+    if ctypes.CDLL(None).unshare(0x10000000): raise OSError
+status = dict(line.split(":\t", 1) for line in open("/proc/self/status"))
+gate, hold = os.pipe()
+import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+found = [
+    set(os.getresuid() + os.getresgid()) == {{{NOBODY}}},
+    int(status["CapEff"], 16) == 0 and int(status["CapBnd"], 16) == 0 and status["NoNewPrivs"].strip() == "1",
+    [i[1] for i in socket.if_nameindex() if i[1] != "lo"] == [] and refused(lambda: socket.create_connection(("1.1.1.1", 53), 2)),
+    refused(fork),
+    refused(lambda: mmap.mmap(-1, {MEMORY + (1 << 20)}, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)),
+    refused(lambda: write("/tmp/large", {FILE + 1})),
+    all(refused(lambda: write(folder + "/x")) for folder in ("/", "/usr", "/dev", "/home", os.path.dirname(os.__file__))),
+    len([p for p in os.listdir("/proc") if p.isdigit()]) <= 4,
+    refused(namespace),
+    "CVDL_CANARY" not in os.environ and b"CVDL_CANARY" not in read("/proc/1/environ"),
+]
+print(json.dumps(dict(zip({EXPECTED!r}, found))))
+"""
+
+
+def readable():
+    """Options of bwrap for what can be read inside."""
+    shown = ["--perms", "0755", "--dir", "/tmp"]
+    for folder in ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64"):
+        if os.path.islink(folder):
+            shown += ["--symlink", os.readlink(folder), folder]
+        else:
+            shown += ["--ro-bind-try", folder, folder]
+    etc = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/localtime")
+    lent = [sys.base_prefix, sys.prefix, *site.getsitepackages(), *user_site(), str(ROOT / "cvdl"), str(data_path())]
+    made = {"/", "/usr", "/tmp"}
+    for path in (*etc, *(os.path.realpath(p) for p in dict.fromkeys(lent))):
+        if Path(path).is_relative_to("/usr"):
+            continue
+        for parent in reversed(Path(path).parents):  # bwrap would make them for root alone
+            if str(parent) not in made:
+                made.add(str(parent))
+                shown += ["--perms", "0755", "--dir", str(parent)]
+        shown += ["--ro-bind-try", path, path]
+    return shown
+
+
+def user_site():
+    return [site.getusersitepackages()] if site.ENABLE_USER_SITE else []
+
+
+def paths(cvdl, data):
+    """Where Python finds cvdl, installed or not, and cvdl its data."""
+    return {"PYTHONPATH": os.pathsep.join([str(cvdl), *user_site()]), "CVDL_DATA": str(data)}

@@ -1,0 +1,109 @@
+"""A run of `cvdl grade`: what was asked for, the secret seed, and what came of it."""
+
+import hashlib
+import os
+import secrets
+import sys
+from datetime import datetime
+
+from tqdm import tqdm
+
+from cvdl.course import jail as jails
+from cvdl.course import results
+from cvdl.course.grade import exercises_of, grade, missing
+from cvdl.course.handins import find, stems
+from cvdl.errors import CourseError
+
+
+def grade_all(submissions, out, notebook="", workers=None, seed=None, due=None, jail="auto", students=None):
+    """Grade all hand-ins -> (what to tell, were all of them judged?).  Raises CourseError before anything is judged."""
+    import torch
+
+    torch.set_num_threads(1)  # the workers share the processors
+    stem = stem_named(notebook) if notebook else None
+    due = time_named(due) if due else None
+    names = names_in(students) if students else []
+    backend = jails.choose(jail)
+    handins = [h for h in find(submissions) if stem in (None, h.notebook) or h.notebook == "unknown"]
+    if not handins:
+        raise CourseError(f"Among the hand-ins in {submissions} there is none of notebook {stem}.")
+    graded = sorted({h.notebook for h in handins} - {"unknown"})
+    out.mkdir(parents=True, exist_ok=True)
+    seed = secret(out / "seed", seed)
+    results.save(
+        out / "run.json",
+        {
+            "format": results.FORMAT,
+            "seed_sha256": hashlib.sha256(seed.encode()).hexdigest(),
+            "notebooks": {name: {e.id: e.points for e in exercises_of(name)} for name in graded},
+            "due": due.isoformat() if due else None,
+        },
+    )
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    done = list(
+        tqdm(
+            grade(handins, out, seed, backend, due, workers=workers or processors),
+            *("Hand-ins", len(handins)),
+            unit="hand-in",
+            file=sys.stderr,
+        )
+    )
+    lines = [f"{r['file']}: {r['problem']}" for r in done if not r["judged"]]
+    complete = not lines
+    for name in graded if names else []:
+        here = {folded(h.student) for h in handins if h.notebook == name}
+        for student in [n for n in names if folded(n) not in here]:
+            results.write(out, missing(student, name))
+            lines.append(f"{student}: nothing handed in for {name}")
+    judged = sum(r["judged"] for r in done)
+    return "\n".join(
+        [*lines, f"{judged} of {len(done)} hand-ins judged; the results are in {out / 'results'}"]
+    ), complete
+
+
+def stem_named(name):
+    """01, or 01_rnn_from_scratch, or rnn -> the stem."""
+    known = stems()
+    found = [stem for chapter, stem in known.items() if name in (chapter, stem, stem[:2], f"{stem}.ipynb")]
+    if not found:
+        raise CourseError(f"There is no notebook {name!r} with exercises; there are {', '.join(known.values())}.")
+    return found[0]
+
+
+def time_named(text):
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except ValueError:
+        raise CourseError(
+            f"--due {text!r} is no time. Write it like 2026-01-31T23:59, or 2026-01-31T23:59+01:00."
+        ) from None
+
+
+def names_in(path):
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise CourseError(f"{path} cannot be read as a list of names in UTF-8: {error}") from None
+
+
+def secret(path, seed):
+    """The seed of the run in this folder: what is kept there, what is given, or a fresh one.
+
+    Raises CourseError where two are at odds.
+    """
+    if path.exists():
+        kept = path.read_text(encoding="utf-8")
+        if seed not in (None, kept):
+            raise CourseError(f"{path.parent} was graded with another seed. Name another folder, or leave out --seed.")
+        return kept
+    seed = seed or secrets.token_hex(16)
+    part = path.with_name("seed.part")
+    part.unlink(missing_ok=True)
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(seed)
+    part.replace(path)
+    return seed
+
+
+def folded(name):
+    return " ".join(name.casefold().split())

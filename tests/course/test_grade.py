@@ -1,0 +1,276 @@
+"""Hand-ins get the marks that `check` gives, hostile ones get no more, and nobody's marks depend on another's."""
+
+import inspect
+import json
+import re
+import stat
+import textwrap
+from concurrent.futures import Future
+from datetime import UTC, datetime
+
+import pytest
+from typer.testing import CliRunner
+
+from cvdl import cli
+from cvdl.course import checks, grade, jail, judge, results, run, warden
+from cvdl.course.exercise import caller
+from cvdl.course.handins import find
+from cvdl.errors import CourseError
+from cvdl.sequence import rnn
+from cvdl.settings import ROOT
+from tests.course.test_cut import SETUP, STEP, notebook
+from tests.course.test_handins import put
+
+STEM = "01_rnn_from_scratch"
+SEED = "a seed"
+
+
+@pytest.fixture(scope="module")
+def backend():
+    try:
+        return jail.choose("bubblewrap")
+    except CourseError as error:
+        pytest.skip(str(error))
+
+
+def judged(*cells, backend):
+    result = grade.judge_bytes(notebook(SETUP, *cells), STEM, SEED, backend)
+    assert result["judged"], result["problem"]
+    return {row["id"]: row for row in result["exercises"]}, result["notes"]
+
+
+def as_check(id, function, row):
+    """Is this row what `check` says of the function?"""
+    score = judge.score(id, caller(id, function), SEED)
+    told = [(c.name, c.points, c.earned, c.message, c.hint) for c in score.cases]
+    assert [tuple(c.values()) for c in row["cases"]] == told
+    mistake = score.mistake and score.mistake.name
+    assert [row[k] for k in ("state", "earned", "mistake", "hint")] == [score.state, score.earned, mistake, score.hint]
+
+
+def answer(id, name, body):
+    """A function that answers an exercise of the chapter, as text."""
+    parameters = ", ".join(inspect.signature(checks.find(id).library).parameters)
+    return f"@exercise({id!r})\ndef {name}({parameters}):\n{textwrap.indent(body, '    ')}"
+
+
+def defined(cell, name):
+    """The function itself, from the text of its cell."""
+    import linecache
+
+    import torch
+
+    linecache.cache[cell] = (len(cell), None, cell.splitlines(keepends=True), cell)
+    namespace = {"torch": torch, "rnn_step": rnn.step, "exercise": lambda id: lambda function: function}
+    exec(compile(cell, cell, "exec"), namespace)
+    return namespace[name]
+
+
+def test_marks_and_messages_are_those_of_check(backend):
+    cells = {
+        "rnn.step": ("rnn_step", "return torch.sigmoid(x @ V.T + h @ W.T + b_h)"),  # a known mistake, for itself alone
+        "rnn.unroll": ("unroll", "h = h0\nhs = []\nfor x in xs:\n    h = rnn_step(x, h, V, W, b_h)\n    hs.append(h)\nreturn torch.stack(hs)"),
+        "rnn.parameters": ("count", "\nreturn D * undefined"),  # an error, with its line
+        "rnn.loss": ("loss", "print('.' * 10**6)\nreturn logits.detach().mean()"),
+        "rnn.last": ("last", "pass"),
+        "rnn.sample": ("sample", "logits *= 2\nreturn logits"),  # changes its argument
+        "rnn.teacher": ("teacher", "return targets.numpy()"),
+    }  # fmt: skip
+    cells = {id: (name, answer(id, name, body)) for id, (name, body) in cells.items()}
+    rows, notes = judged(*(text for _, text in cells.values()), backend=backend)
+    for id, (name, text) in cells.items():
+        as_check(id, defined(text, name), rows[id])
+    assert rows["rnn.unroll"]["state"] == "right" and rows["rnn.step"]["mistake"] == "sigmoid for tanh"
+    assert "line 4 of your cell: return D * undefined" in rows["rnn.parameters"]["cases"][0]["message"]
+    assert rows["rnn.match"]["state"] == "missing" and not notes
+
+
+RIGHT = "return D * H + H * H + H + H * K + K"
+HOSTILE = {
+    "rnn.step": "import os; os._exit(0)",
+    "rnn.unroll": "import os\nwhile True:\n    for d in range(64):\n        try:\n            os.write(d, b'0' * 65536)\n        except OSError:\n            pass",
+    "rnn.loss": "import os\nfor d in range(3, 64):\n    try:\n        os.write(d, FORGED)\n    except OSError:\n        pass\nreturn 0.0",
+    "rnn.last": "import re; re.match('(a+)+$', 'a' * 64 + 'b')",
+    "rnn.sample": "x = [bytearray(1 << 26) for _ in range(1000)]",
+    "rnn.teacher": "import sys; sys.exit('no')",
+}  # fmt: skip
+
+
+def test_whoever_breaks_the_jail_loses_that_exercise_alone(backend, monkeypatch):
+    monkeypatch.setattr(warden, "CALL", 8)
+    monkeypatch.setattr(warden, "LOAD", 0)
+    forged = "from cvdl.course import wire\nFORGED = wire.pack({'token': '', 'answer': 0.0})"
+    cells = [answer(id, f"f{n}", body) for n, (id, body) in enumerate(HOSTILE.items())]
+    rows, _ = judged(forged, *cells, answer("rnn.parameters", "count", RIGHT), backend=backend)
+    assert rows["rnn.parameters"]["state"] == "right"
+    assert [rows[id]["earned"] for id in HOSTILE] == [0] * len(HOSTILE)
+    said = {id: rows[id]["cases"][0]["message"] for id in HOSTILE}
+    assert said["rnn.step"] == "stopped: the process has ended"
+    assert said["rnn.unroll"].startswith("stopped: ") and said["rnn.loss"].startswith("stopped: ")
+    assert said["rnn.last"] == "stopped after 10 seconds"
+    assert "Memory" in said["rnn.sample"] or "memory" in said["rnn.sample"]
+    assert said["rnn.teacher"] == "SystemExit: no"
+    assert rows["rnn.last"]["cases"][1]["message"] == "not tried, since an earlier case had to be stopped"
+
+
+def test_broken_stubs_and_strange_ids(backend):
+    rows, notes = judged(
+        STEP.replace("):", ")"),
+        '@exercise("rnn.unroll")\ndef f(xs): ...',
+        '@exercise("rnn.hack")\ndef g(): pass',
+        '@exercise("rnn.last", points=1000)\ndef k(): pass',
+        backend=backend,
+    )
+    assert rows["rnn.step"]["state"] == "wrong" and rows["rnn.unroll"]["state"] == "not attempted"
+    assert rows["rnn.step"]["cases"][0]["message"].startswith("SyntaxError: expected ':' — line 2 of your cell")
+    assert "counts 10 points" in rows["rnn.last"]["cases"][0]["message"]
+    assert any("rnn.hack" in note for note in notes)
+
+
+def test_the_course_gets_full_marks_and_a_new_notebook_none(backend):
+    for folder, points in (("notebooks", 0), ("solutions", 100)):
+        path = ROOT / folder / f"{STEM}.ipynb"
+        if path.exists():  # students have no solutions
+            result = grade.judge_bytes(path.read_bytes(), STEM, SEED, backend)
+            assert sum(row["earned"] for row in result["exercises"]) == points and not result["notes"]
+
+
+def test_not_a_notebook(backend):
+    result = grade.judge_bytes(b'{"cells": [exercise("rnn.step")', STEM, SEED, backend)
+    assert not result["judged"] and "no notebook" in result["problem"]
+    assert {row["earned"] for row in result["exercises"]} == {0} and len(result["exercises"]) == 8
+
+
+# --- from here on without a jail
+
+
+ROW = {"id": "rnn.step", "title": "one step", "points": 15, "earned": 15, "state": "right", "mistake": None, "hint": "", "cases": [], "source": ""}  # fmt: skip
+
+
+@pytest.fixture
+def judge_of_paper(monkeypatch):
+    """Stands in for the judge -> list of what it was asked to judge."""
+    asked = []
+
+    def judge_bytes(data, notebook, seed, backend):
+        asked.append(data)
+        if b"crash" in data:
+            raise RuntimeError("crash")
+        return {"judged": True, "problem": None, "notes": [], "seconds": 0.1, "exercises": [ROW]}
+
+    monkeypatch.setattr(grade, "judge_bytes", judge_bytes)
+    monkeypatch.setattr(jail, "choose", lambda name: name)
+    return asked
+
+
+def test_an_interrupted_run_goes_on(tmp_path, judge_of_paper):
+    top, out = put(tmp_path / "in", *(f"{name}.ipynb" for name in "abcde")), tmp_path / "out"
+    running = grade.grade(find(top), out, SEED, None)
+    next(running)
+    running.close()
+    begun = len(judge_of_paper)
+    assert 1 <= begun < 5 and 1 <= len(results.read(out)) < 5
+    assert len(list(grade.grade(find(top), out, SEED, None))) == 5
+    kept = len(judge_of_paper)
+    assert len(list(grade.grade(find(top), out, SEED, None))) == 5 and len(judge_of_paper) == kept
+    put(top, "c.ipynb", data=notebook(STEP, "1"))
+    list(grade.grade(find(top), out, SEED, None))
+    assert len(judge_of_paper) == kept + 1
+
+
+def test_one_crash_touches_nobody_else(tmp_path, judge_of_paper):
+    top = put(put(tmp_path / "in", "a.ipynb", "c.ipynb"), "b.ipynb", data=notebook(STEP, "crash"))
+    told, complete = run.grade_all(top, tmp_path / "out")
+    assert not complete and "b.ipynb: the judge failed: RuntimeError: crash" in told and "2 of 3" in told
+    assert [sum(e["earned"] for e in r["exercises"]) for r in results.read(tmp_path / "out")] == [15, 0, 15]
+    run.grade_all(top, tmp_path / "out")
+    assert len(judge_of_paper) == 4  # what was not judged is tried again
+
+
+def test_lateness(tmp_path, judge_of_paper):
+    put(tmp_path / "in", "anna/1/x.ipynb", "bo_LATE_1_2_x.ipynb")
+    put(tmp_path / "in", "anna/1/timestamp.txt", data=b"2026-01-31 12:00:00 UTC")
+    due = [None, datetime(2026, 1, 31, 13, tzinfo=UTC), datetime(2026, 1, 31, 11, tzinfo=UTC)]
+    late = [[r["late"] for r in grade.grade(find(tmp_path / "in"), tmp_path / "out", SEED, None, d)] for d in due]
+    assert late == [[None, True], [False, True], [True, True]]
+
+
+def test_who_is_missing(tmp_path, judge_of_paper):
+    put(put(tmp_path / "in", "anna.ipynb"), "names.txt", data="Anna\n\nBö  Chen\n".encode())
+    names = (tmp_path / "in/names.txt").rename(tmp_path / "names.txt")
+    told, complete = run.grade_all(tmp_path / "in", tmp_path / "out", students=names)
+    assert complete and "Bö  Chen: nothing handed in for 01_rnn_from_scratch" in told
+    _, bo = sorted(results.read(tmp_path / "out"), key=lambda r: r["file"], reverse=True)
+    assert (bo["file"], {e["state"] for e in bo["exercises"]}, len(bo["exercises"])) == ("", {"missing"}, 8)
+
+
+def test_the_seed_is_kept_and_kept_secret(tmp_path, judge_of_paper):
+    top, out = put(tmp_path / "in", "anna.ipynb"), tmp_path / "out"
+    run.grade_all(top, out)
+    seed = (out / "seed").read_text()
+    assert len(seed) == 32 and stat.S_IMODE((out / "seed").stat().st_mode) == 0o600
+    run.grade_all(top, out, seed=seed)
+    with pytest.raises(CourseError, match="another seed"):
+        run.grade_all(top, out, seed="x")
+    assert not [p for p in out.rglob("*.json") if seed in p.read_text()]
+    assert json.loads((out / "run.json").read_text())["notebooks"][STEM]["rnn.step"] == 15
+
+
+def test_the_command(tmp_path, judge_of_paper):
+    put(tmp_path / "in", "anna.ipynb")
+
+    def code(*options):
+        done = CliRunner().invoke(cli.app, ["grade", str(tmp_path / "in"), "--out", str(tmp_path / "out"), *options])
+        return done.exit_code, re.sub(r"\s+", " ", done.output)
+
+    assert code()[0] == 0
+    for options, word in {
+        ("--notebook", "77"): "no notebook '77'",
+        ("--notebook", "02"): "none of notebook 02_bptt",
+        ("--due", "soon"): "is no time",
+    }.items():
+        exit_code, output = code(*options)
+        assert exit_code == 1 and word in output
+    put(tmp_path / "in", "bo.txt")
+    exit_code, output = code()
+    assert exit_code == 1 and "bo.txt: no notebook: bo.txt" in output and "1 of 2" in output
+
+
+def test_any_executor_will_do(tmp_path, judge_of_paper):
+    class Here:
+        """The least that an Executor can do."""
+
+        def submit(self, function, *args):
+            future = Future()
+            future.set_result(function(*args))
+            return future
+
+    top = put(tmp_path / "in", "a.ipynb", "b.ipynb")
+    assert len(list(grade.grade(find(top), tmp_path / "out", SEED, None, executor=Here()))) == 2
+
+
+def test_on_dask(tmp_path, backend):
+    distributed = pytest.importorskip("distributed")
+    top = put(tmp_path / "in", "a.ipynb", "b.ipynb", data=notebook(SETUP, STEP))
+    with distributed.Client(n_workers=1, threads_per_worker=1, dashboard_address=None) as client:
+        done = list(grade.grade(find(top), tmp_path / "out", SEED, backend, executor=client.get_executor()))
+    assert [r["exercises"][0]["state"] for r in done] == ["right", "right"]
+
+
+def test_names_of_folders():
+    names = [
+        "anna",
+        "Anna",
+        "a/../b",
+        "../x",
+        "",
+        ".",
+        "=cmd()",
+        "<b>",
+        "日本",
+        "\udcff",
+        "x" * 300,
+        "anna-bf4fccd65cf4",
+    ]
+    slugs = [results.slug(name) for name in names]
+    assert len(set(slugs)) == len(names) and all(re.fullmatch(r"[a-z0-9_-]{1,60}", s) for s in slugs)

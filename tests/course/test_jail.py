@@ -1,0 +1,225 @@
+"""The jail holds, and what comes out of it is read with care."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from cvdl.course import jail, warden, wire
+from cvdl.course.compare import CallFailed
+from cvdl.course.jail import BACKENDS, choose, faults
+from cvdl.errors import CourseError
+
+
+@pytest.fixture(scope="module")
+def backend():
+    try:
+        return choose("bubblewrap")
+    except CourseError as error:
+        pytest.skip(str(error))
+
+
+def inside(backend, program, seconds=60):
+    """Run a program in the jail -> what it printed."""
+    command = backend.command(["-c", program], "cvdl-test")
+    return subprocess.run(command, capture_output=True, timeout=seconds, stdin=subprocess.DEVNULL).stdout.decode()
+
+
+def test_what_can_be_seen(backend):
+    program = """
+import json, os, pathlib
+root = pathlib.Path(os.environ["CVDL_DATA"]).parent
+def count(*parts): return sum(len(files) for *_, files in os.walk(root.joinpath(*parts)))
+print(json.dumps({p: count(p) for p in ("cvdl", "data", "solutions", "tests", "work", ".git")} | {"uid": os.getuid(),
+    "home": os.environ["HOME"], "sockets": [str(p) for p in pathlib.Path("/").glob("*/*.sock")], "var": os.path.exists("/var")}))
+"""
+    seen = json.loads(inside(backend, program))
+    assert seen.pop("cvdl") and seen.pop("data")
+    assert seen == {
+        "solutions": 0,
+        "tests": 0,
+        "work": 0,
+        ".git": 0,
+        "uid": 65534,
+        "home": "/tmp",
+        "sockets": [],
+        "var": False,
+    }
+
+
+@pytest.mark.parametrize("end", ["close", "kill"])
+def test_nothing_outlives_the_judge(backend, end):
+    program = "import os, time\nos.fork()\nos.setsid()\nprint('here', flush=True)\ntime.sleep(1000)"
+    starter = f"import subprocess, sys\nsubprocess.run({backend.command(['-c', program], 'cvdl-test')})"
+    judge = subprocess.Popen([sys.executable, "-c", starter], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    with judge:
+        assert judge.stdout.readline() == b"here\n"
+        before = descendants(judge.pid)
+        assert len(before) >= 4
+        # the judge itself, or the process that it started and ends when it is done
+        os.kill(judge.pid if end == "kill" else before[1], signal.SIGKILL)
+        end_of_all = time.monotonic() + 10
+        while (left := [p for p in before if alive(p)]) and time.monotonic() < end_of_all:
+            judge.poll()
+            time.sleep(0.05)
+        assert not left
+
+
+def descendants(pid):
+    children = (p.read_text().split() for p in Path(f"/proc/{pid}/task").glob("*/children"))
+    return [pid, *(d for several in children for child in several for d in descendants(int(child)))]
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+class Leaky(type(BACKENDS["bubblewrap"])):
+    """Bubblewrap without some of its options, which the probe has to notice."""
+
+    def __init__(self, *without):
+        self.without = without
+
+    def command(self, python, name):
+        words = super().command(python, name)
+        return [w for w in words if not w.startswith(self.without)]
+
+
+@pytest.mark.parametrize(
+    "option, fault",
+    [
+        ("--nproc", "processes are not limited"),
+        ("--data", "memory is not limited"),
+        ("--fsize", "the size of files is not limited"),
+        ("--disable-userns", "namespaces can be made"),
+        ("-i", "the environment is open"),
+    ],
+)
+def test_the_probe_notices_a_hole(backend, option, fault):
+    assert faults(Leaky(option)) == [fault]
+
+
+def test_the_probe_notices_an_open_door(backend):
+    class Shared(Leaky):
+        def command(self, python, name):
+            return ["--unshare-uts" if w == "--unshare-all" else w for w in super().command(python, name)]
+
+    assert set(faults(Shared("--none"))) == {"the network is open", "other programs can be seen"}
+
+
+def test_without_a_jail_nothing_is_run(monkeypatch):
+    monkeypatch.setattr(jail.shutil, "which", lambda program: None)
+    with pytest.raises(CourseError, match="Nothing was graded") as refusal:
+        choose()
+    assert all(word in str(refusal.value) for word in ("apt install bubblewrap", "podman build", "docker build"))
+    with pytest.raises(CourseError, match="no jail 'chroot'"):
+        choose("chroot")
+
+
+@pytest.mark.parametrize("name", ["podman", "docker"])
+def test_command_line_of_containers(name):  # neither runs where the course is tested
+    words = BACKENDS[name].command(["-c", "1"], "cvdl-1")
+    line = " ".join(words)
+    assert words[:2] == [name, "run"] and line.endswith(" cvdl-jail timeout --signal=KILL 3600 python -c 1")
+    for option in (
+        "--rm --interactive --init --pull never --name cvdl-1 --network none --read-only --user 65534:65534",
+        "--cap-drop ALL --security-opt no-new-privileges --pids-limit 16 --memory 3221225472 --memory-swap 3221225472",
+        "--ulimit nofile=128:128 --ulimit fsize=8388608:8388608 --ulimit cpu=600:600 --ulimit core=0:0",
+        "--tmpfs /tmp:rw,nosuid,nodev,size=67108864,mode=1777",
+        "/cvdl:/course/cvdl:ro",
+        "--env=PYTHONPATH=/course",
+    ):
+        assert option in line, option
+    assert line.count("--volume") == 2
+
+
+class Liar:
+    """No jail: a program that says what it likes on the line to the judge."""
+
+    def __init__(self, program):
+        self.program = program
+
+    def command(self, python, name):
+        return [sys.executable, "-ISc", f"import os, time\n{self.program}"]
+
+    def stop(self, name):
+        pass
+
+
+@pytest.mark.parametrize(
+    "program, error",
+    [
+        ("time.sleep(60)", TimeoutError),
+        ("os.write(1, bytes(7)); time.sleep(60)", TimeoutError),  # half a frame
+        ("", EOFError),
+        ("os.write(1, bytes(7))", EOFError),
+        ("os.kill(os.getpid(), 9)", EOFError),
+        ("while True: os.write(1, b'\\xff' * 4096)", ValueError),  # a length of 4 GB
+        ("os.write(1, bytes([0, 0, 0, 1, 0, 0, 0, 0]) + b'{'); time.sleep(60)", ValueError),
+        ("x = b'x' * (1 << 28); y = bytearray(x)\ntime.sleep(60)", MemoryError),
+    ],
+)
+def test_liars(program, error, monkeypatch):
+    monkeypatch.setattr(warden, "MEMORY", 1 << 28)
+    inmate, begin = warden.Inmate(Liar(program)), time.monotonic()
+    try:
+        with pytest.raises(error):
+            inmate.ask(wire.pack({}), 10 if error is not TimeoutError else 1)
+        assert time.monotonic() - begin < 30
+    finally:
+        inmate.close()
+    assert inmate.process.returncode is not None
+
+
+def parts(packed):
+    text, raw = wire.lengths(packed[:8])
+    return packed[8 : 8 + text], packed[8 + text : 8 + text + raw]
+
+
+def test_a_message_comes_as_it_was_sent():
+    transposed = torch.arange(6.0).reshape(2, 3).T
+    sent = {"a": [1, -0.0, float("inf"), True, None, "é\ud800"], "b": (transposed, torch.tensor(True)), "c": {3: ()}}
+    got = wire.unpack(*parts(wire.pack(sent)), strides=True)
+    assert got["a"] == sent["a"] and got["c"] == sent["c"] and type(got["b"]) is tuple
+    assert torch.equal(got["b"][0], transposed) and got["b"][0].stride() == transposed.stride()
+    for dtype in (torch.float64, torch.float16, torch.int64, torch.uint8, torch.bool):
+        tensor = torch.ones(2, 0, 3, dtype=dtype)
+        assert torch.equal(wire.unpack(*parts(wire.pack(tensor))), tensor)
+
+
+@pytest.mark.parametrize(
+    "tensor", [torch.eye(2).to_sparse(), torch.zeros(2, dtype=torch.complex128), torch.zeros(1 << 23)]
+)
+def test_what_does_not_cross(tensor):
+    with pytest.raises(CallFailed, match="returned"):
+        wire.pack(tensor)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"{}", b"[1]", b"{", b"\xff", b"[" * 100_000, b"1" * 5000, b"9223372036854775808", b'{"dict": 3}', b'{"code": []}',
+     b'{"tensor": "0", "strides": []}', b'{"list": [], "tuple": []}', b'{"dict": [[{"list": []}, 1]]}'],
+    ids=range(13),
+)  # fmt: skip
+def test_what_is_no_message(text):
+    with pytest.raises(ValueError, match="no message"):
+        wire.unpack(text, b"")
+
+
+def test_a_strange_tensor_is_no_way_in():
+    text, raw = parts(wire.pack(torch.tensor([True, False])))
+    assert wire.unpack(text, raw[:-2] + b"\x02\xff").tolist() == [True, True]
+    for broken in (raw[:-1], raw + b"x", b"\xff" * 8, raw.replace(b"[2]", b"[9]"), b"\x80\x04pickle"):
+        with pytest.raises(ValueError, match="no message"):
+            wire.unpack(text, broken)
+    strides = text.replace(b"[1]", b"[1000000000000]")
+    assert strides != text and wire.unpack(strides, raw).tolist() == [True, False]  # a stranger's are not followed
