@@ -72,15 +72,17 @@ def main(number: Annotated[str, typer.Argument(help="Number of the notebook.")] 
         (course / "nbgrader_config.py").write_text(CONFIG, encoding="utf-8")
         (course / "source" / number / notebook.name).write_bytes(notebook.read_bytes())
 
+        settings = {"CVDL_PROFILE": "quick", "CVDL_REAL": "", "PYTHONPATH": str(ROOT)}
+        settings["PATH"] = f"{python.parent}{os.pathsep}{os.environ['PATH']}"  # it calls alembic by its name
+
         def nbgrader(*arguments):
-            quick = {"CVDL_PROFILE": "quick", "CVDL_REAL": "", "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
             command = [python, "-m", "nbgrader", *arguments]
-            done = subprocess.run(command, cwd=course, env=os.environ | quick, capture_output=True, text=True)
+            done = subprocess.run(command, cwd=course, env=os.environ | settings, capture_output=True, text=True)
             if done.returncode:
                 sys.exit(f"nbgrader {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
             return done.stdout
 
-        print(f"nbgrader {nbgrader('--version').strip()}, notebook {notebook.stem}, quick profile")
+        print(f"nbgrader {nbgrader('--version').split()[-1]}, notebook {notebook.stem}, quick profile")
         nbgrader("generate_assignment", number)
         seconds = {}
         for student, chosen in students.items():

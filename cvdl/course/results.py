@@ -1,0 +1,80 @@
+"""The results of grading on disk: one JSON file for each hand-in, OUT/results/STUDENT/NOTEBOOK.json.
+
+A result is a plain dict:
+
+    format      1
+    student     name, any text
+    notebook    stem, e.g. "01_rnn_from_scratch"
+    file        the hand-in, as it was found
+    sha256      of the hand-in
+    submitted   ISO time, or None
+    late        bool, or None where no date was due
+    judged      bool: is every mark below the judge's?
+    problem     None, or why the hand-in could not be judged; every exercise then earns 0
+    notes       list of remarks for a human
+    seconds     float
+    exercises   list of {id, title, points, earned, state, mistake, hint, cases, source}, in the notebook's order:
+                state is "right", "partly right", "wrong", "not attempted" or "missing"; mistake is None or the name
+                of the recognised one; cases is a list of {name, points, earned, message, hint}
+
+Names and messages are the student's text: escape them wherever they are shown.
+"""
+
+import hashlib
+import json
+import os
+import re
+import unicodedata
+
+from cvdl.errors import CourseError
+
+FORMAT = 1
+
+
+def read(out):
+    """All results below the folder `out` -> list of dicts, by student and notebook.
+
+    Raises CourseError where a file is no result.
+    """
+    return sorted((load(path) for path in out.glob("results/*/*.json")), key=lambda r: (r["student"], r["notebook"]))
+
+
+def write(out, result):
+    """Write one result, whole or not at all -> its path."""
+    path = place(out, result["student"], result["notebook"])
+    save(path, result)
+    return path
+
+
+def place(out, student, notebook):
+    """Path of the result of one student in one notebook."""
+    return out / "results" / slug(student) / f"{slug(notebook)}.json"
+
+
+def load(path):
+    """One result.  Raises CourseError where the file is none."""
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        if result["format"] == FORMAT:
+            return result
+    except (OSError, ValueError, TypeError, KeyError):
+        pass
+    raise CourseError(f"{path} is no result of this version of `cvdl grade`: delete it, and grade again.")
+
+
+def save(path, data):
+    """Write JSON so that a reader sees the old file or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_text(json.dumps(data, indent=1, ensure_ascii=False), encoding="utf-8", errors="backslashreplace")
+    part.replace(path)
+
+
+def slug(name):
+    """A safe file name for any text, another one for each: itself if it is safe, else letters and a hash."""
+    ascii = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    safe = re.sub(r"[^a-z0-9_-]+", "-", ascii.lower()).strip("-")[:40]
+    if safe == name and name and not re.search(r"\b[0-9a-f]{12}$", name):  # could be another name's hash
+        return name
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return f"{safe}-{digest}" if safe else digest
