@@ -219,6 +219,7 @@ def _quality(name, items):
         for place, i in zip(places, items, strict=True):
             if i["discrimination"] is None:
                 right.text(0.03, place, "–", va="center")
+        right.tick_params(axis="y", length=0)
         right.axvline(0, lw=0.8, color=left.spines["left"].get_edgecolor())
         right.set(xlim=(-1, 1), xlabel="item-rest correlation\n(discrimination)")
 
