@@ -2,8 +2,9 @@
 
 Each answer becomes the sequence of nodes of its syntax tree, without names of its own, docstrings, comments and layout.
 Every K nodes in a row are a fingerprint (k-grams, as in Schleimer, Wilkerson and Aiken, «Winnowing», 2003; answers are
-so short that all are kept).  What many wrote counts for little: a fingerprint that df of N answers have weighs
-log((N + 1) / df), the inverse document frequency.  For whole programs, Dolos and JPlag do more.
+so short that all are kept).  What many wrote says little: a fingerprint that df of N answers have weighs
+log((N + 1) / df), the inverse document frequency, and nothing if df is over COMMON, as in Moss.  For whole programs,
+Dolos and JPlag do more.
 """
 
 import ast
@@ -17,6 +18,7 @@ from cvdl.course import export, pages
 from cvdl.course.checks import find
 
 K = 8  # nodes of a fingerprint
+COMMON = 10  # answers, the most that may have a fingerprint which counts
 ALIKE = 0.6  # likeness from which on two answers count as alike
 WEIGHT = 40.0  # of all that two students have alike, to be shown: 15 fingerprints that nobody else of 30 has
 SHOWN = 100  # pairs of students in likeness.html; the table has all
@@ -114,11 +116,11 @@ def _alike(id, answers):
     for n, own in enumerate(prints):
         for fingerprint in own:
             holders[fingerprint].append(n)
-    weight = {f: log((len(answers) + 1) / len(who)) for f, who in holders.items()}
-    total = [sum(weight[f] for f in own) for own in prints]
+    weight = {f: log((len(answers) + 1) / len(who)) for f, who in holders.items() if len(who) <= COMMON}
+    total = [sum(weight.get(f, 0) for f in own) for own in prints]
     shared = Counter()
-    for fingerprint, who in holders.items():
-        for a, b in combinations(who, 2):
+    for fingerprint in weight:
+        for a, b in combinations(holders[fingerprint], 2):
             shared[a, b] += weight[fingerprint]
     for (a, b), common in shared.items():
         likeness = common / (total[a] + total[b] - common)
@@ -134,7 +136,7 @@ def write(pairs, out):
         older, numbers = "yes" if p.second.older else "no", [f"{p.likeness:.2f}", f"{p.weight:.1f}"]
         rows.append([p.first.student, p.second.student, older, p.exercise, *numbers, p.first.state, p.second.state])
     groups = [list(group) for _, group in groupby(pairs, key=lambda p: p.students)]
-    said = {"groups": groups[:SHOWN], "count": len(groups), "k": K, "alike": ALIKE, "weight": WEIGHT}
+    said = {"groups": groups[:SHOWN], "count": len(groups), "k": K, "common": COMMON, "alike": ALIKE, "weight": WEIGHT}
     export.save(out / "likeness.csv", export.as_csv(rows))
     export.save(out / "likeness.html", pages.render("likeness.html", **said))
     return [f"Students to look at: {len(groups)} pairs, in {out / 'likeness.html'} and {out / 'likeness.csv'}"]

@@ -86,6 +86,8 @@ def test_a_renamed_copy_is_found_among_those_who_wrote_alike(crowd):
 def test_what_everybody_writes_is_not_reported(crowd):
     assert likeness.compare(crowd) == []
     assert likeness.compare([hand_in(f"student {n}", ORIGINAL) for n in range(30)]) == []
+    forms = [ORIGINAL, OTHER, SHORT, ORIGINAL + OTHER, OTHER + SHORT]  # each the form of a fifth of a large class
+    assert likeness.compare([hand_in(f"student {n}", *[forms[n % 5]] * 3) for n in range(60)]) == []
 
 
 def test_short_answers_count_only_together(crowd):
