@@ -24,33 +24,34 @@ FORMULA = re.compile(r"[\s\x00-\x1f]*[=+\-@＝＋－＠]|[\t\r\n]")
 
 
 class Class:
-    """The hand-ins of a class, by student and notebook; every pair that is not there is missing.
+    """The hand-ins of a class, by student and notebook.
 
-    results: list of dicts as cvdl.course.results reads them; run: what OUT/run.json says, of which `due` and
-    `students`, the names of all who should hand in, are used where they are there.
+    results: list of dicts as cvdl.course.results reads them; run: what OUT/run.json says, of which `due` and `notebooks`,
+    {name: {exercise: points}}, are used where they are there.
     """
 
     def __init__(self, results, run=None):
         run = run or {}
         self.due = run.get("due") or ""
         self.by = {(r["student"], r["notebook"]): r for r in results}
-        self.students = sorted({r["student"] for r in results} | set(run.get("students") or ()), key=str.casefold)
-        self.notebooks = sorted({r["notebook"] for r in results})
+        self.students = sorted({r["student"] for r in results}, key=str.casefold)
+        self.points = {}
+        for r in sorted(results, key=lambda r: r["notebook"]):
+            self.points.setdefault(r["notebook"], {}).update({e["id"]: e["points"] for e in r["exercises"]})
+        self.points = {name: run.get("notebooks", {}).get(name, own) for name, own in self.points.items() if own}
+        self.notebooks = list(self.points)
 
     def __iter__(self):
-        """(student, notebook, result or None) of everyone in every notebook."""
-        return ((s, n, self.by.get((s, n))) for s in self.students for n in self.notebooks)
+        """(student, notebook, result or None) of everyone in every notebook, then what is of no notebook."""
+        yield from ((s, n, self.by.get((s, n))) for s in self.students for n in self.notebooks)
+        yield from ((s, n, r) for (s, n), r in self.by.items() if n not in self.points)
 
-    def of(self, notebook):
-        """The judged results of one notebook."""
-        return [r for (_, n), r in self.by.items() if n == notebook and r["judged"]]
-
-    def exercises(self, notebook):
-        """{id: points} of one notebook, in its order."""
-        return {e["id"]: e["points"] for (_, n), r in self.by.items() if n == notebook for e in r["exercises"]}
+    def judged(self, notebook):
+        """The judged hand-ins of one notebook."""
+        return [r for (_, n), r in self.by.items() if n == notebook and status(r) in ("handed in", "late")]
 
     def maximum(self, notebook):
-        return sum(self.exercises(notebook).values())
+        return sum(self.points.get(notebook, {}).values())
 
 
 def earned(result):
@@ -60,7 +61,7 @@ def earned(result):
 
 def status(result):
     """What became of a hand-in: "missing", "not judged", "late", or "handed in"."""
-    if result is None:
+    if result is None or not result["file"]:
         return "missing"
     if not result["judged"]:
         return "not judged"
@@ -93,18 +94,20 @@ def nbgrader_table(klass):
 def exercise_table(klass):
     """A row for each student; for each notebook its status, its exercises, its points and what there is to say."""
     rows = [["student"]]
-    for notebook in klass.notebooks:
-        ids = klass.exercises(notebook)
-        titles = [f"{id} (of {points})" for id, points in ids.items()]
+    for notebook, exercises in klass.points.items():
+        titles = [f"{id} (of {points})" for id, points in exercises.items()]
         rows[0] += [notebook, *titles, f"{notebook}: points (of {klass.maximum(notebook)})", f"{notebook}: remarks"]
+    rows[0].append("handed in, too")
+    others = {s: remarks(r) for s, n, r in klass if n not in klass.points}
     for student in klass.students:
         row = [student]
-        for notebook in klass.notebooks:
+        for notebook, exercises in klass.points.items():
             result = klass.by.get((student, notebook))
-            marks = {e["id"]: mark(e) for e in result["exercises"]} if result and result["judged"] else {}
-            row += [status(result), *(marks.get(id, "") for id in klass.exercises(notebook))]
-            row += ["", ""] if result is None else [earned(result), remarks(result)]
-        rows.append(row)
+            there = status(result) != "missing"
+            marks = {e["id"]: mark(e) for e in result["exercises"]} if there and result["judged"] else {}
+            row += [status(result), *(marks.get(id, "") for id in exercises)]
+            row += [earned(result), remarks(result)] if there else ["", ""]
+        rows.append([*row, others.get(student, "")])
     return rows
 
 
@@ -115,9 +118,9 @@ def moodle_table(klass, notebook):
         result = klass.by.get((student, notebook))
         number = result and re.search(r"_(\d+)_assignsubmission_", result["file"])
         identifier = f"Participant {number[1]}" if number else ""
-        state = "No submission" if result is None else "Submitted for grading" + (" - late" if result["late"] else "")
-        points, when, comment = "", "", ""
-        if result is not None:
+        state, points, when, comment = "No submission", "", "", ""
+        if status(result) != "missing":
+            state = "Submitted for grading" + (" - late" if result["late"] else "")
             points, when = earned(result), result["submitted"] or ""
         if points != "":
             comment = "; ".join(f"{e['id']}: {e['earned']} of {e['points']}, {e['state']}" for e in result["exercises"])
@@ -131,9 +134,9 @@ def canvas_table(klass):
     rows.append(["    Points Possible", "", "", "", "", *(klass.maximum(n) for n in klass.notebooks)])
     for student in klass.students:
         own = [klass.by.get((student, n)) for n in klass.notebooks]
-        numbers = (re.search(r"(?:^|[/\\])[^/\\_]+_(?:LATE_)?(\d+)_\d+_[^/\\]*$", r["file"]) for r in own if r)
+        numbers = (re.search(r"(?:^|[/\\!])[^/\\!_]+_(?:LATE_)?(\d+)_\d+_[^/\\!]*$", r["file"]) for r in own if r)
         number = next((m[1] for m in numbers if m), "")
-        rows.append([student, number, "", "", "", *("" if r is None else earned(r) for r in own)])
+        rows.append([student, number, "", "", "", *("" if status(r) == "missing" else earned(r) for r in own)])
     return rows
 
 

@@ -24,7 +24,7 @@ UNSEEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uf
 
 def write(klass, out):
     """Write OUT/pages/STUDENT/NOTEBOOK.html for every hand-in, and OUT/overview.html -> [what to tell, a line each]."""
-    for result in klass.by.values():
+    for result in filter(lambda r: status(r) != "missing", klass.by.values()):
         save(out / page_path(result), student_page(result))
     save(out / "overview.html", overview(klass))
     return [f"Pages: {out / 'overview.html'}, and one for each student in {out / 'pages'}"]
@@ -99,9 +99,9 @@ def overview(klass):
             "student": student,
             "notebook": notebook,
             "status": status(result),
-            "points": "" if result is None else earned(result),
-            "remarks": "" if result is None else remarks(result),
-            "link": result and page_path(result),
+            "points": "" if status(result) == "missing" else earned(result),
+            "remarks": remarks(result) if result else "",
+            "link": "" if status(result) == "missing" else page_path(result),
         }
         for student, notebook, result in klass
     ]
@@ -129,7 +129,7 @@ def overview(klass):
 
 
 def _notebook(klass, name):
-    judged = klass.of(name)
+    judged = klass.judged(name)
     if not judged:
         return {"name": name, "count": 0}
     points, maximum, items = [earned(r) for r in judged], klass.maximum(name), item_analysis(judged)

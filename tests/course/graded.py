@@ -60,3 +60,8 @@ def result(student, numbers=0, chapter="start", **changes):
 
 def unjudged(student, problem, chapter="start", **changes):
     return result(student, "missing", chapter, judged=False, problem=problem, **changes)
+
+
+def nothing(student, chapter="start"):
+    """The result of one who handed in nothing."""
+    return result(student, "missing", chapter, file="", sha256="", submitted=None, late=None)

@@ -8,7 +8,7 @@ import pytest
 
 from cvdl.course import checks, export
 from cvdl.errors import CourseError
-from tests.course.graded import result, unjudged
+from tests.course.graded import nothing, result, unjudged
 
 NAMES = ["Ana Pérez", "李小龍", "محمد علي", 'Zoë\n"Z" O\'Neil; a,b', "\u202eevil", "x\x00y"]
 FORMULAS = ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "＝1"]
@@ -34,8 +34,9 @@ def published(tmp_path_factory, rnn):
     results = [result(name, numbers, "rnn") for name, numbers in rnn.items()]
     results[0]["file"] = "right_4711_assignsubmission_file/01.ipynb"
     results[1] |= {"late": True, "file": "download/wrong_LATE_815_99_01.ipynb"}
-    results += [result("right"), unjudged("some", "the file is empty")]
-    run = {"format": 1, "seed_sha256": "abc", "due": "2026-11-21T00:00:00+00:00", "students": ["right", "nobody"]}
+    results += [result("right"), unjudged("some", "the file is empty"), nothing("nobody")]
+    results.append(unjudged("nobody", "no notebook: essay.docx") | {"notebook": "unknown", "exercises": []})
+    run = {"format": 1, "seed_sha256": "abc", "due": "2026-11-21T00:00:00+00:00"}
     (tmp_path / "run.json").write_text(json.dumps(run))
     return (
         tmp_path,
@@ -51,10 +52,10 @@ def test_nbgraders_columns(published):
         "assignment,duedate,timestamp,student_id,last_name,first_name,email,raw_score,late_submission_penalty,score,max_score"
     )
     found = {(r["student_id"], r["assignment"]): r for r in (dict(zip(header, row, strict=True)) for row in rows)}
-    assert len(found) == len(rows) == 4 * 2
+    assert len(found) == len(rows) == 4 * 2 + 1
     for (student, notebook), row in found.items():
         result = results.get((student, notebook))
-        if result is None:
+        if result is None or result["file"] == "":
             assert (row["timestamp"], row["score"], row["max_score"]) == ("", "0", "100")
         elif not result["judged"]:
             assert (row["raw_score"], row["score"]) == ("", "")
@@ -75,6 +76,7 @@ def test_a_row_per_student_and_a_column_per_exercise(published):
     assert by["some"]["rnn.unroll (of 15)"] == "missing" and by["some"]["rnn.parameters (of 10)"] == "not attempted"
     assert by["wrong"]["01_rnn_from_scratch"] == "late" and by["nobody"]["00_start_here"] == "missing"
     assert by["some"]["00_start_here"] == "not judged" and by["some"]["00_start_here: remarks"] == "the file is empty"
+    assert by["nobody"]["handed in, too"] == "no notebook: essay.docx" and by["right"]["handed in, too"] == ""
     assert by["some"]["00_start_here: points (of 100)"] == ""
     assert (out / "exercises.csv").read_bytes().startswith(b"\xef\xbb\xbf")
     assert not (out / "grades.csv").read_bytes().startswith(b"\xef\xbb\xbf")

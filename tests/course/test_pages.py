@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from cvdl.course import checks, export, pages
-from tests.course.graded import result, unjudged
+from tests.course.graded import nothing, result, unjudged
 
 EVIL = [
     "<script>alert(1)</script>",
@@ -49,7 +49,8 @@ def out(tmp_path_factory, rnn):
     tmp_path = tmp_path_factory.mktemp("out")
     results = [result(name, numbers, "rnn") for name, numbers in rnn.items()]
     results += [result("late one", 2, "rnn", late=True), unjudged("broken", "the file is empty", "rnn")]
-    run = {"format": 1, "seed_sha256": "5eed" * 16, "students": ["nobody"]}
+    results.append(nothing("nobody", "rnn"))
+    run = {"format": 1, "seed_sha256": "5eed" * 16}
     (tmp_path / "run.json").write_text(json.dumps(run))
     export.publish(results, tmp_path)
     return tmp_path
