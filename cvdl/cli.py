@@ -95,6 +95,21 @@ def lab(
     lab(work, port, browser)
 
 
+@app.command()
+def handin(
+    notebook: Annotated[str, typer.Argument(help="Number of the notebook, 01, or its file.")],
+    work: Annotated[Path, typer.Option(help="Folder of your own copies of the notebooks.")] = ROOT / "work",
+    out: Annotated[Path | None, typer.Option(help="File to write.", show_default="WORK/handin/NAME.ipynb")] = None,
+):
+    """Check your saved notebook, show its points, and make the file to upload.
+
+    Your answers are called here, on your own machine, as `check` does. Save the notebook first (Ctrl-S).
+    """
+    from cvdl.course.handin import handin
+
+    typer.echo(handin(notebook, work, out))
+
+
 bench = typer.Typer(help="Measure how fast the course's layers are on this machine.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
 
