@@ -21,7 +21,7 @@ from cvdl.course.cut import cut
 from cvdl.course.handins import most_common
 from cvdl.errors import CourseError
 
-PATIENCE = 120  # seconds that one exercise may take, after which Python is stopped
+STARTING, PATIENCE = 600, 120  # seconds to import torch, and for one exercise, after which Python is stopped
 FOLDER = "handin"  # in work/
 MARK = "cvdl_handin"  # in the notebook's metadata: this file may be written over
 SLACK = timedelta(seconds=5)  # between running a cell and saving it
@@ -108,7 +108,7 @@ def stripped(data):
 def scored(data, specs):
     """What `check` says of each exercise -> {id: {state, earned}}, for as many as were reached.
 
-    The process is stopped if it says nothing for PATIENCE seconds.
+    The process is stopped if it says nothing for PATIENCE seconds; a first, empty line says that it has started.
     """
     command = [sys.executable, "-m", "cvdl.course.handin"]
     root = Path(__file__).resolve().parents[2]
@@ -117,17 +117,18 @@ def scored(data, specs):
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": paths}
     )
     threading.Thread(target=feed, args=(process.stdin, data), daemon=True).start()
-    rows, timer = {}, None
+    rows, patience = {}, STARTING
     with process, tqdm(total=len(specs), desc="Exercises", leave=False, disable=None) as bar:
         while True:
-            timer = threading.Timer(PATIENCE, process.kill)
+            timer = threading.Timer(patience, process.kill)
             timer.start()
             line = process.stdout.readline()
             timer.cancel()
             if not line.endswith(b"\n"):
                 break
-            rows |= json.loads(line)
-            bar.update()
+            patience, row = PATIENCE, json.loads(line)
+            rows |= row
+            bar.update(len(row))
         process.kill()
     return rows
 
@@ -147,9 +148,14 @@ def main():
     for standard in (0, 1, 2):  # what the student's code prints
         os.dup2(nowhere, standard)
     found = cut(data)
+    answer(replies, {})
     for spec in checks.chapter(most_common(data)).values():
-        replies.write(json.dumps({spec.id: row(spec, found)}).encode() + b"\n")
-        replies.flush()
+        answer(replies, {spec.id: row(spec, found)})
+
+
+def answer(replies, message):
+    replies.write(json.dumps(message).encode() + b"\n")
+    replies.flush()
 
 
 def row(spec, found):
