@@ -58,7 +58,9 @@ def hand_in(notebook, chosen, target):
 
 def main(number: Annotated[str, typer.Argument(help="Number of the notebook.")] = "01"):
     """Autograde three hand-ins of a built notebook with nbgrader, and print the table."""
-    (notebook,) = ROOT.glob(f"notebooks/{number}_*.ipynb")
+    notebook = next(ROOT.glob(f"notebooks/{number}_*.ipynb"), None)
+    if not notebook or not (ROOT / "solutions" / notebook.name).exists():
+        sys.exit(f"There is no notebook {number} with its answers in solutions/: this is for teachers.")
     right = answers(ROOT / "solutions" / notebook.name)
     half = dict(list(right.items())[::2])
     students = {"right": right, "half": half, "empty": {}}
