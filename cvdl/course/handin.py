@@ -206,7 +206,7 @@ def told(path, target, specs, rows, notes):
     )
     if (at := at_work(path)) and at > saved + SLACK:
         lines.append(
-            f"Careful: a cell was run at {at.astimezone():%H:%M:%S}, after that. Save first (Ctrl-S in JupyterLab), then run "
+            f"Careful: its kernel was at work at {at.astimezone():%H:%M:%S}, after that. Save first (Ctrl-S in JupyterLab), then run "
             "this again."
         )
     lines.append(f"To upload: {target} ({target.stat().st_size / 1000:.0f} kB, without outputs)")

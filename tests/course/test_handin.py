@@ -173,7 +173,7 @@ def test_cells_that_were_run_after_saving_are_noticed(work, unscored, jupyter):
     assert "Careful" not in repr(handin.handin("01", work))
     times[0] = "2026-01-01T12:07:00.25Z"
     text = repr(handin.handin("01", work))
-    assert "Careful: a cell was run at" in text and "Save first (Ctrl-S in JupyterLab)" in text
+    assert "Careful: its kernel was at work at" in text and "Save first (Ctrl-S in JupyterLab)" in text
     assert seen[0] == ("/api/sessions", "token abc")
 
 
