@@ -169,6 +169,12 @@ def save(path, text, encoding="utf-8"):
     return path
 
 
+def known(formats):
+    """Raises CourseError for a format that is not of FORMATS."""
+    if unknown := set(formats) - set(FORMATS):
+        raise CourseError(f"There is no format {', '.join(sorted(unknown))}; there are {' and '.join(FORMATS)}.")
+
+
 def publish(results, out, formats=()):
     """Write all tables and pages of graded hand-ins to the folder `out` -> [what to tell the teacher, a line each].
 
@@ -177,8 +183,7 @@ def publish(results, out, formats=()):
     """
     from cvdl.course import pages
 
-    if unknown := set(formats) - set(FORMATS):
-        raise CourseError(f"There is no format {', '.join(sorted(unknown))}; there are {' and '.join(FORMATS)}.")
+    known(formats)
     path = out / "run.json"
     klass = Class(results, json.loads(path.read_text(encoding="utf-8")) if path.exists() else {})
     save(out / "grades.csv", as_csv(nbgrader_table(klass)))

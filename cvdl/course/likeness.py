@@ -16,6 +16,7 @@ from math import log
 
 from cvdl.course import export, pages
 from cvdl.course.checks import find
+from cvdl.errors import CourseError
 
 K = 8  # nodes of a fingerprint
 COMMON = 10  # answers, the most that may have a fingerprint which counts
@@ -100,7 +101,7 @@ def compare(results, older=()):
     for old, group in ((False, results), (True, older)):
         for result in group:
             for e in result["exercises"]:
-                if e["state"] not in ("missing", "not attempted") and find(e["id"]).kind == "code":
+                if _comparable(e):
                     answers[e["id"]].append(Answer(result["student"], e["source"], e["state"], old))
     pairs = [pair for id, group in answers.items() for pair in _alike(id, group)]
     weight = Counter()
@@ -108,6 +109,14 @@ def compare(results, older=()):
         weight[pair.students] += pair.weight
     chosen = [p for p in pairs if weight[p.students] >= WEIGHT]
     return sorted(chosen, key=lambda p: (-weight[p.students], *p.students, p.exercise))
+
+
+def _comparable(e):
+    try:
+        kind = find(e["id"]).kind
+    except CourseError:  # an exercise of an earlier course
+        return False
+    return kind == "code" and e["state"] not in ("missing", "not attempted")
 
 
 def _alike(id, answers):

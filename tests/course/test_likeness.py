@@ -109,6 +109,11 @@ def test_choices_are_not_compared():
     assert likeness.compare([hand_in(n, ORIGINAL, ids=ids) for n in ("ana", "bob")]) == []
 
 
+def test_exercises_that_are_no_more_are_not_compared():
+    older = [hand_in("last year's", ORIGINAL, ids=["rnn.gone"])]
+    assert likeness.compare([hand_in("ana", ORIGINAL)], older) == []
+
+
 def test_older_hand_ins_are_compared_with_the_class_only(crowd):
     older = [hand_in("last year's", COPY), hand_in("his friend", COPY)]
     pairs = likeness.compare([hand_in("ana", ORIGINAL), *crowd], older)
