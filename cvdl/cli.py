@@ -95,6 +95,21 @@ def lab(
     lab(work, port, browser)
 
 
+@app.command()
+def handin(
+    notebook: Annotated[str, typer.Argument(help="Number of the notebook, 01, or its file.")],
+    work: Annotated[Path, typer.Option(help="Folder of your own copies of the notebooks.")] = ROOT / "work",
+    out: Annotated[Path | None, typer.Option(help="File to write.", show_default="WORK/handin/NAME.ipynb")] = None,
+):
+    """Check your saved notebook, show its points, and make the file to upload.
+
+    Your answers are called here, on your own machine, as `check` does. Save the notebook first (Ctrl-S).
+    """
+    from cvdl.course.handin import handin
+
+    typer.echo(handin(notebook, work, out))
+
+
 bench = typer.Typer(help="Measure how fast the course's layers are on this machine.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
 
@@ -420,6 +435,16 @@ def grade(
         Path | None,
         typer.Option(help="File with one name a line, to show who is missing.", exists=True, dir_okay=False),
     ] = None,
+    format: Annotated[
+        list[str] | None, typer.Option(help="moodle or canvas: also a table of marks to upload there; may be repeated.")
+    ] = None,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Look for answers that are alike, in the class and in the OUT folder of an earlier one; OUT itself for the "
+            "class alone. May be repeated."
+        ),
+    ] = None,
 ):
     """Grade hand-ins: their exercises are cut out and called in a jail, and judged outside of it.
 
@@ -428,7 +453,9 @@ def grade(
     """
     from cvdl.course.run import grade_all
 
-    told, complete = grade_all(submissions, out, notebook, workers, seed, due, jail, students)
+    told, complete = grade_all(
+        submissions, out, notebook, workers, seed, due, jail, students, format or (), against or ()
+    )
     typer.echo(told)
     raise typer.Exit(not complete)
 

@@ -8,16 +8,25 @@ from datetime import datetime
 
 from tqdm import tqdm
 
+from cvdl.course import export, likeness, results
 from cvdl.course import jail as jails
-from cvdl.course import results
 from cvdl.course.grade import exercises_of, grade, missing
 from cvdl.course.handins import find, stems
 from cvdl.errors import CourseError
 
 
-def grade_all(submissions, out, notebook="", workers=None, seed=None, due=None, jail="auto", students=None):
-    """Grade all hand-ins -> (what to tell, were all of them judged?).  Raises CourseError before anything is judged."""
+def grade_all(
+    submissions, out, notebook="", workers=None, seed=None, due=None, jail="auto", students=None, formats=(), against=()
+):
+    """Grade all hand-ins and write their tables and pages -> (what to tell, were all of them judged?).
+
+    formats: of export.FORMATS; against: OUT folders of earlier classes, or this one, to look for answers that are alike.
+    Raises CourseError before anything is judged.
+    """
     import torch
+
+    export.known(formats)
+    older = [r for folder in against for r in earlier(folder, out)]
 
     torch.set_num_threads(1)  # the workers share the processors
     stem = stem_named(notebook) if notebook else None
@@ -56,9 +65,23 @@ def grade_all(submissions, out, notebook="", workers=None, seed=None, due=None, 
             results.write(out, missing(student, name))
             lines.append(f"{student}: nothing handed in for {name}")
     judged = sum(r["judged"] for r in done)
-    return "\n".join(
-        [*lines, f"{judged} of {len(done)} hand-ins judged; the results are in {out / 'results'}"]
-    ), complete
+    lines.append(f"{judged} of {len(done)} hand-ins judged; the results are in {out / 'results'}")
+    everything = results.read(out)
+    lines += export.publish(everything, out, formats)
+    if against:
+        lines += likeness.write(likeness.compare(everything, older), out)
+    return "\n".join(lines), complete
+
+
+def earlier(folder, out):
+    """The results of an earlier class; none of its own where `folder` is `out` itself."""
+    if folder.resolve() == out.resolve():
+        return []
+    if not (folder / "results").is_dir():
+        raise CourseError(
+            f"{folder} holds no results: after --against comes the OUT folder of an earlier class, or this one's."
+        )
+    return results.read(folder)
 
 
 def stem_named(name):

@@ -1,0 +1,207 @@
+"""Tables of marks: what `cvdl grade` writes for nbgrader, Moodle, Canvas, and whoever opens a spreadsheet.
+
+A hand-in that was not judged has no mark: its cells are empty, and count as nothing in a sum.
+"""
+
+import csv
+import io
+import json
+import re
+
+from cvdl.errors import CourseError
+
+FORMATS = ("moodle", "canvas")
+# Columns of nbgrader's own `nbgrader export` (its CsvExportPlugin).
+NBGRADER = "assignment duedate timestamp student_id last_name first_name email raw_score late_submission_penalty score max_score"
+# Columns of the grading worksheet of Moodle's assignments; its import reads Identifier, Grade, Last modified (grade)
+# and the feedback.
+MOODLE = (
+    "Identifier,Full name,Email address,Status,Grade,Maximum grade,Grade can be changed,"
+    "Last modified (submission),Last modified (grade),Feedback comments"
+)
+CANVAS = "Student,ID,SIS User ID,SIS Login ID,Section"
+FORMULA = re.compile(r"[\s\x00-\x1f]*[=+\-@＝＋－＠]|[\t\r\n]")
+
+
+class Class:
+    """The hand-ins of a class, by student and notebook.
+
+    results: list of dicts as cvdl.course.results reads them; run: what OUT/run.json says, of which `due` and `notebooks`,
+    {name: {exercise: points}}, are used where they are there.
+    """
+
+    def __init__(self, results, run=None):
+        run = run or {}
+        self.due = run.get("due") or ""
+        self.by = {(r["student"], r["notebook"]): r for r in results}
+        self.students = sorted({r["student"] for r in results}, key=str.casefold)
+        self.points = {}
+        for r in sorted(results, key=lambda r: r["notebook"]):
+            self.points.setdefault(r["notebook"], {}).update({e["id"]: e["points"] for e in r["exercises"]})
+        self.points = {name: run.get("notebooks", {}).get(name, own) for name, own in self.points.items() if own}
+        self.notebooks = list(self.points)
+
+    def __iter__(self):
+        """(student, notebook, result or None) of everyone in every notebook, then what is of no notebook."""
+        yield from ((s, n, self.by.get((s, n))) for s in self.students for n in self.notebooks)
+        yield from ((s, n, r) for (s, n), r in self.by.items() if n not in self.points)
+
+    def judged(self, notebook):
+        """The judged hand-ins of one notebook."""
+        return [r for (_, n), r in self.by.items() if n == notebook and status(r) in ("handed in", "late")]
+
+    def maximum(self, notebook):
+        return sum(self.points.get(notebook, {}).values())
+
+
+def earned(result):
+    """Points of a hand-in, or "" if nobody gave any."""
+    return sum(e["earned"] for e in result["exercises"]) if result["judged"] else ""
+
+
+def status(result):
+    """What became of a hand-in: "missing", "not judged", "late", or "handed in"."""
+    if result is None or not result["file"]:
+        return "missing"
+    if not result["judged"]:
+        return "not judged"
+    return "late" if result["late"] else "handed in"
+
+
+def mark(exercise):
+    """A cell: the points, or why there are none to give."""
+    return exercise["state"] if exercise["state"] in ("missing", "not attempted") else exercise["earned"]
+
+
+def remarks(result):
+    return "; ".join([*([result["problem"]] if result["problem"] else []), *result["notes"]])
+
+
+# --- the tables: a list of rows each, the first one the header ------------------------------------------
+
+
+def nbgrader_table(klass):
+    rows = [NBGRADER.split()]
+    for student, notebook, result in klass:
+        points = 0 if result is None else earned(result)
+        when = (result and result["submitted"]) or ""
+        penalty = "" if points == "" else 0
+        of = klass.maximum(notebook)
+        rows.append([notebook, klass.due, when, student, "", "", "", points, penalty, points, of])
+    return rows
+
+
+def exercise_table(klass):
+    """A row for each student; for each notebook its status, its exercises, its points and what there is to say."""
+    rows = [["student"]]
+    for notebook, exercises in klass.points.items():
+        titles = [f"{id} (of {points})" for id, points in exercises.items()]
+        rows[0] += [notebook, *titles, f"{notebook}: points (of {klass.maximum(notebook)})", f"{notebook}: remarks"]
+    rows[0].append("handed in, too")
+    others = {s: remarks(r) for s, n, r in klass if n not in klass.points}
+    for student in klass.students:
+        row = [student]
+        for notebook, exercises in klass.points.items():
+            result = klass.by.get((student, notebook))
+            there = status(result) != "missing"
+            marks = {e["id"]: mark(e) for e in result["exercises"]} if there and result["judged"] else {}
+            row += [status(result), *(marks.get(id, "") for id in exercises)]
+            row += [earned(result), remarks(result)] if there else ["", ""]
+        rows.append([*row, others.get(student, "")])
+    return rows
+
+
+def moodle_table(klass, notebook):
+    """Moodle numbers participants, and writes the number into the folder of each hand-in that one downloads."""
+    rows = [MOODLE.split(",")]
+    for student in klass.students:
+        result = klass.by.get((student, notebook))
+        number = result and re.search(r"_(\d+)_assignsubmission_", result["file"])
+        identifier = f"Participant {number[1]}" if number else ""
+        state, points, when, comment = "No submission", "", "", ""
+        if status(result) != "missing":
+            state = "Submitted for grading" + (" - late" if result["late"] else "")
+            points, when = earned(result), result["submitted"] or ""
+        if points != "":
+            comment = "; ".join(f"{e['id']}: {e['earned']} of {e['points']}, {e['state']}" for e in result["exercises"])
+        rows.append([identifier, student, "", state, points, klass.maximum(notebook), "Yes", when, "", comment])
+    return rows
+
+
+def canvas_table(klass):
+    """Canvas numbers students, and writes the number into the file name of each hand-in: name_[LATE_]STUDENT_FILE_…"""
+    rows = [[*CANVAS.split(","), *klass.notebooks]]
+    rows.append(["    Points Possible", "", "", "", "", *(klass.maximum(n) for n in klass.notebooks)])
+    for student in klass.students:
+        own = [klass.by.get((student, n)) for n in klass.notebooks]
+        numbers = (re.search(r"(?:^|[/\\!])[^/\\!_]+_(?:LATE_)?(\d+)_\d+_[^/\\!]*$", r["file"]) for r in own if r)
+        number = next((m[1] for m in numbers if m), "")
+        rows.append([student, number, "", "", "", *("" if status(r) == "missing" else earned(r) for r in own)])
+    return rows
+
+
+# --- writing --------------------------------------------------------------------------------------------
+
+
+def harmless(cell):
+    """Text that a spreadsheet would take for a formula gets a ' in front; numbers stay."""
+    return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) else cell
+
+
+def as_csv(rows):
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([harmless(cell) for cell in row] for row in rows)
+    return text.getvalue()
+
+
+def save(path, text, encoding="utf-8"):
+    """Write a whole file or none.  Raises CourseError where that is not possible."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(text, encoding=encoding, errors="backslashreplace", newline="")
+        part.replace(path)
+    except OSError as error:
+        raise CourseError(
+            f"{path} could not be written ({error}). Is it open in a spreadsheet? Close it, and run the same command "
+            "again: what is judged stays judged."
+        ) from None
+    return path
+
+
+def known(formats):
+    """Raises CourseError for a format that is not of FORMATS."""
+    if unknown := set(formats) - set(FORMATS):
+        raise CourseError(f"There is no format {', '.join(sorted(unknown))}; there are {' and '.join(FORMATS)}.")
+
+
+def publish(results, out, formats=()):
+    """Write all tables and pages of graded hand-ins to the folder `out` -> [what to tell the teacher, a line each].
+
+    results: list of dicts as cvdl.course.results reads them; formats: of FORMATS, for the upload of marks.  Raises
+    CourseError for an unknown format, or where a file cannot be written.
+    """
+    from cvdl.course import pages
+
+    known(formats)
+    path = out / "run.json"
+    klass = Class(results, json.loads(path.read_text(encoding="utf-8")) if path.exists() else {})
+    save(out / "grades.csv", as_csv(nbgrader_table(klass)))
+    # Excel takes a file for UTF-8 only if it begins with a mark; programs stumble over it, so only this one has it.
+    save(out / "exercises.csv", as_csv(exercise_table(klass)), encoding="utf-8-sig")
+    said = [f"Marks: {out / 'grades.csv'}, {out / 'exercises.csv'}"]
+    tables = {}
+    if "moodle" in formats:
+        tables |= {f"moodle-{notebook}.csv": moodle_table(klass, notebook) for notebook in klass.notebooks}
+    if "canvas" in formats:
+        tables["canvas.csv"] = canvas_table(klass)
+    for name, rows in tables.items():
+        save(out / name, as_csv(rows))
+        said.append(f"To upload: {out / name}")
+        place = rows[0].index("Identifier" if name.startswith("moodle") else "ID")
+        if unknown := sum(not row[place] for row in rows[1:] if row[0].strip() != "Points Possible"):
+            said.append(
+                f"{unknown} of its rows have no {rows[0][place]}, which comes with the names of the files that "
+                f"{name[:6].capitalize()} hands out: copy it from its own list."
+            )
+    return said + pages.write(klass, out)

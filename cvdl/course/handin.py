@@ -1,0 +1,243 @@
+"""What a student uploads: the saved notebook, looked over and without outputs.
+
+As a program, `python -m cvdl.course.handin`, it scores the notebook on its standard input, one exercise a line: the
+student's own code, in a process of its own, so that nothing it does stops the command.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import urllib.request
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from tqdm import tqdm
+
+from cvdl.course import checks, desk, exercise, inmate, judge
+from cvdl.course.cards import Card
+from cvdl.course.cut import cut
+from cvdl.course.handins import most_common
+from cvdl.errors import CourseError
+
+STARTING, PATIENCE = 600, 120  # seconds to import torch, and for one exercise, after which Python is stopped
+FOLDER = "handin"  # in work/
+MARK = "cvdl_handin"  # in the notebook's metadata: this file may be written over
+SLACK = timedelta(seconds=5)  # between running a cell and saving it
+
+
+def handin(notebook, work, out=None):
+    """Check, score and pack a saved notebook -> Card; writes the file to upload.
+
+    notebook: its number, "01", or its file; work: the folder of the student's copies; out: file to write, by default
+    WORK/handin/NAME.ipynb.  Raises CourseError where there is nothing to hand in; then no file is written.
+    """
+    path = chosen(notebook, work)
+    data = path.read_bytes()
+    try:
+        found = cut(data)
+    except CourseError as error:
+        raise CourseError(f"{path} is {error}. Open it in JupyterLab, and save it there.") from None
+    chapter = most_common(data)
+    if chapter not in checks.chapters():
+        raise CourseError(f"{path} holds no exercise of this course. Name another: cvdl handin 01")
+    if desk.digest(path) == desk.read_record(path.parent).get(path.name):
+        raise CourseError(
+            f"{path} is as it was delivered: there is nothing of yours in it. Save it first, with Ctrl-S in JupyterLab, "
+            "then run this again."
+        )
+    target = out or path.parent / FOLDER / f"{desk.family(path.name)}.ipynb"
+    writable(target)
+    specs = list(checks.chapter(chapter).values())
+    rows = scored(data, specs)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{target.name}.part")
+    part.write_bytes(stripped(data))
+    part.replace(target)
+    return told(path, target, specs, rows, found.notes)
+
+
+def chosen(notebook, work):
+    """The file that is meant.  Raises CourseError if there is none."""
+    if notebook.endswith(".ipynb"):
+        if not Path(notebook).is_file():
+            raise CourseError(f"There is no file {notebook}. Give its number, as in `cvdl handin 01`, or its path.")
+        return Path(notebook).resolve()
+    there = sorted(p for p in work.glob("[0-9][0-9]_*.ipynb") if p.stem == desk.family(p.name))
+    for path in there:
+        if notebook.zfill(2) == path.name[:2] or notebook == path.stem:
+            return path.resolve()
+    names = ", ".join(p.name for p in there) or "no notebooks"
+    raise CourseError(
+        f"There is no notebook {notebook!r} in {work}, but {names}. Give its number, as in `cvdl handin 01`, or its path; "
+        "`make lab` puts a missing one there."
+    )
+
+
+def writable(target):
+    """Raises CourseError where a file of another kind would be lost."""
+    if target.suffix != ".ipynb":
+        raise CourseError(f"{target} has to end in .ipynb: it is a notebook that is handed in.")
+    if target.exists():
+        try:
+            ours = MARK in json.loads(target.read_bytes())["metadata"]
+        except (OSError, ValueError, TypeError, KeyError):
+            ours = False
+        if not ours:
+            raise CourseError(
+                f"{target} is no earlier hand-in, so it is not written over. Name another file: --out FILE"
+            )
+
+
+def stripped(data):
+    """The bytes of a notebook without outputs, which may be large and are not graded."""
+    notebook = json.loads(data.decode("utf-8-sig"))
+    notebook.setdefault("metadata", {}).pop("widgets", None)
+    notebook["metadata"][MARK] = 1
+    for cell in notebook["cells"]:
+        if cell.get("cell_type") == "code":
+            cell |= {"outputs": [], "execution_count": None}
+    # a lone surrogate becomes \udxxx, which is what JSON writes for it
+    return (json.dumps(notebook, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+
+
+# --- scoring --------------------------------------------------------------------------------------------
+
+
+def scored(data, specs):
+    """What `check` says of each exercise -> {id: {state, earned}}, for as many as were reached.
+
+    The process is stopped if it says nothing for PATIENCE seconds; a first, empty line says that it has started.
+    """
+    command = [sys.executable, "-m", "cvdl.course.handin"]
+    root = Path(__file__).resolve().parents[2]
+    paths = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": paths}
+    )
+    threading.Thread(target=feed, args=(process.stdin, data), daemon=True).start()
+    rows, patience = {}, STARTING
+    with process, tqdm(total=len(specs), desc="Exercises", leave=False, disable=None) as bar:
+        while True:
+            timer = threading.Timer(patience, process.kill)
+            timer.start()
+            line = process.stdout.readline()
+            timer.cancel()
+            if not line.endswith(b"\n"):
+                break
+            patience, row = PATIENCE, json.loads(line)
+            rows |= row
+            bar.update(len(row))
+        process.kill()
+    return rows
+
+
+def feed(pipe, data):
+    try:
+        with pipe:
+            pipe.write(data)
+    except OSError:
+        pass  # it has ended, and that is told by what is missing
+
+
+def main():
+    replies = os.fdopen(os.dup(1), "wb")
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    data = sys.stdin.buffer.read()
+    for standard in (0, 1, 2):  # what the student's code prints
+        os.dup2(nowhere, standard)
+    found = cut(data)
+    answer(replies, {})
+    for spec in checks.chapter(most_common(data)).values():
+        answer(replies, {spec.id: row(spec, found)})
+
+
+def answer(replies, message):
+    replies.write(json.dumps(message).encode() + b"\n")
+    replies.flush()
+
+
+def row(spec, found):
+    """State and points of one exercise, by the seed that `check` has."""
+    if spec.id in found.broken:
+        return {"state": f"cannot be read: {found.broken[spec.id]}", "earned": 0}
+    if spec.id not in found.definitions:
+        return {"state": "missing", "earned": 0}
+    if not found.answered(spec.id):
+        return {"state": "not attempted", "earned": 0}
+    functions = []
+
+    def call(*args, weights=None):
+        if not functions:
+            functions.append(exercise.caller(spec.id, inmate.load(found, spec.id)))
+        return functions[0](*args, weights=weights)
+
+    score = judge.score(spec.id, call)
+    return {"state": score.state, "earned": score.earned}
+
+
+# --- what is told ---------------------------------------------------------------------------------------
+
+
+def told(path, target, specs, rows, notes):
+    """The Card of a finished hand-in."""
+    table, earned, total = [], sum(r["earned"] for r in rows.values()), sum(s.points for s in specs)
+    for spec in specs:
+        row = rows.get(spec.id, {"state": "not scored: Python ended or took too long", "earned": 0})
+        table.append((spec.id, f"{row['earned']}/{spec.points}", row["state"]))
+    by = {
+        state: [s.id for s in specs if rows.get(s.id, {}).get("state") == state]
+        for state in ("not attempted", "missing")
+    }
+    lines = ["These are the points of `check`. In grading, other random numbers are drawn."]
+    if by["not attempted"]:
+        lines.append(f"Not answered: {', '.join(by['not attempted'])}")
+    if by["missing"]:
+        lines.append(
+            f"Missing: {', '.join(by['missing'])}. Was the cell deleted? Copy it from notebooks/{desk.family(path.name)}.ipynb."
+        )
+    lines += notes
+    if newer := sorted(p.name for p in path.parent.glob(f"{path.stem}.new*.ipynb")):
+        lines.append(f"Beside it is {', '.join(newer)}; to hand that in: cvdl handin {path.with_name(newer[-1])}")
+    saved = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    lines.append(
+        f"{path.name} was saved at {saved.astimezone():%Y-%m-%d %H:%M}; what was written later is not handed in."
+    )
+    if (at := at_work(path)) and at > saved + SLACK:
+        lines.append(
+            f"Careful: its kernel was at work at {at.astimezone():%H:%M:%S}, after that. Save first (Ctrl-S in JupyterLab), then run "
+            "this again."
+        )
+    lines.append(f"To upload: {target} ({target.stat().st_size / 1000:.0f} kB, without outputs)")
+    return Card("right" if earned == total else "open", f"{path.stem}: {earned} of {total} points", lines, table)
+
+
+def at_work(path):
+    """When the notebook's kernel was last at work, as the user's own Jupyter servers say, or None."""
+    try:
+        from jupyter_server.serverapp import list_running_servers
+
+        servers = list(list_running_servers())
+    except Exception:  # no Jupyter here: Colab, VS Code
+        return None
+    times = []
+    for server in servers:
+        try:
+            request = urllib.request.Request(f"{server['url']}api/sessions")
+            request.add_header("Authorization", f"token {server['token']}")
+            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            with opener.open(request, timeout=3) as reply:
+                sessions = json.load(reply)
+            times += [
+                datetime.fromisoformat(s["kernel"]["last_activity"])
+                for s in sessions
+                if Path(server["root_dir"], s["path"]).resolve() == path
+            ]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return max(times, default=None)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""Tables of marks: what goes in comes out, and no spreadsheet runs it."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from cvdl.course import checks, export
+from cvdl.errors import CourseError
+from tests.course.graded import nothing, result, unjudged
+
+NAMES = ["Ana Pérez", "李小龍", "محمد علي", 'Zoë\n"Z" O\'Neil; a,b', "\u202eevil", "x\x00y"]
+FORMULAS = ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "＝1"]
+
+
+def read(path, encoding="utf-8"):
+    with open(path, encoding=encoding, newline="") as file:
+        return list(csv.reader(file))
+
+
+@pytest.fixture(scope="module")
+def rnn():
+    """Answers to notebook 01: all right, all wrong, and one right, one missing, one not attempted."""
+    ids = list(checks.chapter("rnn"))
+    some = dict.fromkeys(ids, 1) | {ids[0]: 0, ids[1]: "missing", ids[2]: "not attempted"}
+    return {"right": 0, "wrong": 1, "some": some}
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory, rnn):
+    """A class of four who are known, one of whom never came, in two notebooks; marks are published in all formats."""
+    tmp_path = tmp_path_factory.mktemp("out")
+    results = [result(name, numbers, "rnn") for name, numbers in rnn.items()]
+    results[0]["file"] = "right_4711_assignsubmission_file/01.ipynb"
+    results[1] |= {"late": True, "file": "download/wrong_LATE_815_99_01.ipynb"}
+    results += [result("right"), unjudged("some", "the file is empty"), nothing("nobody")]
+    results.append(unjudged("nobody", "no notebook: essay.docx") | {"notebook": "unknown", "exercises": []})
+    run = {"format": 1, "seed_sha256": "abc", "due": "2026-11-21T00:00:00+00:00"}
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    return (
+        tmp_path,
+        export.publish(results, tmp_path, export.FORMATS),
+        {(r["student"], r["notebook"]): r for r in results},
+    )
+
+
+def test_nbgraders_columns(published):
+    out, _, results = published
+    header, *rows = read(out / "grades.csv")
+    assert ",".join(header) == (
+        "assignment,duedate,timestamp,student_id,last_name,first_name,email,raw_score,late_submission_penalty,score,max_score"
+    )
+    found = {(r["student_id"], r["assignment"]): r for r in (dict(zip(header, row, strict=True)) for row in rows)}
+    assert len(found) == len(rows) == 4 * 2 + 1
+    for (student, notebook), row in found.items():
+        result = results.get((student, notebook))
+        if result is None or result["file"] == "":
+            assert (row["timestamp"], row["score"], row["max_score"]) == ("", "0", "100")
+        elif not result["judged"]:
+            assert (row["raw_score"], row["score"]) == ("", "")
+        else:
+            assert row["score"] == row["raw_score"] == str(sum(e["earned"] for e in result["exercises"]))
+            assert row["timestamp"] == result["submitted"] and row["duedate"].startswith("2026-11-21")
+
+
+def test_a_row_per_student_and_a_column_per_exercise(published):
+    out, _, _ = published
+    header, *rows = read(out / "exercises.csv", "utf-8-sig")
+    by = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
+    assert set(by) == {"right", "wrong", "some", "nobody"} and len(rows) == 4
+    first = header.index("01_rnn_from_scratch") + 1
+    ids = list(checks.chapter("rnn"))
+    assert header[first : first + len(ids)] == [f"{id} (of {checks.find(id).points})" for id in ids]
+    assert by["right"]["rnn.step (of 15)"] == "15"
+    assert by["some"]["rnn.unroll (of 15)"] == "missing" and by["some"]["rnn.parameters (of 10)"] == "not attempted"
+    assert by["wrong"]["01_rnn_from_scratch"] == "late" and by["nobody"]["00_start_here"] == "missing"
+    assert by["some"]["00_start_here"] == "not judged" and by["some"]["00_start_here: remarks"] == "the file is empty"
+    assert by["nobody"]["handed in, too"] == "no notebook: essay.docx" and by["right"]["handed in, too"] == ""
+    assert by["some"]["00_start_here: points (of 100)"] == ""
+    assert (out / "exercises.csv").read_bytes().startswith(b"\xef\xbb\xbf")
+    assert not (out / "grades.csv").read_bytes().startswith(b"\xef\xbb\xbf")
+
+
+def test_moodle(published):
+    out, said, _ = published
+    header, *rows = read(out / "moodle-01_rnn_from_scratch.csv")
+    by = {r["Full name"]: r for r in (dict(zip(header, row, strict=True)) for row in rows)}
+    assert {"Identifier", "Grade", "Maximum grade", "Last modified (grade)", "Feedback comments"} <= set(header)
+    assert (by["right"]["Identifier"], by["right"]["Grade"]) == ("Participant 4711", "100")
+    assert by["wrong"]["Identifier"] == "" and by["wrong"]["Status"].endswith("late")
+    assert (by["nobody"]["Status"], by["nobody"]["Grade"]) == ("No submission", "")
+    assert any("3 of its rows have no Identifier" in line for line in said)
+
+
+def test_canvas(published):
+    out, said, _ = published
+    header, points, *rows = read(out / "canvas.csv")
+    assert header == [*export.CANVAS.split(","), "00_start_here", "01_rnn_from_scratch"]
+    assert points == ["    Points Possible", "", "", "", "", "100", "100"]
+    by = {row[0]: row for row in rows}
+    assert (
+        by["wrong"][1] == "815" and by["right"][5:] == ["100", "100"] and by["some"][5] == "" and by["nobody"][6] == ""
+    )
+    assert any("3 of its rows have no ID" in line for line in said)
+
+
+def test_only_what_was_asked_for(tmp_path):
+    export.publish([result("a")], tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"grades.csv", "exercises.csv", "overview.html", "pages"}
+    with pytest.raises(CourseError, match="no format excel; there are moodle and canvas"):
+        export.publish([], tmp_path, ["excel"])
+
+
+def test_an_empty_class(tmp_path):
+    export.publish([], tmp_path, export.FORMATS)
+    assert len(read(tmp_path / "grades.csv")) == 1
+
+
+def test_names_of_any_script(tmp_path):
+    export.publish([result(name) for name in NAMES], tmp_path, export.FORMATS)
+    for file, column, skip in (("grades", 3, 1), ("moodle-00_start_here", 1, 1), ("canvas", 0, 2)):
+        assert {row[column] for row in read(tmp_path / f"{file}.csv")[skip:]} == set(NAMES)
+    assert {row[0] for row in read(tmp_path / "exercises.csv", "utf-8-sig")[1:]} == set(NAMES)
+
+
+def test_formulas_are_defused(tmp_path):
+    results = [result(name, notes=[name]) for name in FORMULAS] + [unjudged("b", FORMULAS[0])]
+    export.publish(results, tmp_path, export.FORMATS)
+    for path in tmp_path.glob("*.csv"):
+        cells = [cell for row in read(path, "utf-8-sig") for cell in row]
+        assert {f"'{name}" for name in FORMULAS} <= set(cells)
+        assert not any(cell.lstrip().startswith(tuple("=+-@＝")) for cell in cells)
+
+
+def test_what_utf_8_cannot_write(tmp_path):
+    export.publish([result("a\ud800")], tmp_path)
+    assert read(tmp_path / "grades.csv")[1][3] == "a\\ud800"
+
+
+def test_numbers_stay_numbers():
+    assert export.as_csv([[-1, 0.5, "-1"]]) == "-1,0.5,'-1\r\n"
+
+
+def test_a_table_that_cannot_be_written(tmp_path):
+    (tmp_path / "grades.csv").mkdir()
+    with pytest.raises(CourseError, match=r"grades\.csv could not be written"):
+        export.publish([result("a")], tmp_path)
+
+
+def test_the_tables_of_nbgrader_and_ours_have_the_same_form():
+    """As `nbgrader export` writes one line: text without quotes, where nothing needs them."""
+    klass = export.Class([result("a")], {})
+    line = export.as_csv(export.nbgrader_table(klass)).splitlines()[1]
+    assert line == "00_start_here,,2026-11-20T10:00:00+00:00,a,,,,100,0,100,100"
+    assert next(csv.reader(io.StringIO(line)))[9] == "100"
