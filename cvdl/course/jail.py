@@ -52,7 +52,7 @@ class Bubblewrap:
         jailed = [
             *("--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session"),
             *("--uid", str(NOBODY), "--gid", str(NOBODY), "--hostname", "jail", "--proc", "/proc", "--dev", "/dev"),
-            *("--size", str(TMP), "--perms", "1777", "--tmpfs", "/tmp"),
+            *private_tmp(),
             *("--size", str(FILE), "--tmpfs", "/dev/shm", "--remount-ro", "/dev", "--remount-ro", "/"),
             *("--chdir", "/tmp", "--clearenv"),
             *(word for pair in (SETTINGS | paths(ROOT, data_path())).items() for word in ("--setenv", *pair)),
@@ -68,30 +68,12 @@ class Bubblewrap:
         if os.getuid():
             return [*bwrap, *readable(), *jailed]
         # Between root and nobody stands a process that may kill: without it the jail would outlive its parent.
-        become = [
-            "timeout",
-            "--signal=KILL",
-            str(LONGEST),
-            "setpriv",
-            f"--reuid={NOBODY}",
-            f"--regid={NOBODY}",
-            "--clear-groups",
-            "--",
-        ]
+        become = ["timeout", "--signal=KILL", str(LONGEST)]
+        become += ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"]
+        kept = (word for name in ("SETUID", "SETGID", "KILL") for word in ("--cap-add", f"CAP_{name}"))
         return [
             *(*bwrap, *readable(), "--bind", "/proc", "/proc", "--dev", "/dev", "--die-with-parent"),
-            *(
-                "--tmpfs",
-                "/tmp",
-                "--cap-drop",
-                "ALL",
-                "--cap-add",
-                "CAP_SETUID",
-                "--cap-add",
-                "CAP_SETGID",
-                "--cap-add",
-                "CAP_KILL",
-            ),
+            *(*private_tmp(), "--cap-drop", "ALL", *kept),
             *(*become, "bwrap", "--ro-bind", "/", "/", *jailed),
         ]
 
@@ -235,11 +217,21 @@ def readable():
             shown += ["--symlink", os.readlink(folder), folder]
         else:
             shown += ["--ro-bind-try", folder, folder]
+    return shown + lent(below_tmp=False)
+
+
+def private_tmp():
+    """Options for an empty /tmp, with what is lent from below the real one."""
+    return ["--size", str(TMP), "--perms", "1777", "--tmpfs", "/tmp", *lent(below_tmp=True)]
+
+
+def lent(below_tmp):
+    """Options for Python, its packages, cvdl and its data: those that lie below /tmp, or all others."""
     etc = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/localtime")
-    lent = [sys.base_prefix, sys.prefix, *site.getsitepackages(), *user_site(), str(ROOT / "cvdl"), str(data_path())]
-    made = {"/", "/usr", "/tmp"}
-    for path in (*etc, *(os.path.realpath(p) for p in dict.fromkeys(lent))):
-        if Path(path).is_relative_to("/usr"):
+    own = [sys.base_prefix, sys.prefix, *site.getsitepackages(), *user_site(), str(ROOT / "cvdl"), str(data_path())]
+    shown, made = [], {"/", "/usr", "/tmp"}
+    for path in (*etc, *(os.path.realpath(p) for p in dict.fromkeys(own))):
+        if Path(path).is_relative_to("/usr") or Path(path).is_relative_to("/tmp") != below_tmp:
             continue
         for parent in reversed(Path(path).parents):  # bwrap would make them for root alone
             if str(parent) not in made:
