@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -51,6 +52,19 @@ print(json.dumps({p: count(p) for p in ("cvdl", "data", "solutions", "tests", "w
         "sockets": [],
         "var": False,
     }
+
+
+def test_a_course_below_tmp_is_found(backend, monkeypatch):
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        root = Path(folder)
+        (root / "cvdl").mkdir()
+        (root / "secret").write_text("")
+        (root / "cvdl/__init__.py").write_text("here = True")
+        for path in (root, *root.iterdir()):
+            path.chmod(0o755)
+        monkeypatch.setattr(jail, "ROOT", root)
+        program = f"import cvdl, os; print(cvdl.here, os.listdir({folder!r}), os.access('/tmp/new', os.F_OK))"
+        assert inside(backend, program) == "True ['cvdl'] False\n"
 
 
 @pytest.mark.parametrize("end", ["close", "kill"])
