@@ -69,7 +69,7 @@ def defined(cell, name):
 def test_marks_and_messages_are_those_of_check(backend):
     cells = {
         "rnn.step": ("rnn_step", "return torch.sigmoid(x @ V.T + h @ W.T + b_h)"),  # a known mistake, for itself alone
-        "rnn.unroll": ("unroll", "h = h0\nhs = []\nfor x in xs:\n    h = rnn_step(x, h, V, W, b_h)\n    hs.append(h)\nreturn torch.stack(hs)"),
+        "rnn.unroll": ("unroll", "hs = [h0]\nfor x in xs:\n    hs += [rnn_step(x, hs[-1], V, W, b_h)]\nreturn torch.stack(hs[1:])"),
         "rnn.parameters": ("count", "\nreturn D * undefined"),  # an error, with its line
         "rnn.loss": ("loss", "print('.' * 10**6)\nreturn logits.detach().mean()"),
         "rnn.last": ("last", "pass"),
