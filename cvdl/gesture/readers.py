@@ -13,6 +13,7 @@ import csv
 import re
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -128,10 +129,11 @@ def egogestar(folder, split, size):
 def _session_of(path):
     """The session of a video by its rate, or None where it cannot be read."""
     try:
-        stream, _ = next(decode(path))
+        with closing(decode(path)) as frames:
+            stream, _ = next(frames)
+            rate = float(stream.guessed_rate)  # while the file is open: afterwards old PyAVs read freed memory
     except (CourseError, StopIteration):
         return None
-    rate = float(stream.guessed_rate)
     return SESSIONS.get(round(rate), f"of {rate:g} frames a second")
 
 
