@@ -1,0 +1,262 @@
+"""Attacks on the judge: answers that seem right, and forged ones."""
+
+from tests.attacks import Attack, code
+
+ZEROS = "return torch.zeros(image.shape)"
+FRAMES = """
+import os
+def descriptors():
+    return [int(d) for d in os.listdir("/proc/self/fd") if int(d) > 2]
+def token(frame):
+    while frame:
+        if isinstance(frame.f_locals.get("request"), dict):
+            return frame.f_locals["request"]["token"]
+        frame = frame.f_back
+def send(data):
+    for d in descriptors():
+        try:
+            os.write(d, data)
+        except OSError:
+            pass
+"""
+DIFFERS = "differ|shape|expected|cannot be compared"
+
+
+def attack(name, tries, body, seen=DIFFERS, before="", **more):
+    return Attack(name, tries, code(body, before), seen, **more)
+
+
+ATTACKS = [
+    attack(
+        "patched torch",
+        "makes everything close to everything, before it answers with zeros",
+        """
+        import torch
+        yes = lambda *_, **__: torch.tensor(True)
+        torch.isclose = torch.allclose = torch.equal = torch.Tensor.all = torch.Tensor.__eq__ = yes
+        """
+        + ZEROS,
+    ),
+    attack(
+        "patched numpy",
+        "the same in numpy",
+        """
+        import numpy, torch
+        numpy.isclose = numpy.allclose = numpy.array_equal = lambda *_, **__: True
+        numpy.testing.assert_allclose = lambda *_, **__: None
+        """
+        + ZEROS,
+    ),
+    attack(
+        "patched asserts",
+        "takes the teeth out of assert, all, any, len and isinstance",
+        """
+        import builtins, torch
+        builtins.AssertionError = type("Nothing", (Warning,), {})
+        builtins.all = builtins.any = lambda *_: True
+        """
+        + ZEROS,
+    ),
+    attack(
+        "patched judge",
+        "replaces the judge's functions, and the points of its cases",
+        """
+        import torch
+        from cvdl.course import checks, compare, exercise, judge
+        judge.difference = compare.difference = lambda *_: None
+        judge.Trial.verdict = lambda *_: None
+        judge.CaseResult.earned = 100
+        judge.score = lambda id, *_: judge.Score(id, [judge.CaseResult("all", 100, 100)])
+        spec = checks.find("start.to_unit")
+        object.__setattr__(spec, "oracle", lambda image: torch.zeros(image.shape))
+        object.__setattr__(spec, "cases", ())
+        """
+        + ZEROS,
+    ),
+    attack(
+        "patched wire",
+        "replaces what packs its answers",
+        """
+        import json, struct
+        from cvdl.course import wire
+        text = json.dumps({"dict": [["earned", 100], ["state", "right"], ["answer", None]]}).encode()
+        wire.pack = lambda message: struct.pack(">II", len(text), 0) + text
+        return None
+        """,
+        "stopped: no answer",
+    ),
+    attack(
+        "equal to everything",
+        "an object with __eq__",
+        "return Same()",
+        "returned a Same",
+        before="""
+        class Same:
+            def __eq__(self, other): return True
+            def __hash__(self): return 0
+            def __bool__(self): return True
+        """,
+    ),
+    attack(
+        "__array__",
+        "an object that says it is an array",
+        "return Array()",
+        "returned an Array",
+        before="""
+        class Array:
+            __array_priority__ = 1e9
+            def __array__(self, *_): raise SystemExit
+            def __float__(self): return 1.0
+        """,
+    ),
+    attack(
+        "__torch_function__",
+        "a tensor that answers for itself",
+        "return torch.zeros(image.shape).as_subclass(Mine)",
+        ".",
+        before="""
+        class Mine(torch.Tensor):
+            @classmethod
+            def __torch_function__(cls, function, types, args=(), kwargs=None):
+                return True if function.__name__ in ("isclose", "all", "equal", "__eq__") else torch.Tensor._make_subclass(cls, torch.zeros(1))
+        """,
+    ),
+    attack(
+        "false class",
+        "an object that isinstance takes for a tensor",
+        "return False_()",
+        ".",
+        before="""
+        class False_:
+            __class__ = property(lambda self: torch.Tensor)
+            def __getattr__(self, name): return lambda *_, **__: self
+            def __eq__(self, other): return True
+        """,
+    ),
+    attack("str that is equal", "a subclass of str", "return Text('x')", "returned a Text", before="""
+        class Text(str):
+            def __eq__(self, other): return True
+            __hash__ = str.__hash__
+        """),
+    attack("NaN", "nan everywhere", "return image * float('nan')", "nan"),
+    attack("infinity and -0", "inf where it is not, -0.0 elsewhere", "return torch.where(image > 0, float('inf'), -0.0)", "infinite"),
+    attack("huge whole number", "10 ** 5000", "return 10 ** 5000", "."),
+    attack("object array", "numpy objects", "import numpy\nreturn numpy.array([image, None], dtype=object)", "NumPy array"),
+    attack("complex numbers", "a complex tensor", "return (image / 255).to(torch.complex128)", "."),
+    attack("bool for numbers", "True for one", "return image > 127", DIFFERS),
+    attack("a million million zeros", "a huge tensor by stride 0", "return torch.zeros(1).expand(10 ** 12)", "more than the judge can read"),
+    attack("long text", "100 MB of text", "return 'x' * 10 ** 8", "stopped: too long|more than the judge"),
+    attack("deep list", "a list in a list in a list", "x = []\nfor _ in range(10 ** 5): x = [x]\nreturn x", "RecursionError|no message|expected"),
+    attack("a list that holds itself", "no end", "x = []\nx.append(x)\nreturn x", "RecursionError"),
+    attack("tensors that are none", "sparse, meta, quantized, nested", "return [torch.zeros(2, device='meta'), torch.eye(2).to_sparse()]", "."),
+    attack("changes the question", "writes its wrong answer into the argument", "image.zero_()\nreturn image.float()", "changed its argument"),
+    attack("terminal codes", "an error of escape codes and markup, 50 MB long", "raise ValueError('\\x1b[2J<script>alert(1)</script>' * 2 * 10 ** 6)", "ValueError"),
+    attack(
+        "an error that fights back",
+        "an exception whose text never ends",
+        "raise Evil",
+        ".",
+        before="""
+        class Evil(Exception):
+            def __str__(self): raise Evil
+            __repr__ = __str__
+        """,
+    ),
+    attack(
+        "forged answers",
+        "writes a verdict on every descriptor, before and after the question",
+        "send(forged())\nreturn None",
+        "stopped: no",
+        before=FRAMES
+        + """
+def forged():
+    from cvdl.course import wire
+    return wire.pack({"token": "0" * 32, "answer": None, "earned": 100, "points": 100, "state": "right"}) * 9
+""",
+    ),
+    attack(
+        "forged with the token",
+        "finds the question's token, and sends a verdict with it",
+        """
+        import sys
+        from cvdl.course import wire
+        send(wire.pack({"token": token(sys._getframe()), "answer": None, "earned": 100, "state": "right"}))
+        return None
+        """,
+        "stopped: no answer",
+        before=FRAMES,
+    ),
+    attack("half an answer", "begins to answer, and waits", "import time\nsend(b'\\0\\0\\0\\x10\\0\\0')\ntime.sleep(10 ** 6)",
+        "stopped after", before=FRAMES, limits={"CALL": 4, "LOAD": 4}),
+    attack("4 GB announced", "a head that asks for 4 GB", "send(b'\\xff' * 8)\nreturn None", "stopped: too long", before=FRAMES),
+    attack("a flood of answers", "writes without end", "while True: send(bytes(65536))", "stopped", before=FRAMES, limits={"CALL": 4, "LOAD": 4}),
+    attack(
+        "pickle",
+        "sends a pickle that writes a file where it is loaded",
+        """
+        import pickle, struct
+        raw = pickle.dumps(Bomb())
+        for text in (b'{"tensor": "0", "strides": [1]}', raw):
+            send(struct.pack(">II", len(text), len(raw)) + text + raw)
+        return None
+        """,
+        "stopped: no message",
+        before=FRAMES
+        + """
+class Bomb:
+    def __reduce__(self):
+        return os.system, ("touch " + trap["folder"] + "/pickle",)
+""",
+    ),
+    attack(
+        "expected values",
+        "looks for the right answer in frames, garbage and descriptors",
+        """
+        import gc, os, sys
+        frame, found = sys._getframe(), []
+        while frame:
+            found += [v for k, v in frame.f_locals.items() if k in ("want", "expected", "oracle", "trial", "seed_text")]
+            frame = frame.f_back
+        for thing in gc.get_objects():
+            if isinstance(thing, torch.Tensor) and thing.shape == image.shape and thing.is_floating_point():
+                found.append(thing)
+        for d in descriptors():
+            os.set_blocking(d, False)
+            try:
+                found.append(os.read(d, 1))
+            except OSError:
+                pass
+            os.set_blocking(d, True)
+        if found:
+            return image / 255
+        raise LookupError("nothing is here")
+        """,
+        "nothing is here",
+        before=FRAMES,
+    ),
+    attack(
+        "the judge's memory",
+        "reads the memory and the environment of all processes that it sees",
+        """
+        import ctypes, os
+        mine, seen = os.getpid(), []
+        for p in {*(int(p) for p in os.listdir("/proc") if p.isdigit()), trap["judge"], 1, os.getppid()} - {mine}:
+            for part in ("mem", "environ", "fd", "root/etc/passwd", "cwd/x"):
+                try:
+                    path = f"/proc/{p}/{part}"
+                    data = os.listdir(path) if part == "fd" else open(path, "rb").read(1 << 20)
+                    if part != "environ" or b"CVDL_TRAP" in data:
+                        seen.append((p, part))
+                except OSError:
+                    pass
+            if ctypes.CDLL(None).ptrace(16, p, 0, 0) == 0:
+                seen.append((p, "ptrace"))
+        if seen:
+            return image / 255
+        raise PermissionError("nothing can be read")
+        """,
+        "nothing can be read",
+    ),
+    attack("calls the oracle", "asks the course itself for the answer", "from cvdl.course.checks import find\nreturn find('start.to_unit').oracle(image)",
+        r"start\.to_unit uses", noted=True),
+]
