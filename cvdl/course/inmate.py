@@ -31,7 +31,7 @@ def main():
     seed()
     exercise.time_limit = processor_time
     # What torch imports at its first gradient may take longer than a student has.
-    judge.answer(torch.sin, (torch.ones(1),), torch.ones(1))
+    judge.answer(lambda x: x.sin(), (torch.ones(1),), torch.ones(1))
 
     def receive():
         head = requests.read(wire.LENGTHS.size)

@@ -200,7 +200,7 @@ def test_who_is_missing(tmp_path, judge_of_paper):
     names = (tmp_path / "in/names.txt").rename(tmp_path / "names.txt")
     told, complete = run.grade_all(tmp_path / "in", tmp_path / "out", students=names)
     assert complete and "Bö  Chen: nothing handed in for 01_rnn_from_scratch" in told
-    anna, bo = sorted(results.read(tmp_path / "out"), key=lambda r: r["file"], reverse=True)
+    _, bo = sorted(results.read(tmp_path / "out"), key=lambda r: r["file"], reverse=True)
     assert (bo["file"], {e["state"] for e in bo["exercises"]}, len(bo["exercises"])) == ("", {"missing"}, 8)
 
 
