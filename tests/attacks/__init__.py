@@ -29,6 +29,10 @@ from cvdl.settings import ROOT
 
 NOTEBOOK, ID = "00_start_here", "start.to_unit"
 SEED = "a seed"
+try:
+    from cvdl.course import warden as LIMITS
+except ImportError:
+    LIMITS = grade
 ENVIRONMENT = "CVDL_TRAP"  # a variable of the judge that nobody is to see
 RIGHT = "return image / 255"
 
@@ -59,6 +63,7 @@ class Outcome:
     through: list[str]
     seconds: float
     canary: bool = False
+    told: str = ""
 
     @property
     def good(self):
@@ -203,7 +208,7 @@ def run(attack, backend, canary=False):
     with contextlib.ExitStack() as stack:
         trap = stack.enter_context(Trap())
         for name, value in attack.limits.items():
-            stack.enter_context(mock.patch.object(grade, name, value))
+            stack.enter_context(mock.patch.object(LIMITS, name, value))
         folder = trap.folder / "submissions"
         folder.mkdir()
         where = attack.make(folder, trap) or folder
@@ -221,11 +226,11 @@ def run(attack, backend, canary=False):
                 through.append(f"it earned {earned} points")
         if any(e["earned"] < e["points"] for r in results if "anna" in r["student"] for e in r["exercises"]):
             through.append("another student has lost points")
-        if not re.search(attack.seen, told):
+        if not re.search(attack.seen, told, re.M):
             through.append(f"what was told is not {attack.seen!r}: {told[:300]!r}")
         if seconds > attack.seconds:
             through.append(f"it took {seconds:.0f} seconds")
-        return Outcome(attack, through, seconds, canary)
+        return Outcome(attack, through, seconds, canary, told)
 
 
 def spoken(results):
