@@ -5,96 +5,23 @@
 
 import hashlib
 import re
-import secrets
 import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from functools import cache
 
-from cvdl.course import checks, jail, judge, results, wire
-from cvdl.course.compare import CallFailed, CallStopped
-from cvdl.course.exercise import SECONDS
+from cvdl.course import checks, judge, results
 from cvdl.course.handins import stems
-from cvdl.course.inmate import LOAD
+from cvdl.course.warden import Notebook
 from cvdl.errors import CourseError
 from cvdl.settings import ROOT
 
-START = 300  # seconds in which a jail has to start and a notebook to be cut
-CALL = 6 * SECONDS  # seconds by the clock after which a call is stopped from outside; inside, the processor's count
 LONGEST = 500  # characters of a message
-SLOW = "Is there a loop that never ends, or a slow one over single numbers?"
 READY_MADE = {  # what does the whole exercise at once; by chapter, or by exercise
     "rnn": r"\bnn\.RNN(Cell)?\b",
     "bptt": r"\bautograd\b|\.backward\(|\bjacobian\(",
     "lstm": r"\bnn\.LSTM(Cell)?\b",
     "lstm.torch": r"(?!)",  # there it is asked for
 }
-
-
-class Notebook:
-    """A hand-in in a jail, which is started anew once it is lost."""
-
-    def __init__(self, data, backend):
-        self.data, self.backend, self.inmate = data, backend, None
-        self.found = self._start()
-
-    def _start(self):
-        """Raises CourseError where the jail does not cut the notebook: before any of its code has run."""
-        self.inmate, self.loaded = jail.Inmate(self.backend), set()
-        try:
-            found = self.inmate.ask(wire.LENGTHS.pack(0, len(self.data)) + self.data, START)
-        except (TimeoutError, MemoryError, EOFError, ValueError) as error:
-            self.close()
-            raise CourseError(f"it could not be read in the jail: {error}") from None
-        if "problem" in found:
-            self.close()
-            raise CourseError(found["problem"])
-        return found
-
-    def call(self, id):
-        """What `judge.score` calls for the answers to exercise `id`."""
-
-        def call(*args, weights=None):
-            token = secrets.token_hex(16)
-            if self.inmate is None:
-                self._start()
-            seconds = CALL if id in self.loaded else CALL + LOAD
-            self.loaded.add(id)
-            request = wire.pack({"token": token, "id": id, "args": args, "weights": weights})
-            try:
-                reply = self.inmate.ask(request, seconds)
-                return answer_in(reply, token)
-            except TimeoutError:
-                self.close()
-                raise CallStopped(f"stopped after {SECONDS} seconds", SLOW) from None
-            except (MemoryError, EOFError, ValueError) as error:
-                self.close()
-                raise CallStopped(
-                    f"stopped: {error}", "It ended Python, took too much memory, or sent what is no answer."
-                ) from None
-
-        return call
-
-    def close(self):
-        if self.inmate:
-            self.inmate.close()
-        self.inmate = None
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-
-def answer_in(reply, token):
-    """The answer in a reply.  Raises CallFailed for a failure, ValueError if it is no reply to this request."""
-    if not isinstance(reply, dict) or reply.pop("token", None) != token:
-        raise ValueError("no answer to what was asked")
-    if reply.keys() == {"answer"}:
-        return reply["answer"]
-    if [type(reply.get(k)) for k in ("failed", "hint", "stopped")] != [str, str, bool]:
-        raise ValueError("no answer")
-    raise (CallStopped if reply["stopped"] else CallFailed)(reply["failed"][:1000], reply["hint"][:LONGEST])
 
 
 def judge_bytes(data, notebook, seed, backend):

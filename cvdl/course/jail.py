@@ -11,16 +11,12 @@ their command lines are tested.  `choose` tries them like the other.
 import json
 import os
 import secrets
-import select
 import shutil
 import site
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-from cvdl.course import wire
 from cvdl.errors import CourseError
 from cvdl.settings import ROOT, data_path
 
@@ -30,7 +26,6 @@ MEMORY, FILE, TMP, ADDRESSES = 3 << 30, 8 << 20, 64 << 20, 64 << 30  # bytes; al
 SECONDS = 600  # of processor time
 IMAGE = "cvdl-jail"
 LIMITS = {"nproc": PROCESSES, "nofile": FILES, "fsize": FILE, "cpu": SECONDS, "core": 0, "data": MEMORY}
-INMATE = ("-BP", "-m", "cvdl.course.inmate")
 SETTINGS = {
     "PATH": "/usr/bin:/bin",
     "LANG": "C.UTF-8",
@@ -208,76 +203,6 @@ found = [
 ]
 print(json.dumps(dict(zip({EXPECTED!r}, found))))
 """
-
-
-class Inmate:
-    """A jailed process that answers messages, one after the other.
-
-    Whatever it sends was perhaps written by a student: it is read up to a size and up to a time, and taken apart with
-    care.  Not to be used after `ask` has raised.
-    """
-
-    def __init__(self, backend):
-        self.backend, self.name = backend, f"cvdl-{secrets.token_hex(8)}"
-        self.line, theirs = socket.socketpair()
-        with theirs:
-            self.process = subprocess.Popen(
-                backend.command(INMATE, self.name),
-                stdin=theirs,
-                stdout=theirs,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-
-    def ask(self, message, seconds):
-        """Send bytes, and wait for the answer -> what it holds.
-
-        Raises TimeoutError after `seconds`, MemoryError over MEMORY, EOFError if the process has ended, ValueError for
-        what is no message.
-        """
-        deadline = time.monotonic() + seconds
-        try:
-            self.line.settimeout(seconds)
-            self.line.sendall(message)
-            parts = [self._read(n, deadline) for n in wire.lengths(self._read(wire.LENGTHS.size, deadline))]
-        except ConnectionError:
-            raise EOFError("the process has ended") from None
-        return wire.unpack(*parts)
-
-    def _read(self, size, deadline):
-        parts = bytearray()
-        while len(parts) < size:
-            if time.monotonic() > deadline:
-                raise TimeoutError("no answer")
-            if resident(self.process.pid) > MEMORY:
-                raise MemoryError("too much memory")
-            if select.select([self.line], [], [], 0.1)[0]:
-                part = self.line.recv(min(size - len(parts), 1 << 20))
-                if not part:
-                    raise EOFError("the process has ended")
-                parts += part
-        return bytes(parts)
-
-    def close(self):
-        """End the process and all that it started."""
-        self.process.kill()
-        self.process.wait()
-        self.backend.stop(self.name)
-        self.line.close()
-
-
-def resident(pid):
-    """Bytes of memory that a process and its descendants hold, as far as they can be seen."""
-    total = 0
-    try:
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith(("RssAnon:", "RssShmem:")):
-                total += int(line.split()[1]) << 10
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            total += sum(map(resident, (task / "children").read_text().split()))
-    except OSError:
-        pass  # it ended meanwhile, or there is no /proc: the limit of each process is left
-    return total
 
 
 def readable():

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cvdl import cli
-from cvdl.course import checks, grade, jail, judge, results, run
+from cvdl.course import checks, grade, jail, judge, results, run, warden
 from cvdl.course.exercise import caller
 from cvdl.course.handins import find
 from cvdl.errors import CourseError
@@ -97,8 +97,8 @@ HOSTILE = {
 
 
 def test_whoever_breaks_the_jail_loses_that_exercise_alone(backend, monkeypatch):
-    monkeypatch.setattr(grade, "CALL", 15)
-    monkeypatch.setattr(grade, "LOAD", 0)
+    monkeypatch.setattr(warden, "CALL", 8)
+    monkeypatch.setattr(warden, "LOAD", 0)
     forged = "from cvdl.course import wire\nFORGED = wire.pack({'token': '', 'answer': 0.0})"
     cells = [answer(id, f"f{n}", body) for n, (id, body) in enumerate(HOSTILE.items())]
     rows, _ = judged(forged, *cells, answer("rnn.parameters", "count", RIGHT), backend=backend)

@@ -1,0 +1,156 @@
+"""The judge's side of the jail: starts a process in it, sends calls, and reads the answers with care."""
+
+import secrets
+import select
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from cvdl.course import wire
+from cvdl.course.compare import CallFailed, CallStopped
+from cvdl.course.exercise import SECONDS
+from cvdl.course.inmate import LOAD
+from cvdl.course.jail import MEMORY
+from cvdl.errors import CourseError
+
+PROGRAM = ("-BP", "-m", "cvdl.course.inmate")
+START = 300  # seconds in which a jail has to start and a notebook to be cut
+CALL = 6 * SECONDS  # seconds by the clock after which a call is stopped from outside; inside, the processor's count
+SLOW = "Is there a loop that never ends, or a slow one over single numbers?"
+BROKE_OFF = "It ended Python, took too much memory, or sent what is no answer."
+
+
+class Notebook:
+    """A hand-in in a jail, which is started anew once it is lost."""
+
+    def __init__(self, data, backend):
+        self.data, self.backend, self.inmate = data, backend, None
+        self.found = self._start()
+
+    def _start(self):
+        """Raises CourseError where the jail does not cut the notebook: before any of its code has run."""
+        self.inmate, self.loaded = Inmate(self.backend), set()
+        try:
+            found = self.inmate.ask(wire.LENGTHS.pack(0, len(self.data)) + self.data, START)
+        except (TimeoutError, MemoryError, EOFError, ValueError) as error:
+            self.close()
+            raise CourseError(f"it could not be read in the jail: {error}") from None
+        if "problem" in found:
+            self.close()
+            raise CourseError(found["problem"])
+        return found
+
+    def call(self, id):
+        """What `judge.score` calls for the answers to exercise `id`."""
+
+        def call(*args, weights=None):
+            token = secrets.token_hex(16)
+            if self.inmate is None:
+                self._start()
+            seconds = CALL if id in self.loaded else CALL + LOAD
+            self.loaded.add(id)
+            request = wire.pack({"token": token, "id": id, "args": args, "weights": weights})
+            try:
+                reply = self.inmate.ask(request, seconds)
+                return answer_in(reply, token)
+            except TimeoutError:
+                self.close()
+                raise CallStopped(f"stopped after {SECONDS} seconds", SLOW) from None
+            except (MemoryError, EOFError, ValueError) as error:
+                self.close()
+                raise CallStopped(f"stopped: {error}", BROKE_OFF) from None
+
+        return call
+
+    def close(self):
+        if self.inmate:
+            self.inmate.close()
+        self.inmate = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def answer_in(reply, token):
+    """The answer in a reply.  Raises CallFailed for a failure, ValueError if it is no reply to this request."""
+    if not isinstance(reply, dict) or reply.pop("token", None) != token:
+        raise ValueError("no answer to what was asked")
+    if reply.keys() == {"answer"}:
+        return reply["answer"]
+    if [type(reply.get(k)) for k in ("failed", "hint", "stopped")] != [str, str, bool]:
+        raise ValueError("no answer")
+    raise (CallStopped if reply["stopped"] else CallFailed)(reply["failed"][:1000], reply["hint"][:1000])
+
+
+class Inmate:
+    """A jailed process that answers messages, one after the other.
+
+    Whatever it sends was perhaps written by a student: it is read up to a size and up to a time, and taken apart with
+    care.  Not to be used after `ask` has raised.
+    """
+
+    def __init__(self, backend):
+        self.backend, self.name = backend, f"cvdl-{secrets.token_hex(8)}"
+        self.line, theirs = socket.socketpair()
+        with theirs:
+            self.process = subprocess.Popen(
+                backend.command(PROGRAM, self.name),
+                stdin=theirs,
+                stdout=theirs,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    def ask(self, message, seconds):
+        """Send bytes, and wait for the answer -> what it holds.
+
+        Raises TimeoutError after `seconds`, MemoryError over MEMORY, EOFError if the process has ended, ValueError for
+        what is no message.
+        """
+        deadline = time.monotonic() + seconds
+        try:
+            self.line.settimeout(seconds)
+            self.line.sendall(message)
+            parts = [self._read(n, deadline) for n in wire.lengths(self._read(wire.LENGTHS.size, deadline))]
+        except ConnectionError:
+            raise EOFError("the process has ended") from None
+        return wire.unpack(*parts)
+
+    def _read(self, size, deadline):
+        parts = bytearray()
+        while len(parts) < size:
+            if time.monotonic() > deadline:
+                raise TimeoutError("no answer")
+            if resident(self.process.pid) > MEMORY:
+                raise MemoryError("too much memory")
+            if select.select([self.line], [], [], 0.1)[0]:
+                part = self.line.recv(min(size - len(parts), 1 << 20))
+                if not part:
+                    raise EOFError("the process has ended")
+                parts += part
+        return bytes(parts)
+
+    def close(self):
+        """End the process and all that it started."""
+        self.process.kill()
+        self.process.wait()
+        self.backend.stop(self.name)
+        self.line.close()
+
+
+def resident(pid):
+    """Bytes of memory that a process and its descendants hold, as far as they can be seen."""
+    total = 0
+    try:
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith(("RssAnon:", "RssShmem:")):
+                total += int(line.split()[1]) << 10
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            total += sum(map(resident, (task / "children").read_text().split()))
+    except OSError:
+        pass  # it ended meanwhile, or there is no /proc: the limit of each process is left
+    return total
