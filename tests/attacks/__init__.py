@@ -7,12 +7,13 @@ a few of them as canaries, without a jail: those must be seen to get through.
 
 import contextlib
 import hashlib
+import inspect
+import itertools
 import json
 import os
 import re
 import secrets
 import socket
-import subprocess
 import sys
 import tempfile
 import textwrap
@@ -23,16 +24,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
 
-from cvdl.course import grade, handins, jail
+from cvdl.course import checks, grade, handins, jail, warden
 from cvdl.errors import CourseError
 from cvdl.settings import ROOT
 
 NOTEBOOK, ID = "00_start_here", "start.to_unit"
+RNN = "01_rnn_from_scratch"  # has exercises enough for several attacks in one hand-in
 SEED = "a seed"
-try:
-    from cvdl.course import warden as LIMITS
-except ImportError:
-    LIMITS = grade
+
 ENVIRONMENT = "CVDL_TRAP"  # a variable of the judge that nobody is to see
 RIGHT = "return image / 255"
 
@@ -43,7 +42,8 @@ class Attack:
 
     make(folder, trap): writes it, and returns what `cvdl grade` is pointed at, or None for the folder.
     seen: regular expression, has to be found in what is told of it; noted: it may earn points, so long as that is told.
-    limits: {name in cvdl.course.grade: number}, to make it short; seconds: beyond which it has held up the judge.
+    limits: {name in cvdl.course.warden: number}, to make it short; seconds: beyond which it has held up the judge.
+    id: the exercise that is attacked.  Attacks with the same `make` are one hand-in.
     """
 
     name: str
@@ -53,6 +53,7 @@ class Attack:
     noted: bool = False
     limits: dict = field(default_factory=dict)
     seconds: float = 60
+    id: str = ID
 
 
 @dataclass(frozen=True)
@@ -70,19 +71,26 @@ class Outcome:
         return bool(self.through) == self.canary
 
 
-def notebook(*cells):
-    """The students' notebook with its exercise cell replaced by these -> bytes."""
-    built = json.loads((ROOT / "notebooks" / f"{NOTEBOOK}.ipynb").read_text(encoding="utf-8"))
-    (place,) = [i for i, c in enumerate(built["cells"]) if "@exercise" in "".join(c["source"])]
-    built["cells"][place : place + 1] = [
+def notebook(*cells, stem=NOTEBOOK):
+    """The students' notebook with these in place of its exercise cells -> bytes."""
+    built = json.loads((ROOT / "notebooks" / f"{stem}.ipynb").read_text(encoding="utf-8"))
+    places = [i for i, c in enumerate(built["cells"]) if "@exercise" in "".join(c["source"])]
+    for i in reversed(places):
+        del built["cells"][i]
+    built["cells"][places[0] : places[0]] = [
         {"cell_type": "code", "metadata": {}, "execution_count": None, "outputs": [], "id": f"mine-{i}", "source": c}
         for i, c in enumerate(cells)
     ]
     return json.dumps(built).encode()
 
 
-def answer(body=RIGHT):
-    return f'@exercise("{ID}", points=100)\ndef to_unit(image):\n' + textwrap.indent(textwrap.dedent(body), "    ")
+def answer(body=RIGHT, id=ID):
+    parameters = ", ".join(inspect.signature(checks.find(id).library).parameters)
+    return f'@exercise("{id}")\ndef {id.replace(".", "_")}({parameters}):\n' + indented(body)
+
+
+def indented(body):
+    return textwrap.indent(textwrap.dedent(body), "    ")
 
 
 def put(path, data):
@@ -94,10 +102,23 @@ def code(body, before=""):
     """`make` of an attack by the function's body, with code before it; `trap` is what the attacker knows."""
 
     def make(folder, trap):
-        known = f"trap = {trap.known!r}"
-        put(folder / "mallory" / "mine.ipynb", notebook(known, textwrap.dedent(before), answer(body)))
+        cells = [f"trap = {trap.known!r}", textwrap.dedent(before), answer(body)]
+        put(folder / "mallory" / "mine.ipynb", notebook(*cells))
 
     return make
+
+
+def together(*attacks):
+    """Attacks by (name, what it tries, body, code before, seen), each on another exercise of one hand-in."""
+    ids = list(checks.chapter("rnn"))[: len(attacks)]
+
+    def make(folder, trap):
+        cells = [f"trap = {trap.known!r}"]
+        for id, (_, _, body, before, _) in zip(ids, attacks, strict=True):
+            cells += [textwrap.dedent(before), answer(body, id)]
+        put(folder / "mallory" / "mine.ipynb", notebook(*cells, stem=RNN))
+
+    return [Attack(n, tries, make, seen, id=id) for id, (n, tries, _, _, seen) in zip(ids, attacks, strict=True)]
 
 
 class Trap:
@@ -203,43 +224,50 @@ def arguments(process):
         return b""
 
 
-def run(attack, backend, canary=False):
-    """Grade this hand-in, as `cvdl grade` does -> Outcome."""
+def run(attacks, backend, canary=False):
+    """Grade the hand-in of these attacks, as `cvdl grade` does -> list of Outcome."""
     with contextlib.ExitStack() as stack:
         trap = stack.enter_context(Trap())
-        for name, value in attack.limits.items():
-            stack.enter_context(mock.patch.object(LIMITS, name, value))
+        for name, value in attacks[0].limits.items():
+            stack.enter_context(mock.patch.object(warden, name, value))
         folder = trap.folder / "submissions"
         folder.mkdir()
-        where = attack.make(folder, trap) or folder
+        where = attacks[0].make(folder, trap) or folder
         begin = time.monotonic()
         try:
-            results = list(grade.grade(handins.find(where), trap.folder / "out", SEED, backend))
-            told = "\n".join(spoken(results))
+            results, refused = list(grade.grade(handins.find(where), trap.folder / "out", SEED, backend)), ""
         except CourseError as error:
-            results, told = [], str(error)
+            results, refused = [], str(error)
         seconds = time.monotonic() - begin
-        through = list(trap.sprung())
-        mallory = [e for r in results if "anna" not in r["student"] for e in r["exercises"]]
-        if earned := sum(e["earned"] for e in mallory):
-            if not attack.noted:
-                through.append(f"it earned {earned} points")
-        if any(e["earned"] < e["points"] for r in results if "anna" in r["student"] for e in r["exercises"]):
-            through.append("another student has lost points")
+        sprung = list(trap.sprung())
+        if any(e["earned"] < e["points"] for r in results if r["student"] == "anna" for e in r["exercises"]):
+            sprung.append("another student has lost points")
+        if seconds > attacks[0].seconds:
+            sprung.append(f"it took {seconds:.0f} seconds")
+    outcomes = []
+    for attack in attacks:
+        told = "\n".join([refused, *spoken(results, attack.id)])
+        through = [*sprung, *gained(attack, results)]
         if not re.search(attack.seen, told, re.M):
             through.append(f"what was told is not {attack.seen!r}: {told[:300]!r}")
-        if seconds > attack.seconds:
-            through.append(f"it took {seconds:.0f} seconds")
-        return Outcome(attack, through, seconds, canary, told)
+        outcomes.append(Outcome(attack, through, seconds / len(attacks), canary, told))
+    return outcomes
 
 
-def spoken(results):
+def gained(attack, results):
+    earned = sum(e["earned"] for r in results if r["student"] != "anna" for e in r["exercises"] if e["id"] == attack.id)
+    return [f"it earned {earned} points"] if earned and not attack.noted else []
+
+
+def spoken(results, id):
+    """What the results tell of this exercise, line by line."""
     for result in results:
         yield f"{result['student']}: {result['problem']}"
         yield from result["notes"]
         for exercise in result["exercises"]:
-            yield exercise["state"]
-            yield from (case["message"] for case in exercise["cases"])
+            if exercise["id"] == id:
+                yield exercise["state"]
+                yield from (case["message"] for case in exercise["cases"])
 
 
 class Open:
@@ -261,21 +289,27 @@ def attacks():
     return [*judge.ATTACKS, *machine.ATTACKS, *files.ATTACKS, *notebooks.ATTACKS]
 
 
-CANARIES = ("writes a file", "IPv4", "reads the environment")
+CANARIES = ("IPv4", "reads the environment")  # by the first of a hand-in
 
 
-def honest():
-    """A right answer has to get its points, before and after all attacks."""
-    return Attack("an honest hand-in", "the right answer", code("image = image / 255\nreturn image"), "^right$", True)
+HONEST = Attack(
+    "an honest hand-in", "the right answer, which has to get its points", code(RIGHT), "^right$", noted=True
+)
 
 
-def suite(backend, canaries=True):
-    """Run all attacks -> Outcomes, as they come."""
-    known = attacks()
-    yield run(honest(), backend)
-    for attack in known:
-        yield run(attack, backend)
-    yield run(honest(), backend)
-    for attack in known:
-        if canaries and attack.name in CANARIES:
-            yield run(attack, Open(), canary=True)
+def hand_ins():
+    """The attacks, those of one hand-in together, between two honest ones -> list of lists."""
+    return [[HONEST], *(list(group) for _, group in itertools.groupby(attacks(), lambda a: a.make)), [HONEST]]
+
+
+def suite(backend):
+    """Run all attacks, then the canaries -> Outcomes, as they come."""
+    for group in hand_ins():
+        yield from run(group, backend)
+    yield from canaries()
+
+
+def canaries():
+    for group in hand_ins():
+        if group[0].name in CANARIES:
+            yield from run(group, Open(), canary=True)

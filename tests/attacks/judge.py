@@ -1,6 +1,6 @@
 """Attacks on the judge: answers that seem right, and forged ones."""
 
-from tests.attacks import Attack, code
+from tests.attacks import Attack, code, together
 
 ZEROS = "return torch.zeros(image.shape)"
 FRAMES = """
@@ -85,82 +85,132 @@ ATTACKS = [
         """,
         "stopped: no answer",
     ),
-    attack(
-        "equal to everything",
-        "an object with __eq__",
-        "return Same()",
-        "returned a Same",
-        before="""
-        class Same:
-            def __eq__(self, other): return True
-            def __hash__(self): return 0
-            def __bool__(self): return True
-        """,
+    *together(
+        (
+            "equal to everything",
+            "an object with __eq__",
+            "return Same()",
+            """
+class Same:
+    def __eq__(self, other): return True
+    def __hash__(self): return 0
+    def __bool__(self): return True
+""",
+            "returned a Same",
+        ),
+        (
+            "__array__",
+            "an object that says it is an array",
+            "return Array()",
+            """
+class Array:
+    __array_priority__ = 1e9
+    def __array__(self, *_): raise SystemExit
+    def __float__(self): return 1.0
+""",
+            "returned a Array",
+        ),
+        (
+            "__torch_function__",
+            "a tensor that answers for itself",
+            "return torch.zeros(2).as_subclass(Mine)",
+            """
+class Mine(torch.Tensor):
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        return True if function.__name__ in ("isclose", "all", "equal", "__eq__") else torch.zeros(1)
+""",
+            "expected|shape",
+        ),
+        (
+            "false class",
+            "an object that isinstance takes for a tensor",
+            "return False_()",
+            """
+class False_:
+    __class__ = property(lambda self: torch.Tensor)
+    def __getattr__(self, name): return lambda *_, **__: self
+    def __eq__(self, other): return True
+""",
+            "no plain array|returned a False_",
+        ),
+        (
+            "a text that is equal",
+            "a subclass of str",
+            "return Text('x')",
+            """
+class Text(str):
+    def __eq__(self, other): return True
+    __hash__ = str.__hash__
+""",
+            "returned a Text",
+        ),
+        (
+            "object array",
+            "numpy objects",
+            "import numpy\nreturn numpy.array([{}, None], dtype=object)",
+            "",
+            "NumPy array",
+        ),
+        ("complex numbers", "a complex tensor", "return torch.zeros(2, dtype=torch.complex128)", "", "cannot read"),
+        (
+            "tensors that are none",
+            "sparse, meta",
+            "return [torch.eye(2).to_sparse(), torch.zeros(2, device='meta')]",
+            "",
+            "meta tensor|no plain array",
+        ),
     ),
-    attack(
-        "__array__",
-        "an object that says it is an array",
-        "return Array()",
-        "returned an Array",
-        before="""
-        class Array:
-            __array_priority__ = 1e9
-            def __array__(self, *_): raise SystemExit
-            def __float__(self): return 1.0
-        """,
+    *together(
+        ("NaN", "nan everywhere", "return torch.full_like(h, float('nan'))", "", "are nan"),
+        (
+            "infinity and -0",
+            "infinite values, and zeros below zero",
+            "return torch.full((len(xs), *h0.shape), -0.0).log()",
+            "",
+            "infinite",
+        ),
+        ("huge whole number", "10 ** 5000", "return 10 ** 5000", "", "digits"),
+        (
+            "a million million zeros",
+            "a huge tensor by stride 0",
+            "return torch.zeros(1).expand(10 ** 12)",
+            "",
+            "more than the judge can read",
+        ),
+        (
+            "deep list",
+            "a list in a list in a list",
+            "x = []\nfor _ in range(10 ** 5): x = [x]\nreturn x",
+            "",
+            "RecursionError",
+        ),
+        ("a list that holds itself", "no end", "x = []\nx.append(x)\nreturn x", "", "RecursionError"),
+        (
+            "terminal codes",
+            "an error of escape codes and markup, 4 MB long",
+            "raise ValueError('\\x1b[2J<script>alert(1)</script>' * 10 ** 5)",
+            "",
+            "ValueError",
+        ),
+        (
+            "an error that fights back",
+            "an exception whose text is an exception",
+            "raise Evil",
+            """
+class Evil(Exception):
+    def __str__(self): raise Evil
+    __repr__ = __str__
+""",
+            "stopped: the process has ended",
+        ),
     ),
-    attack(
-        "__torch_function__",
-        "a tensor that answers for itself",
-        "return torch.zeros(image.shape).as_subclass(Mine)",
-        ".",
-        before="""
-        class Mine(torch.Tensor):
-            @classmethod
-            def __torch_function__(cls, function, types, args=(), kwargs=None):
-                return True if function.__name__ in ("isclose", "all", "equal", "__eq__") else torch.Tensor._make_subclass(cls, torch.zeros(1))
-        """,
-    ),
-    attack(
-        "false class",
-        "an object that isinstance takes for a tensor",
-        "return False_()",
-        ".",
-        before="""
-        class False_:
-            __class__ = property(lambda self: torch.Tensor)
-            def __getattr__(self, name): return lambda *_, **__: self
-            def __eq__(self, other): return True
-        """,
-    ),
-    attack("str that is equal", "a subclass of str", "return Text('x')", "returned a Text", before="""
-        class Text(str):
-            def __eq__(self, other): return True
-            __hash__ = str.__hash__
-        """),
-    attack("NaN", "nan everywhere", "return image * float('nan')", "nan"),
-    attack("infinity and -0", "inf where it is not, -0.0 elsewhere", "return torch.where(image > 0, float('inf'), -0.0)", "infinite"),
-    attack("huge whole number", "10 ** 5000", "return 10 ** 5000", "."),
-    attack("object array", "numpy objects", "import numpy\nreturn numpy.array([image, None], dtype=object)", "NumPy array"),
-    attack("complex numbers", "a complex tensor", "return (image / 255).to(torch.complex128)", "."),
-    attack("bool for numbers", "True for one", "return image > 127", DIFFERS),
-    attack("a million million zeros", "a huge tensor by stride 0", "return torch.zeros(1).expand(10 ** 12)", "more than the judge can read"),
     attack("long text", "100 MB of text", "return 'x' * 10 ** 8", "stopped: too long|more than the judge"),
-    attack("deep list", "a list in a list in a list", "x = []\nfor _ in range(10 ** 5): x = [x]\nreturn x", "RecursionError|no message|expected"),
-    attack("a list that holds itself", "no end", "x = []\nx.append(x)\nreturn x", "RecursionError"),
-    attack("tensors that are none", "sparse, meta, quantized, nested", "return [torch.zeros(2, device='meta'), torch.eye(2).to_sparse()]", "."),
-    attack("changes the question", "writes its wrong answer into the argument", "image.zero_()\nreturn image.float()", "changed its argument"),
-    attack("terminal codes", "an error of escape codes and markup, 50 MB long", "raise ValueError('\\x1b[2J<script>alert(1)</script>' * 2 * 10 ** 6)", "ValueError"),
     attack(
-        "an error that fights back",
-        "an exception whose text never ends",
-        "raise Evil",
-        ".",
-        before="""
-        class Evil(Exception):
-            def __str__(self): raise Evil
-            __repr__ = __str__
-        """,
+        "changes the question",
+        "writes its wrong answer into the argument",
+        "image.zero_()\nreturn image.float()",
+        "changed its argument",
     ),
     attack(
         "forged answers",
@@ -186,10 +236,29 @@ def forged():
         "stopped: no answer",
         before=FRAMES,
     ),
-    attack("half an answer", "begins to answer, and waits", "import time\nsend(b'\\0\\0\\0\\x10\\0\\0')\ntime.sleep(10 ** 6)",
-        "stopped after", before=FRAMES, limits={"CALL": 4, "LOAD": 4}),
-    attack("4 GB announced", "a head that asks for 4 GB", "send(b'\\xff' * 8)\nreturn None", "stopped: too long", before=FRAMES),
-    attack("a flood of answers", "writes without end", "while True: send(bytes(65536))", "stopped", before=FRAMES, limits={"CALL": 4, "LOAD": 4}),
+    attack(
+        "half an answer",
+        "begins to answer, and waits",
+        "import time\nsend(b'\\0\\0\\0\\x10\\0\\0')\ntime.sleep(10 ** 6)",
+        "stopped after",
+        before=FRAMES,
+        limits={"CALL": 4, "LOAD": 4},
+    ),
+    attack(
+        "4 GB announced",
+        "a head that asks for 4 GB",
+        "send(b'\\xff' * 8)\nreturn None",
+        "stopped: too long",
+        before=FRAMES,
+    ),
+    attack(
+        "a flood of answers",
+        "writes without end",
+        "while True: send(bytes(65536))",
+        "stopped",
+        before=FRAMES,
+        limits={"CALL": 4, "LOAD": 4},
+    ),
     attack(
         "pickle",
         "sends a pickle that writes a file where it is loaded",
@@ -221,12 +290,16 @@ class Bomb:
             if isinstance(thing, torch.Tensor) and thing.shape == image.shape and thing.is_floating_point():
                 found.append(thing)
         for d in descriptors():
-            os.set_blocking(d, False)
             try:
+                os.set_blocking(d, False)
                 found.append(os.read(d, 1))
             except OSError:
                 pass
-            os.set_blocking(d, True)
+            finally:
+                try:
+                    os.set_blocking(d, True)
+                except OSError:
+                    pass
         if found:
             return image / 255
         raise LookupError("nothing is here")
@@ -238,25 +311,41 @@ class Bomb:
         "the judge's memory",
         "reads the memory and the environment of all processes that it sees",
         """
-        import ctypes, os
-        mine, seen = os.getpid(), []
-        for p in {*(int(p) for p in os.listdir("/proc") if p.isdigit()), trap["judge"], 1, os.getppid()} - {mine}:
-            for part in ("mem", "environ", "fd", "root/etc/passwd", "cwd/x"):
+        import os
+        seen = []
+        for p in {*(int(p) for p in os.listdir("/proc") if p.isdigit()), trap["judge"]} - {os.getpid()}:
+            for part in ("environ", "root/work", "root/home", "root/etc/passwd", "cwd/solutions"):
                 try:
                     path = f"/proc/{p}/{part}"
-                    data = os.listdir(path) if part == "fd" else open(path, "rb").read(1 << 20)
+                    data = open(path, "rb").read() if part == "environ" else os.stat(path)
                     if part != "environ" or b"CVDL_TRAP" in data:
                         seen.append((p, part))
                 except OSError:
                     pass
-            if ctypes.CDLL(None).ptrace(16, p, 0, 0) == 0:
-                seen.append((p, "ptrace"))
+            try:
+                for d in os.listdir(f"/proc/{p}/fd"):
+                    seen += [(p, d)] if os.path.isdir(f"/proc/{p}/fd/{d}") else []
+                with open(f"/proc/{p}/mem", "rb") as memory:
+                    for line in open(f"/proc/{p}/maps"):
+                        begin, end = (int(n, 16) for n in line.split()[0].split("-"))
+                        memory.seek(begin)
+                        try:
+                            seen += [(p, line)] if b"a seed" in memory.read(end - begin) else []
+                        except (OSError, ValueError, OverflowError):
+                            pass
+            except OSError:
+                pass
         if seen:
-            return image / 255
+            raise Exception(f"got in: {seen}"[:300])
         raise PermissionError("nothing can be read")
         """,
         "nothing can be read",
     ),
-    attack("calls the oracle", "asks the course itself for the answer", "from cvdl.course.checks import find\nreturn find('start.to_unit').oracle(image)",
-        r"start\.to_unit uses", noted=True),
+    attack(
+        "calls the oracle",
+        "asks the course itself for the answer",
+        "from cvdl.course.checks import find\nreturn find('start.to_unit').oracle(image)",
+        r"start\.to_unit uses",
+        noted=True,
+    ),
 ]

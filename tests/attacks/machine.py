@@ -1,6 +1,6 @@
 """Attacks on the machine: network, processes, memory, disk, files and time."""
 
-from tests.attacks import RIGHT, Attack, code
+from tests.attacks import Attack, code, together
 
 SHORT = {"CALL": 4, "LOAD": 4}
 
@@ -9,9 +9,17 @@ def attack(name, tries, body, seen="", before="", limits=None, **more):
     return Attack(name, tries, code(body, before), seen, limits=limits or {}, **more)
 
 
-def reaches(name, tries, act, before=""):
-    """An attack that is right if `act` works, and fails with «shut: …» if it raises OSError."""
-    return attack(name, tries, f"import os, socket\ntry:\n    {act}\nexcept OSError as error:\n    raise RuntimeError(f'shut: {{error}}')\n{RIGHT}", "shut: ", before)  # fmt: skip
+def reaches(name, tries, act):
+    """An attack that gives the right number of parameters if `act` works, and fails if it raises OSError."""
+    body = f"""
+import os, socket
+try:
+    {act}
+except OSError as error:
+    raise RuntimeError(f"shut: {{error}}")
+return "it is open"
+"""
+    return name, tries, body, "", "shut: "
 
 
 DAEMON = """
@@ -26,19 +34,47 @@ def daemon():
 """
 
 ATTACKS = [
-    reaches("IPv4", "connects to a server on this machine", 'socket.create_connection(tuple(trap["tcp"]), 3)'),
-    reaches("IPv6", "the same by IPv6", 'socket.create_connection(tuple((trap.get("tcp6") or ("::1", 1))[:2]), 3)'),
-    reaches("UDP", "sends a packet", 'socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", tuple(trap["udp"]))\n    raise OSError("sent, and nobody knows where")'),
-    reaches("the internet", "connects to 1.1.1.1 and 2606:4700::1111", '[socket.create_connection((a, 53), 3) for a in ("1.1.1.1", "2606:4700:4700::1111")]'),
-    reaches("DNS", "asks for a name", 'socket.getaddrinfo("example.org", 80)'),
-    reaches("unix socket", "connects to a socket in a folder", 'socket.socket(socket.AF_UNIX).connect(trap["unix"])'),
-    reaches("abstract unix socket", "connects to a socket without a folder", 'socket.socket(socket.AF_UNIX).connect(trap["abstract"])'),
-    reaches("raw socket", "listens to all packets", 'socket.socket(socket.AF_PACKET, socket.SOCK_RAW)'),
-    reaches("writes a file", "overwrites a file of the judge", 'open(trap["folder"] + "/written", "w").write("mine")'),
-    reaches("reads other hand-ins", "looks into the folder beside its own", 'open(trap["folder"] + "/others/anna.ipynb").read()'),
-    reaches("reads the home", "keys and the like", '[os.listdir(p) for p in (os.path.expanduser("~root/.ssh"), "/home", "/root/.ssh", "/var/mail")]'),
-    reaches("reads the solutions", "and the tests", 'os.listdir(trap["root"] + "/solutions"), os.listdir(trap["root"] + "/tests")'),
-    reaches("reads passwords", "/etc/shadow, /etc/passwd", 'open("/etc/shadow").read()'),
+    *together(
+        reaches("IPv4", "connects to a server on this machine", 'socket.create_connection(tuple(trap["tcp"]), 3)'),
+        reaches("IPv6", "the same by IPv6", 'socket.create_connection(tuple((trap.get("tcp6") or ("::1", 1))[:2]), 3)'),
+        reaches(
+            "UDP",
+            "sends a packet",
+            'socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", tuple(trap["udp"]))\n    raise OSError("sent, and nobody knows where")',
+        ),
+        reaches(
+            "the internet",
+            "connects to 1.1.1.1 and 2606:4700::1111",
+            '[socket.create_connection((a, 53), 3) for a in ("1.1.1.1", "2606:4700:4700::1111")]',
+        ),
+        reaches("DNS", "asks for a name", 'socket.getaddrinfo("example.org", 80)'),
+        reaches(
+            "unix socket", "connects to a socket in a folder", 'socket.socket(socket.AF_UNIX).connect(trap["unix"])'
+        ),
+        reaches(
+            "abstract unix socket",
+            "connects to a socket without a folder",
+            'socket.socket(socket.AF_UNIX).connect(trap["abstract"])',
+        ),
+        reaches("raw socket", "listens to all packets", "socket.socket(socket.AF_PACKET, socket.SOCK_RAW)"),
+    ),
+    *together(
+        reaches(
+            "writes a file", "overwrites a file of the judge", 'open(trap["folder"] + "/written", "w").write("mine")'
+        ),
+        reaches(
+            "reads other hand-ins",
+            "looks into the folder beside its own",
+            'open(trap["folder"] + "/others/anna.ipynb").read()',
+        ),
+        reaches("reads the home", "keys and the like", '[os.listdir(p) for p in ("/home", "/root/.ssh", "/var/mail")]'),
+        reaches(
+            "reads the solutions",
+            "and the tests",
+            'os.listdir(trap["root"] + "/solutions"), os.listdir(trap["root"] + "/tests")',
+        ),
+        reaches("reads passwords", "/etc/shadow, /etc/passwd", 'open("/etc/shadow").read()'),
+    ),
     attack(
         "reads the environment",
         "of itself and of all that it sees",
@@ -147,7 +183,7 @@ ATTACKS = [
                     raise
                 time.sleep(1)
         """,
-        "BlockingIOError",
+        "BlockingIOError|too much memory",
     ),
     attack(
         "thread bomb",
@@ -160,7 +196,13 @@ ATTACKS = [
         """,
         "can't start new thread",
     ),
-    attack("daemons", "processes that outlive it", "for _ in range(3): daemon()\nreturn image", "differ", before=DAEMON),
+    attack(
+        "daemons",
+        "processes that outlive it",
+        "for _ in range(3): daemon()\nreturn image",
+        "off by a factor",
+        before=DAEMON,
+    ),
     attack(
         "zombies",
         "children that nobody waits for, and a process that ignores all signals",
@@ -179,7 +221,12 @@ ATTACKS = [
         "stopped: the process has ended",
         before=DAEMON,
     ),
-    attack("memory bomb", "a list that grows", "x = []\nwhile True: x.append(bytearray(1 << 26))", "MemoryError|too much memory"),
+    attack(
+        "memory bomb",
+        "a list that grows",
+        "x = []\nwhile True: x.append(bytearray(1 << 26))",
+        "MemoryError|too much memory",
+    ),
     attack("memory bomb of torch", "a tensor of 1 TB", "return torch.ones(1 << 38)", "memory"),
     attack(
         "memory of many processes",
@@ -251,7 +298,12 @@ ATTACKS = [
         """,
         "OSError",
     ),
-    attack("one large file", "a file of 1 GB", "open('/tmp/x', 'wb').truncate(1 << 30)\nreturn image / 255", "File too large|the process has ended"),
+    attack(
+        "one large file",
+        "a file of 1 GB",
+        "open('/tmp/x', 'wb').truncate(1 << 30)\nreturn image / 255",
+        "File too large|the process has ended",
+    ),
     attack(
         "files without end",
         "millions of empty files, for the kernel's memory",
@@ -265,24 +317,59 @@ ATTACKS = [
         """,
         "No space left|stopped",
     ),
-    attack("open files", "a thousand of them", "x = [open('/dev/null') for _ in range(1000)]\nreturn image / 255", "Too many open files"),
-    attack("log bomb", "prints without end", "import sys\nwhile True: print('x' * 10 ** 6); sys.stderr.write('x' * 10 ** 6)", "stopped after", seconds=90),
-    attack("endless loop", "of Python, which catches everything",
-        "while True:\n    try:\n        while True: pass\n    except BaseException: pass", "stopped after", limits=SHORT),
-    attack("endless loop in C", "blocks all signals, then counts",
-        "import signal\nsignal.setitimer(signal.ITIMER_PROF, 0)\nsignal.pthread_sigmask(signal.SIG_BLOCK, set(signal.Signals))\nsum(range(10 ** 15))", "stopped after", limits=SHORT),
-    attack("endless sleep", "takes no processor time", "import time\ntime.sleep(10 ** 6)", "stopped after", limits=SHORT),
+    attack(
+        "open files",
+        "a thousand of them",
+        "x = [open('/dev/null') for _ in range(1000)]\nreturn image / 255",
+        "Too many open files",
+    ),
+    attack(
+        "log bomb",
+        "prints without end",
+        "import sys\nwhile True: print('x' * 10 ** 6); sys.stderr.write('x' * 10 ** 6)",
+        "stopped after",
+        seconds=90,
+    ),
+    attack(
+        "endless loop",
+        "of Python, which catches everything",
+        "while True:\n    try:\n        while True: pass\n    except BaseException: pass",
+        "stopped after",
+        limits=SHORT,
+    ),
+    attack(
+        "endless loop in C",
+        "blocks all signals, then counts",
+        "import signal\nsignal.setitimer(signal.ITIMER_PROF, 0)\nsignal.pthread_sigmask(signal.SIG_BLOCK, set(signal.Signals))\nsum(range(10 ** 15))",
+        "stopped after",
+        limits=SHORT,
+    ),
+    attack(
+        "endless sleep", "takes no processor time", "import time\ntime.sleep(10 ** 6)", "stopped after", limits=SHORT
+    ),
     attack("stops itself", "SIGSTOP", "import os\nos.kill(os.getpid(), 19)", "stopped after", limits=SHORT),
-    attack("endless import", "a helper that never ends, before any call", "return helper(image)", "stopped after", limits=SHORT, before="""
+    attack(
+        "endless import",
+        "a helper that never ends, before any call",
+        "return helper(image)",
+        "stopped after",
+        limits=SHORT,
+        before="""
         class Slow:
             import time
             time.sleep(10 ** 6)
         def helper(image): return Slow
-        """),
+        """,
+    ),
     attack("os._exit", "ends at once, with success", "import os\nos._exit(0)", "stopped: the process has ended"),
     attack("sys.exit", "the same, politely", "import sys\nsys.exit(0)", "SystemExit"),
     attack("crash", "a null pointer", "import ctypes\nctypes.string_at(0)", "stopped: the process has ended"),
-    attack("deep recursion", "until the stack ends", "import sys\nsys.setrecursionlimit(10 ** 9)\nf = lambda n: f(n + 1) + 1\nf(0)", "stopped|Recursion|Memory"),
+    attack(
+        "deep recursion",
+        "until the stack ends",
+        "import sys\nsys.setrecursionlimit(10 ** 9)\nf = lambda n: f(n + 1) + 1\nf(0)",
+        "stopped|Recursion|Memory",
+    ),
     attack(
         "signals to the parent",
         "kills all processes that it sees, its parent and the judge",

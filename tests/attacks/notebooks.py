@@ -33,7 +33,9 @@ def with_outputs(told):
 
 def claims(told):
     for cell in told["cells"]:
-        cell["metadata"] = {"nbgrader": {"grade": True, "points": 1000, "solution": True, "grade_id": ID, "schema_version": 3}}
+        cell["metadata"] = {
+            "nbgrader": {"grade": True, "points": 1000, "solution": True, "grade_id": ID, "schema_version": 3}
+        }
 
 
 ATTACKS = [
