@@ -78,6 +78,11 @@ class Cut:
         ]
         return "\n\n".join(map(ast.unparse, parts))
 
+    def imports(self, id):
+        """The imports that these need, a line each."""
+        trees = [s.tree for s in self.needed(id)]
+        return "\n".join(ast.unparse(t) for t in trees if isinstance(t, ast.Import | ast.ImportFrom))
+
     def answered(self, id):
         """Is there more in the definition than a docstring and `...`?"""
         functions = [n for n in ast.walk(self.definitions[id].tree) if isinstance(n, ast.FunctionDef)]

@@ -1,6 +1,7 @@
 """What runs inside the jail: cuts the notebook that comes first, then answers for its exercises, call after call.
 
-Requests hold arguments only; nothing in here knows what is right.
+Requests hold arguments only: what the judge expects is never sent.  The course's own code, its oracles among it, can be
+read in here, and called; `grade.remarks` tells of it.
 """
 
 import ast
@@ -54,6 +55,7 @@ def main():
         {
             "answered": {id: found.answered(id) for id in found.definitions},
             "sources": {id: found.source(id)[:100_000] for id in found.definitions},
+            "imports": {id: found.imports(id)[:10_000] for id in found.definitions},
             "broken": found.broken,
             "notes": found.notes,
         }

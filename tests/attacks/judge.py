@@ -120,7 +120,7 @@ class Mine(torch.Tensor):
     def __torch_function__(cls, function, types, args=(), kwargs=None):
         return True if function.__name__ in ("isclose", "all", "equal", "__eq__") else torch.zeros(1)
 """,
-            "expected|shape",
+            "expected|shape|differs",
         ),
         (
             "false class",
@@ -158,19 +158,19 @@ class Text(str):
             "sparse, meta",
             "return [torch.eye(2).to_sparse(), torch.zeros(2, device='meta')]",
             "",
-            "meta tensor|no plain array",
+            "meta tensor|no plain array|storage",
         ),
     ),
     *together(
         ("NaN", "nan everywhere", "return torch.full_like(h, float('nan'))", "", "are nan"),
+        ("huge whole number", "10 ** 5000", "return 10 ** 5000", "", "digits"),
         (
             "infinity and -0",
-            "infinite values, and zeros below zero",
-            "return torch.full((len(xs), *h0.shape), -0.0).log()",
+            "the logarithm of a zero below zero, for a number",
+            "return float(torch.tensor(-0.0).log())",
             "",
             "infinite",
         ),
-        ("huge whole number", "10 ** 5000", "return 10 ** 5000", "", "digits"),
         (
             "a million million zeros",
             "a huge tensor by stride 0",
@@ -292,7 +292,7 @@ class Bomb:
         for d in descriptors():
             try:
                 os.set_blocking(d, False)
-                found.append(os.read(d, 1))
+                found += [data] if (data := os.read(d, 1)) else []
             except OSError:
                 pass
             finally:
@@ -328,8 +328,8 @@ class Bomb:
                 with open(f"/proc/{p}/mem", "rb") as memory:
                     for line in open(f"/proc/{p}/maps"):
                         begin, end = (int(n, 16) for n in line.split()[0].split("-"))
-                        memory.seek(begin)
                         try:
+                            memory.seek(begin)
                             seen += [(p, line)] if b"a seed" in memory.read(end - begin) else []
                         except (OSError, ValueError, OverflowError):
                             pass

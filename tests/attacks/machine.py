@@ -246,14 +246,14 @@ ATTACKS = [
         "fills shared pages and lets go of them, so that no process holds them",
         """
         import mmap, time
-        x = mmap.mmap(-1, 40 << 30)
+        x = mmap.mmap(-1, 4 << 30)
         step = 1 << 27
         for start in range(0, len(x), step):
             x[start : start + step] = b"x" * step
             x.madvise(mmap.MADV_DONTNEED, start, step)
         return image / 255
         """,
-        "memory",
+        "too much memory",
     ),
     attack(
         "memory in files of no disk",
