@@ -43,7 +43,9 @@ def judge_bytes(data, notebook, seed, backend):
     except CourseError as error:
         return unjudged(notebook, str(error)) | {"seconds": round(time.monotonic() - begin, 2)}
     known = {spec.id for spec in specs}
-    notes = [n[:LONGEST] for n in found["notes"]] + [n for row in rows for n in remarks(row, found["imports"].get(row["id"], ""))]
+    notes = [n[:LONGEST] for n in found["notes"]] + [
+        n for row in rows for n in remarks(row, found["imports"].get(row["id"], ""))
+    ]
     if strange := sorted({*found["answered"], *found["broken"]} - known):
         notes.append(f"Exercises that are not of this notebook, and do not count: {', '.join(strange)[:LONGEST]}")
     seconds = round(time.monotonic() - begin, 2)

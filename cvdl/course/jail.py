@@ -23,7 +23,8 @@ from cvdl.settings import ROOT, data_path
 NOBODY = 65534
 PROCESSES, FILES = 16, 128
 MEMORY, FILE, TMP, ADDRESSES = 3 << 30, 8 << 20, 64 << 20, 64 << 30  # bytes; all processes, one file, /tmp, one process
-SECONDS = 600  # of processor time
+SECONDS = 600  # of processor time, of one process
+LONGEST = 3600  # seconds by the clock, of all
 IMAGE = "cvdl-jail"
 LIMITS = {"nproc": PROCESSES, "nofile": FILES, "fsize": FILE, "cpu": SECONDS, "core": 0, "data": MEMORY}
 SETTINGS = {
@@ -66,10 +67,31 @@ class Bubblewrap:
         ]
         if os.getuid():
             return [*bwrap, *readable(), *jailed]
-        become = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"]
+        # Between root and nobody stands a process that may kill: without it the jail would outlive its parent.
+        become = [
+            "timeout",
+            "--signal=KILL",
+            str(LONGEST),
+            "setpriv",
+            f"--reuid={NOBODY}",
+            f"--regid={NOBODY}",
+            "--clear-groups",
+            "--",
+        ]
         return [
             *(*bwrap, *readable(), "--bind", "/proc", "/proc", "--dev", "/dev", "--die-with-parent"),
-            *("--tmpfs", "/tmp", "--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"),
+            *(
+                "--tmpfs",
+                "/tmp",
+                "--cap-drop",
+                "ALL",
+                "--cap-add",
+                "CAP_SETUID",
+                "--cap-add",
+                "CAP_SETGID",
+                "--cap-add",
+                "CAP_KILL",
+            ),
             *(*become, "bwrap", "--ro-bind", "/", "/", *jailed),
         ]
 
@@ -100,7 +122,7 @@ class Container:
             *("--tmpfs", f"/tmp:rw,nosuid,nodev,size={TMP},mode=1777", "--workdir", "/tmp"),
             *("--volume", f"{ROOT / 'cvdl'}:/course/cvdl:ro", "--volume", f"{data_path()}:/course/data:ro"),
             *(f"--env={k}={v}" for k, v in (SETTINGS | paths("/course", "/course/data")).items() if k != "PATH"),
-            *(IMAGE, "timeout", "--signal=KILL", str(2 * SECONDS), "python", *python),
+            *(IMAGE, "timeout", "--signal=KILL", str(LONGEST), "python", *python),
         ]
 
     def stop(self, name):

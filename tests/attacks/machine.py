@@ -253,7 +253,7 @@ ATTACKS = [
             x.madvise(mmap.MADV_DONTNEED, start, step)
         return image / 255
         """,
-        "too much memory",
+        "not judged: shared memory",
     ),
     attack(
         "memory in files of no disk",

@@ -1,9 +1,12 @@
 """The jail holds, and what comes out of it is read with care."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -48,6 +51,36 @@ print(json.dumps({p: count(p) for p in ("cvdl", "data", "solutions", "tests", "w
         "sockets": [],
         "var": False,
     }
+
+
+@pytest.mark.parametrize("end", ["close", "kill"])
+def test_nothing_outlives_the_judge(backend, end):
+    program = "import os, time\nos.fork()\nos.setsid()\nprint('here', flush=True)\ntime.sleep(1000)"
+    starter = f"import subprocess, sys\nsubprocess.run({backend.command(['-c', program], 'cvdl-test')})"
+    judge = subprocess.Popen([sys.executable, "-c", starter], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    with judge:
+        assert judge.stdout.readline() == b"here\n"
+        before = descendants(judge.pid)
+        assert len(before) >= 4
+        # the judge itself, or the process that it started and ends when it is done
+        os.kill(judge.pid if end == "kill" else before[1], signal.SIGKILL)
+        end_of_all = time.monotonic() + 10
+        while (left := [p for p in before if alive(p)]) and time.monotonic() < end_of_all:
+            judge.poll()
+            time.sleep(0.05)
+        assert not left
+
+
+def descendants(pid):
+    children = (p.read_text().split() for p in Path(f"/proc/{pid}/task").glob("*/children"))
+    return [pid, *(d for several in children for child in several for d in descendants(int(child)))]
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 class Leaky(type(BACKENDS["bubblewrap"])):
@@ -96,7 +129,7 @@ def test_without_a_jail_nothing_is_run(monkeypatch):
 def test_command_line_of_containers(name):  # neither runs where the course is tested
     words = BACKENDS[name].command(["-c", "1"], "cvdl-1")
     line = " ".join(words)
-    assert words[:2] == [name, "run"] and line.endswith(" cvdl-jail timeout --signal=KILL 1200 python -c 1")
+    assert words[:2] == [name, "run"] and line.endswith(" cvdl-jail timeout --signal=KILL 3600 python -c 1")
     for option in (
         "--rm --interactive --init --pull never --name cvdl-1 --network none --read-only --user 65534:65534",
         "--cap-drop ALL --security-opt no-new-privileges --pids-limit 16 --memory 3221225472 --memory-swap 3221225472",
