@@ -400,12 +400,12 @@ def zoo_add(
 @app.command()
 def grade(
     submissions: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
             help="Folder, zip or file of hand-ins, as Moodle, Canvas or nbgrader give them out: STUDENT/….ipynb will do."
         ),
-    ],
-    out: Annotated[Path, typer.Option(help="Folder to write to; an interrupted run goes on there.")],
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to; an interrupted run goes on there.")] = None,
     notebook: Annotated[str, typer.Option(help="Grade this notebook alone: 01; all, if not given.")] = "",
     workers: Annotated[
         int | None, typer.Option(min=1, help="Hand-ins judged at a time; as many as processors, if not given.")
@@ -420,13 +420,22 @@ def grade(
         Path | None,
         typer.Option(help="File with one name a line, to show who is missing.", exists=True, dir_okay=False),
     ] = None,
+    self_test: Annotated[
+        bool,
+        typer.Option("--self-test", help="Grade nothing, but attack the jail of this machine, and print what held."),
+    ] = False,
 ):
     """Grade hand-ins: their exercises are cut out and called in a jail, and judged outside of it.
 
     Students' code never runs but in the jail, without a network; where no jail works, nothing is graded. Results are
     written below OUT, one for each hand-in. Exit code 0 means that every hand-in was judged.
     """
-    from cvdl.course.run import grade_all
+    from cvdl.course.run import grade_all, self_test as attack
+
+    if self_test:
+        raise typer.Exit(not attack())
+    if not (submissions and out):
+        raise CourseError("Say what to grade, and where to write: cvdl grade SUBMISSIONS --out DIR")
 
     told, complete = grade_all(submissions, out, notebook, workers, seed, due, jail, students)
     typer.echo(told)

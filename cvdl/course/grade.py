@@ -18,7 +18,7 @@ from cvdl.settings import ROOT
 LONGEST = 500  # characters of a message
 READY_MADE = {  # what does the whole exercise at once; by chapter, or by exercise
     "rnn": r"\bnn\.RNN(Cell)?\b",
-    "bptt": r"\bautograd\b|\.backward\(|(?<!def )\bjacobian\(",
+    "bptt": r"\bautograd\b|\.backward\(|functional\.jacobian|\bjacrev\b",
     "lstm": r"\bnn\.LSTM(Cell)?\b",
     "lstm.torch": r"(?!)",  # there it is asked for
 }

@@ -5,6 +5,7 @@ import os
 import secrets
 import sys
 from datetime import datetime
+from importlib import import_module
 
 from tqdm import tqdm
 
@@ -13,6 +14,7 @@ from cvdl.course import results
 from cvdl.course.grade import exercises_of, grade, missing
 from cvdl.course.handins import find, stems
 from cvdl.errors import CourseError
+from cvdl.settings import ROOT
 
 
 def grade_all(submissions, out, notebook="", workers=None, seed=None, due=None, jail="auto", students=None):
@@ -56,9 +58,28 @@ def grade_all(submissions, out, notebook="", workers=None, seed=None, due=None, 
             results.write(out, missing(student, name))
             lines.append(f"{student}: nothing handed in for {name}")
     judged = sum(r["judged"] for r in done)
+    lines = ["".join(c if c.isprintable() else "�" for c in line) for line in lines]  # names may hold terminal codes
     return "\n".join(
         [*lines, f"{judged} of {len(done)} hand-ins judged; the results are in {out / 'results'}"]
     ), complete
+
+
+def self_test():
+    """Run the attacks of tests/attacks in the jail of this machine, and print a table -> did it hold against all?
+
+    Raises CourseError where they are missing, or no jail works.
+    """
+    if not (ROOT / "tests/attacks").is_dir():
+        raise CourseError(
+            f"There is no {ROOT / 'tests/attacks'}: attacks are kept back from students. Run this in the teachers' "
+            "repository."
+        )
+    import torch
+
+    torch.set_num_threads(1)
+    if str(ROOT) not in sys.path:
+        sys.path.insert(0, str(ROOT))
+    return import_module("tests.attacks").table()
 
 
 def stem_named(name):

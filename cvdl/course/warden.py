@@ -58,6 +58,8 @@ class Notebook:
             except TimeoutError:
                 self.close()
                 raise CallStopped(f"stopped after {SECONDS} seconds", SLOW) from None
+            except CourseError:
+                raise
             except (MemoryError, EOFError, ValueError) as error:
                 self.close()
                 raise CallStopped(f"stopped: {error}", BROKE_OFF) from None

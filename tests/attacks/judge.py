@@ -162,15 +162,7 @@ class Text(str):
         ),
     ),
     *together(
-        ("NaN", "nan everywhere", "return torch.full_like(h, float('nan'))", "", "are nan"),
         ("huge whole number", "10 ** 5000", "return 10 ** 5000", "", "digits"),
-        (
-            "infinity and -0",
-            "the logarithm of a zero below zero, for a number",
-            "return float(torch.tensor(-0.0).log())",
-            "",
-            "infinite",
-        ),
         (
             "a million million zeros",
             "a huge tensor by stride 0",
@@ -178,6 +170,14 @@ class Text(str):
             "",
             "more than the judge can read",
         ),
+        (
+            "infinity and -0",
+            "the logarithm of a zero below zero, for a number",
+            "return float(torch.tensor(-0.0).log())",
+            "",
+            "infinite",
+        ),
+        ("NaN", "nan for a number", "return logits.sum() * float('nan')", "", "nan"),
         (
             "deep list",
             "a list in a list in a list",
@@ -314,7 +314,7 @@ class Bomb:
         import os
         seen = []
         for p in {*(int(p) for p in os.listdir("/proc") if p.isdigit()), trap["judge"]} - {os.getpid()}:
-            for part in ("environ", "root/work", "root/home", "root/etc/passwd", "cwd/solutions"):
+            for part in ("environ", "root/home", "root/etc/passwd", "root" + trap["folder"]):
                 try:
                     path = f"/proc/{p}/{part}"
                     data = open(path, "rb").read() if part == "environ" else os.stat(path)
