@@ -430,7 +430,8 @@ def grade(
     Students' code never runs but in the jail, without a network; where no jail works, nothing is graded. Results are
     written below OUT, one for each hand-in. Exit code 0 means that every hand-in was judged.
     """
-    from cvdl.course.run import grade_all, self_test as attack
+    from cvdl.course.run import grade_all
+    from cvdl.course.run import self_test as attack
 
     if self_test:
         raise typer.Exit(not attack())

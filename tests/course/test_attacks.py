@@ -100,7 +100,7 @@ def crossed(answer):
     return wire.unpack(packed[8 : 8 + text], packed[8 + text : 8 + text + raw])["answer"]
 
 
-ODD = [None, True, -1, 2**62, float("nan"), float("-inf"), "", "x" * 1000, (), {}, ((),), {"": None}, ("",) * 50]
+ODD = [None, True, 2**62, float("nan"), "", (), {"": None}]
 
 
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.id)

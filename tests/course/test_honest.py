@@ -44,6 +44,7 @@ def students(stem, cells):
     for i in reversed(places):
         del built["cells"][i]
     built["cells"][places[0] : places[0]] = [cell(f"mine-{n}", source) for n, source in enumerate(cells)]
+    built["cells"].insert(0, cell("setup", SETUP))
     return built
 
 
@@ -226,7 +227,7 @@ def broken_elsewhere(told):
 
 
 def without_the_rest(told):
-    told["cells"] = [c for c in told["cells"] if "@exercise" in c["source"]]
+    told["cells"] = [c for c in told["cells"] if "@exercise" in c["source"]]  # torch and cvdl are imported for them
 
 
 def with_outputs(told):
