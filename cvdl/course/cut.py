@@ -16,7 +16,7 @@ from cvdl.course.exercise import is_stub
 from cvdl.errors import CourseError
 
 SOURCE = 200_000  # characters, the most that are read of one cell
-CALL = re.compile(r"""^\s*@(?:\w+\.)?exercise\(\s*(?:id\s*=\s*)?["']([\w.]+)["']""", re.M)
+CALL = re.compile(r"""^[ \t]*@(?:\w+\.)?exercise\(\s*(?:id\s*=\s*)?["']([\w.]+)["']""", re.M)
 TIMERS = ("%%time", "%%timeit", "%%capture", "%%prun")  # cell magics under which stands Python
 SETUP = """\
 import math

@@ -242,7 +242,7 @@ def forged():
         "import time\nsend(b'\\0\\0\\0\\x10\\0\\0')\ntime.sleep(10 ** 6)",
         "stopped after",
         before=FRAMES,
-        limits={"CALL": 4, "LOAD": 4},
+        limits={"CALL": 2, "LOAD": 1},
     ),
     attack(
         "4 GB announced",
@@ -257,7 +257,7 @@ def forged():
         "while True: send(bytes(65536))",
         "stopped",
         before=FRAMES,
-        limits={"CALL": 4, "LOAD": 4},
+        limits={"CALL": 2, "LOAD": 1},
     ),
     attack(
         "pickle",

@@ -2,7 +2,7 @@
 
 from tests.attacks import Attack, code, together
 
-SHORT = {"CALL": 4, "LOAD": 4}
+SHORT = {"CALL": 2, "LOAD": 1}  # seconds
 
 
 def attack(name, tries, body, seen="", before="", limits=None, **more):
@@ -316,6 +316,7 @@ ATTACKS = [
         return image / 255
         """,
         "No space left|stopped",
+        limits=SHORT,
     ),
     attack(
         "open files",
@@ -328,7 +329,7 @@ ATTACKS = [
         "prints without end",
         "import sys\nwhile True: print('x' * 10 ** 6); sys.stderr.write('x' * 10 ** 6)",
         "stopped after",
-        seconds=90,
+        limits=SHORT,
     ),
     attack(
         "endless loop",
