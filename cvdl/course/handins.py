@@ -28,7 +28,7 @@ from cvdl.settings import ROOT
 LARGEST = 64 << 20  # bytes of one hand-in
 MEMBERS, RATIO, TOTAL = 20_000, 200, 16 << 30  # of a zip: files, times that one may grow, bytes of all
 PARSED = 4 << 20  # bytes, the most of a stranger's JSON that is taken apart outside of a jail
-ID = re.compile(rb"exercise\(\s*(?:id\s*=\s*)?\\?[\"'](\w+)\.\w+")
+ID = re.compile(rb"exercise\(\s*+(?:id\s*+=\s*+)?\\?[\"'](\w+)\.\w+")
 MOODLE = re.compile(r"(.+)_(\d+)_assignsubmission_(?:file|onlinetext)(?:_|$)(.*)")
 CANVAS = re.compile(r"([^_]+)(_LATE)?_(\d+)_(\d+)_(.+)")
 SKIPPED = re.compile(r"(?:^|/)(?:\.(?!\.)|__MACOSX/|__pycache__/|Thumbs\.db$|desktop\.ini$)")

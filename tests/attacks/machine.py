@@ -370,6 +370,7 @@ ATTACKS = [
         "until the stack ends",
         "import sys\nsys.setrecursionlimit(10 ** 9)\nf = lambda n: f(n + 1) + 1\nf(0)",
         "stopped|Recursion|Memory",
+        limits=SHORT,
     ),
     attack(
         "signals to the parent",
