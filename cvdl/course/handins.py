@@ -15,6 +15,7 @@ import re
 import stat
 import zipfile
 from collections import Counter, defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
@@ -268,6 +269,9 @@ def stems():
 
 def stem_of(data):
     """Which notebook these bytes are, or None: the one whose exercises are defined most."""
+    if len(data) < PARSED:
+        with suppress(CourseError):
+            data = "\n".join(code_cells(data)).encode("utf-8", "replace")  # outputs speak of exercises, too
     return stems().get(most_common(data))
 
 

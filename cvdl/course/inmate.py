@@ -87,8 +87,9 @@ def load(found, id):
         linecache.cache[name(number)] = (len(source), None, source.splitlines(keepends=True), name(number))
     try:
         with processor_time(LOAD):
-            for statement in found.needed(id):
-                run(statement, id, namespace)
+            early = [s for s in found.needed(id) if not run(s, namespace)]  # cells may have been moved
+            for statement in early:
+                run(statement, namespace, id)
     except TimeIsUp:
         raise CallStopped(
             f"stopped after {LOAD} seconds, before it was called",
@@ -97,14 +98,18 @@ def load(found, id):
     return exercise._attempts[id].function
 
 
-def run(statement, id, namespace):
+def run(statement, namespace, id=None):
+    """Run it -> did it run?  With `id`, for the last time: raises CallFailed if that exercise is not defined by it."""
     try:
         exec(compile(ast.Module([statement.tree], []), name(statement.cell), "exec"), namespace)
     except TimeIsUp:
         raise
-    except BaseException as error:  # as in a notebook, where one goes on with the next cell
+    except BaseException as error:
+        if id is None:
+            return False
         if id in statement.ids:
             raise CallFailed(f"{type(error).__name__}: {error}"[:300], "The cell itself fails.") from None
+    return True
 
 
 @contextmanager
