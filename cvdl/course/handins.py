@@ -28,6 +28,7 @@ from cvdl.settings import ROOT
 
 LARGEST = 64 << 20  # bytes of one hand-in
 MEMBERS, RATIO, TOTAL = 20_000, 200, 16 << 30  # of a zip: files, times that one may grow, bytes of all
+OWN = 200  # notebooks in one student's zip
 PARSED = 4 << 20  # bytes, the most of a stranger's JSON that is taken apart outside of a jail
 ID = re.compile(rb"exercise\(\s*+(?:id\s*+=\s*+)?\\?[\"'](\w+)\.\w+")
 MOODLE = re.compile(r"(.+)_(\d+)_assignsubmission_(?:file|onlinetext)(?:_|$)(.*)")
@@ -197,6 +198,9 @@ def opened(names, file, zipped):
         return
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         yield names, replace(file, fault=f"cannot be unzipped: {error}")
+        return
+    if not zipped and sum(m.inside[-1].lower().endswith(".ipynb") for m in members) > OWN:
+        yield names, replace(file, fault=f"a zip of more than {OWN} notebooks: it was not opened")
         return
     for member in members:
         inner = replace(member, path=file.path, inside=(*file.inside, *member.inside))
