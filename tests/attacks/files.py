@@ -71,10 +71,10 @@ def sparse(folder, trap):
 
 
 def named(*names):
-    """Right hand-ins of students with such names; the marks are theirs, and nothing else may happen."""
+    """Hand-ins of students with such names, the first of them a notebook."""
 
     def make(folder, trap):
-        put(folder / "all.zip", zipped([(f"{name}/mine.ipynb", MINE) for name in names]))
+        put(folder / "all.zip", zipped([(f"{name}/mine.ipynb", MINE if name == names[0] else b"1") for name in names]))
         return folder / "all.zip"
 
     return make
