@@ -237,10 +237,11 @@ def readable():
             shown += ["--ro-bind-try", folder, folder]
     etc = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/localtime")
     lent = [sys.base_prefix, sys.prefix, *site.getsitepackages(), *user_site(), str(ROOT / "cvdl"), str(data_path())]
-    made = {"/", "/usr", "/tmp"}
-    for path in (*etc, *(os.path.realpath(p) for p in dict.fromkeys(lent))):
-        if Path(path).is_relative_to("/usr"):
+    made, bound = {"/", "/usr", "/tmp"}, [Path("/usr")]
+    for path in (*etc, *sorted({os.path.realpath(p) for p in lent})):  # a folder before those in it
+        if any(Path(path).is_relative_to(b) for b in bound) or not os.path.exists(path):
             continue
+        bound.append(Path(path))
         for parent in reversed(Path(path).parents):  # bwrap would make them for root alone
             if str(parent) not in made:
                 made.add(str(parent))
