@@ -434,7 +434,7 @@ def grade(
     from cvdl.course.run import self_test as attack
 
     if self_test:
-        raise typer.Exit(not attack())
+        raise typer.Exit(not attack(jail))
     if not (submissions and out):
         raise CourseError("Say what to grade, and where to write: cvdl grade SUBMISSIONS --out DIR")
 

@@ -64,7 +64,7 @@ def grade_all(submissions, out, notebook="", workers=None, seed=None, due=None, 
     ), complete
 
 
-def self_test():
+def self_test(jail="auto"):
     """Run the attacks of tests/attacks in the jail of this machine, and print a table -> did it hold against all?
 
     Raises CourseError where they are missing, or no jail works.
@@ -79,7 +79,7 @@ def self_test():
     torch.set_num_threads(1)
     if str(ROOT) not in sys.path:
         sys.path.insert(0, str(ROOT))
-    return import_module("tests.attacks").table()
+    return import_module("tests.attacks").table(jail)
 
 
 def stem_named(name):
