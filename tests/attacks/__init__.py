@@ -289,7 +289,7 @@ def attacks():
     return [*judge.ATTACKS, *machine.ATTACKS, *files.ATTACKS, *notebooks.ATTACKS]
 
 
-CANARIES = ("IPv4", "reads the environment")  # by the first of a hand-in
+CANARIES = ("writes a file", "reads the environment")  # by the first of a hand-in
 
 
 HONEST = Attack(
@@ -312,7 +312,7 @@ def suite(backend):
 def canaries():
     for group in hand_ins():
         if group[0].name in CANARIES:
-            yield from run(group, Open(), canary=True)
+            yield run(group, Open(), canary=True)[0]
 
 
 def table(name="auto"):
@@ -328,7 +328,7 @@ def table(name="auto"):
         name = f"canary: {outcome.attack.name}" if outcome.canary else outcome.attack.name
         print(f"{name:30} {outcome.attack.tries:70} {what:11} {outcome.seconds:7.1f}", flush=True)
         if not outcome.good or outcome.canary:
-            print(*(f"    {line}" for line in outcome.through or ["this was expected to get through"]), sep="\n")
+            print(*(f"    {line}" for line in outcome.through[:3] or ["this was expected to get through"]), sep="\n")
     through = [o for o in outcomes if not o.canary and o.through]
     caught = [o for o in outcomes if o.canary and o.through]
     print(
