@@ -415,12 +415,12 @@ def zoo_add(
 @app.command()
 def grade(
     submissions: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
             help="Folder, zip or file of hand-ins, as Moodle, Canvas or nbgrader give them out: STUDENT/….ipynb will do."
         ),
-    ],
-    out: Annotated[Path, typer.Option(help="Folder to write to; an interrupted run goes on there.")],
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to; an interrupted run goes on there.")] = None,
     notebook: Annotated[str, typer.Option(help="Grade this notebook alone: 01; all, if not given.")] = "",
     workers: Annotated[
         int | None, typer.Option(min=1, help="Hand-ins judged at a time; as many as processors, if not given.")
@@ -445,6 +445,10 @@ def grade(
             "class alone. May be repeated."
         ),
     ] = None,
+    self_test: Annotated[
+        bool,
+        typer.Option("--self-test", help="Grade nothing, but attack the jail of this machine, and print what held."),
+    ] = False,
 ):
     """Grade hand-ins: their exercises are cut out and called in a jail, and judged outside of it.
 
@@ -452,6 +456,12 @@ def grade(
     written below OUT, one for each hand-in. Exit code 0 means that every hand-in was judged.
     """
     from cvdl.course.run import grade_all
+    from cvdl.course.run import self_test as attack
+
+    if self_test:
+        raise typer.Exit(not attack(jail))
+    if not (submissions and out):
+        raise CourseError("Say what to grade, and where to write: cvdl grade SUBMISSIONS --out DIR")
 
     told, complete = grade_all(
         submissions, out, notebook, workers, seed, due, jail, students, format or (), against or ()

@@ -16,7 +16,7 @@ from cvdl.course.exercise import is_stub
 from cvdl.errors import CourseError
 
 SOURCE = 200_000  # characters, the most that are read of one cell
-CALL = re.compile(r"""^\s*@(?:\w+\.)?exercise\(\s*(?:id\s*=\s*)?["']([\w.]+)["']""", re.M)
+CALL = re.compile(r"""^[ \t]*@(?:\w+\.)?exercise\(\s*(?:id\s*=\s*)?["']([\w.]+)["']""", re.M)
 TIMERS = ("%%time", "%%timeit", "%%capture", "%%prun")  # cell magics under which stands Python
 SETUP = """\
 import math
@@ -77,6 +77,11 @@ class Cut:
             if s is self.definitions[id] or not (s.ids or isinstance(s.tree, ast.Import | ast.ImportFrom))
         ]
         return "\n\n".join(map(ast.unparse, parts))
+
+    def imports(self, id):
+        """The imports that these need, a line each."""
+        trees = [s.tree for s in self.needed(id)]
+        return "\n".join(ast.unparse(t) for t in trees if isinstance(t, ast.Import | ast.ImportFrom))
 
     def answered(self, id):
         """Is there more in the definition than a docstring and `...`?"""

@@ -22,6 +22,14 @@ READY_MADE = {  # what does the whole exercise at once; by chapter, or by exerci
     "lstm": r"\bnn\.LSTM(Cell)?\b",
     "lstm.torch": r"(?!)",  # there it is asked for
 }
+COURSE = re.compile(
+    r"^[ \t]*(?:from cvdl(?!\S* import exercise$|\.flow import (?:in_frame, )?warp$).*|import cvdl(?:\.| as ).*)$"
+    r"|(?<!from )(?<!import )\bcvdl\.(?!exercise\b)\w[\w.]*",
+    re.M,
+)  # exercises of notebooks 06 and 07 ask for warp
+BEYOND = re.compile(
+    r"\b(?:os|sys|ctypes|gc|inspect|builtins|socket|subprocess|importlib|__import__|eval|exec|open)\b(?=[.(])"
+)
 
 
 def judge_bytes(data, notebook, seed, backend):
@@ -35,7 +43,9 @@ def judge_bytes(data, notebook, seed, backend):
     except CourseError as error:
         return unjudged(notebook, str(error)) | {"seconds": round(time.monotonic() - begin, 2)}
     known = {spec.id for spec in specs}
-    notes = [n[:LONGEST] for n in found["notes"]] + [n for row in rows for n in remarks(row)]
+    notes = [n[:LONGEST] for n in found["notes"]] + [
+        n for row in rows for n in remarks(row, found["imports"].get(row["id"], ""))
+    ]
     if strange := sorted({*found["answered"], *found["broken"]} - known):
         notes.append(f"Exercises that are not of this notebook, and do not count: {', '.join(strange)[:LONGEST]}")
     seconds = round(time.monotonic() - begin, 2)
@@ -86,13 +96,17 @@ def case(spec, earned, message, hint):
     return {"name": spec.name, "points": spec.points, "earned": earned} | told
 
 
-def remarks(row):
-    """What a human should look at in an answer."""
-    chapter = row["id"].partition(".")[0]
-    pattern = READY_MADE.get(row["id"], READY_MADE.get(chapter))
-    if pattern and (match := re.search(pattern, row["source"])):
-        return [f"{row['id']} uses {match[0]}, which does much of the exercise: look at it."]
-    return []
+def remarks(row, imports):
+    """What a human should look at in an answer, and in the imports that it needs."""
+    id, code = row["id"], f"{imports}\n{row['source']}"
+    ready_made = READY_MADE.get(id, READY_MADE.get(id.partition(".")[0], r"(?!)"))
+    told = [
+        (re.compile(ready_made), "which does much of the exercise"),
+        (COURSE, "code of the course, which may be the answer itself"),
+        (BEYOND, "which reaches beyond the exercise"),
+    ]
+    found = [(pattern.search(code), why) for pattern, why in told]
+    return [f"{id} uses `{match[0].strip()}`, {why}: look at it." for match, why in found if match]
 
 
 def exercises_of(notebook):

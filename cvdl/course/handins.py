@@ -15,6 +15,7 @@ import re
 import stat
 import zipfile
 from collections import Counter, defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
@@ -27,8 +28,9 @@ from cvdl.settings import ROOT
 
 LARGEST = 64 << 20  # bytes of one hand-in
 MEMBERS, RATIO, TOTAL = 20_000, 200, 16 << 30  # of a zip: files, times that one may grow, bytes of all
+OWN = 200  # notebooks in one student's zip
 PARSED = 4 << 20  # bytes, the most of a stranger's JSON that is taken apart outside of a jail
-ID = re.compile(rb"exercise\(\s*(?:id\s*=\s*)?\\?[\"'](\w+)\.\w+")
+ID = re.compile(rb"exercise\(\s*+(?:id\s*+=\s*+)?\\?[\"'](\w+)\.\w+")
 MOODLE = re.compile(r"(.+)_(\d+)_assignsubmission_(?:file|onlinetext)(?:_|$)(.*)")
 CANVAS = re.compile(r"([^_]+)(_LATE)?_(\d+)_(\d+)_(.+)")
 SKIPPED = re.compile(r"(?:^|/)(?:\.(?!\.)|__MACOSX/|__pycache__/|Thumbs\.db$|desktop\.ini$)")
@@ -197,6 +199,9 @@ def opened(names, file, zipped):
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         yield names, replace(file, fault=f"cannot be unzipped: {error}")
         return
+    if not zipped and sum(m.inside[-1].lower().endswith(".ipynb") for m in members) > OWN:
+        yield names, replace(file, fault=f"a zip of more than {OWN} notebooks: it was not opened")
+        return
     for member in members:
         inner = replace(member, path=file.path, inside=(*file.inside, *member.inside))
         parts = [p for p in re.split(r"[/\\]", member.inside[-1]) if p not in ("", ".", "..")] or ["?"]
@@ -268,6 +273,9 @@ def stems():
 
 def stem_of(data):
     """Which notebook these bytes are, or None: the one whose exercises are defined most."""
+    if len(data) < PARSED:
+        with suppress(CourseError):
+            data = "\n".join(code_cells(data)).encode("utf-8", "replace")  # outputs speak of exercises, too
     return stems().get(most_common(data))
 
 

@@ -1,6 +1,7 @@
 """What runs inside the jail: cuts the notebook that comes first, then answers for its exercises, call after call.
 
-Requests hold arguments only; nothing in here knows what is right.
+Requests hold arguments only: what the judge expects is never sent.  The course's own code, its oracles among it, can be
+read in here, and called; `grade.remarks` tells of it.
 """
 
 import ast
@@ -54,6 +55,7 @@ def main():
         {
             "answered": {id: found.answered(id) for id in found.definitions},
             "sources": {id: found.source(id)[:100_000] for id in found.definitions},
+            "imports": {id: found.imports(id)[:10_000] for id in found.definitions},
             "broken": found.broken,
             "notes": found.notes,
         }
@@ -85,8 +87,9 @@ def load(found, id):
         linecache.cache[name(number)] = (len(source), None, source.splitlines(keepends=True), name(number))
     try:
         with processor_time(LOAD):
-            for statement in found.needed(id):
-                run(statement, id, namespace)
+            early = [s for s in found.needed(id) if not run(s, namespace)]  # cells may have been moved
+            for statement in early:
+                run(statement, namespace, id)
     except TimeIsUp:
         raise CallStopped(
             f"stopped after {LOAD} seconds, before it was called",
@@ -95,14 +98,18 @@ def load(found, id):
     return exercise._attempts[id].function
 
 
-def run(statement, id, namespace):
+def run(statement, namespace, id=None):
+    """Run it -> did it run?  With `id`, for the last time: raises CallFailed if that exercise is not defined by it."""
     try:
         exec(compile(ast.Module([statement.tree], []), name(statement.cell), "exec"), namespace)
     except TimeIsUp:
         raise
-    except BaseException as error:  # as in a notebook, where one goes on with the next cell
+    except BaseException as error:
+        if id is None:
+            return False
         if id in statement.ids:
             raise CallFailed(f"{type(error).__name__}: {error}"[:300], "The cell itself fails.") from None
+    return True
 
 
 @contextmanager

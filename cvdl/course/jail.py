@@ -229,10 +229,13 @@ def lent(below_tmp):
     """Options for Python, its packages, cvdl and its data: those that lie below /tmp, or all others."""
     etc = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/localtime")
     own = [sys.base_prefix, sys.prefix, *site.getsitepackages(), *user_site(), str(ROOT / "cvdl"), str(data_path())]
-    shown, made = [], {"/", "/usr", "/tmp"}
-    for path in (*etc, *(os.path.realpath(p) for p in dict.fromkeys(own))):
-        if Path(path).is_relative_to("/usr") or Path(path).is_relative_to("/tmp") != below_tmp:
+    shown, made, bound = [], {"/", "/usr", "/tmp"}, [Path("/usr")]
+    for path in (*etc, *sorted({os.path.realpath(p) for p in own})):  # a folder before those in it
+        if any(Path(path).is_relative_to(b) for b in bound) or not os.path.exists(path):
             continue
+        if Path(path).is_relative_to("/tmp") != below_tmp:
+            continue
+        bound.append(Path(path))
         for parent in reversed(Path(path).parents):  # bwrap would make them for root alone
             if str(parent) not in made:
                 made.add(str(parent))

@@ -1,0 +1,148 @@
+"""The jail and the judge hold against tests/attacks, as root and as an ordinary user; and what holds can fail."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cvdl import cli
+from cvdl.course import jail, judge, wire
+from cvdl.course import run as runs
+from cvdl.course.compare import CallFailed
+from cvdl.errors import CourseError
+from cvdl.settings import ROOT
+from tests.course.test_answers import EXERCISES
+
+pytestmark = pytest.mark.skipif(not (ROOT / "tests/attacks").exists(), reason="attacks are kept back from students")
+if (ROOT / "tests/attacks").exists():
+    from tests import attacks
+
+    HAND_INS = attacks.hand_ins()[1:]
+    KNOWN = [attack for group in HAND_INS for attack in group]
+else:
+    HAND_INS, KNOWN = [], []
+BECOME = ["setpriv", f"--reuid={jail.NOBODY}", f"--regid={jail.NOBODY}", "--clear-groups", "--"]
+
+
+@pytest.fixture(scope="module")
+def backend():
+    try:
+        return jail.choose("bubblewrap")
+    except CourseError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def outcome(backend):
+    """What came of an attack: each hand-in is graded once, when it is first asked for."""
+    known = {}
+
+    def of(attack):
+        if attack.name not in known:
+            (group,) = [g for g in HAND_INS if attack in g]
+            known.update({o.attack.name: o for o in attacks.run(group, backend)})
+        return known[attack.name]
+
+    return of
+
+
+@pytest.mark.parametrize("attack", KNOWN, ids=lambda a: a.name)
+def test_held(attack, outcome):
+    assert outcome(attack).through == []
+
+
+def test_there_are_enough_attacks():
+    assert len({a.name for a in KNOWN}) == len(KNOWN) >= 60
+    assert all(a.tries and (a.seen or a.noted) for a in KNOWN)
+
+
+def test_a_canary_gets_through():
+    found = list(attacks.canaries())
+    assert len(found) == len(attacks.CANARIES) and all(o.through for o in found)
+
+
+def become(folder):
+    """The beginning of a command line that runs this Python as nobody, who sees it even where it lies in root's home."""
+    closed = [p for p in (Path(sys.base_prefix), *Path(sys.base_prefix).parents) if not p.stat().st_mode & 0o001]
+    if not closed:
+        return [*BECOME, sys.executable]
+    lent = 'mount --bind "$1" "$2" && mount -t tmpfs -o mode=755 none "$3" && mkdir -p "$1" && mount --bind "$2" "$1"'
+    lend = ["unshare", "--mount", "sh", "-c", f'{lent} || exit 1; shift 3; exec "$@"', "sh"]
+    return [*lend, sys.base_prefix, str(folder), str(closed[-1]), *BECOME, sys.executable]
+
+
+def test_an_ordinary_user(tmp_path):
+    """The attacks on the machine once more; those on the judge are the same, whoever starts it."""
+    if os.getuid():
+        pytest.skip("this is an ordinary user already")
+    if not shutil.which("setpriv"):
+        pytest.skip("there is no setpriv")
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "HOME": "/tmp", "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def run(program):
+        words = [*become(tmp_path), "-c", program, str(ROOT)]
+        return subprocess.run(words, cwd="/", env=environment, capture_output=True, text=True)
+
+    tried = run("from cvdl.course import jail; jail.choose('bubblewrap')")
+    if tried.returncode:
+        pytest.skip(f"an ordinary user cannot read this checkout, or has no jail: {tried.stderr[-300:]}")
+    done = run(
+        "import sys; sys.path.insert(0, sys.argv[1]); from tests import attacks\n"
+        "from tests.attacks import machine; attacks.attacks = lambda: machine.ATTACKS; sys.exit(not attacks.table())"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+    assert f"as user {jail.NOBODY}" in done.stdout
+
+
+def test_the_command_needs_the_attacks(monkeypatch, tmp_path):
+    monkeypatch.setattr(runs, "ROOT", tmp_path)
+    told = CliRunner().invoke(cli.app, ["grade", "--self-test"])
+    assert told.exit_code == 1 and "teachers' repository" in told.output
+    told = CliRunner().invoke(cli.app, ["grade"])
+    assert told.exit_code == 1 and "cvdl grade SUBMISSIONS --out DIR" in told.output
+
+
+def crossed(answer):
+    """An answer as it comes out of a jail."""
+    packed = wire.pack({"answer": answer})
+    text, raw = wire.lengths(packed[:8])
+    return wire.unpack(packed[8 : 8 + text], packed[8 + text : 8 + text + raw])["answer"]
+
+
+ODD = [None, True, 2**62, float("nan"), "", (), {"": None}]
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.id)
+@pytest.mark.parametrize("odd", ODD, ids=lambda o: repr(o)[:20])
+def test_odd_answers_are_no_right_ones(exercise, odd):
+    def call(*args, weights=None):
+        return crossed(odd)
+
+    assert judge.score(exercise.id, call, "a seed").earned == 0
+
+
+def nan_like(value):
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return torch.full(value.shape, float("nan"))
+    if isinstance(value, tuple | list):
+        return tuple(map(nan_like, value))
+    if isinstance(value, dict):
+        return {k: nan_like(v) for k, v in value.items()}
+    return float("nan")
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.id)
+def test_nan_of_the_right_shape_earns_no_more_than_the_shape(exercise):
+    def call(*args, weights=None):
+        if weights is not None:
+            raise CallFailed("no gradient")
+        return crossed(nan_like(exercise.oracle(*args)))
+
+    score = judge.score(exercise.id, call, "a seed")
+    assert score.earned <= score.points / 4, [(c.name, c.earned) for c in score.cases if c.earned]
