@@ -167,7 +167,7 @@ def about(handin, due):
         "notebook": handin.notebook,
         "file": str(handin.file),
         "sha256": "",
-        "submitted": handin.submitted.isoformat() if handin.submitted else None,
+        "submitted": handin.submitted.isoformat(timespec="seconds") if handin.submitted else None,
         "late": late,
     }
     try:

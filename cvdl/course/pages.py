@@ -120,12 +120,16 @@ def overview(klass):
     ]
     return render(
         "overview.html",
-        counts=f"{len(klass.students)} students, {len(klass.notebooks)} notebooks; "
+        counts=f"{counted(klass.students, 'student')}, {counted(klass.notebooks, 'notebook')}; "
         + ", ".join(f"{count} {state}" for state, count in sorted(states.items())),
         attention=attention,
         notebooks=[_notebook(klass, name) for name in klass.notebooks],
         handins=handins,
     )
+
+
+def counted(things, name):
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
 
 
 def _notebook(klass, name):

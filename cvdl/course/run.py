@@ -72,9 +72,8 @@ def grade_all(
     lines += export.publish(everything, out, formats)
     if against:
         lines += likeness.write(likeness.compare(everything, older), out)
-    lines = [
-        "".join(c if c.isprintable() else "\ufffd" for c in line) for line in lines
-    ]  # names may hold terminal codes
+    # names may hold terminal codes
+    lines = ["".join(c if c.isprintable() else "\ufffd" for c in line) for line in lines]
     return "\n".join(lines), complete
 
 
