@@ -8,7 +8,9 @@ import pytest
 from cvdl.course.cut import cut
 from cvdl.errors import CourseError
 
-STEP = '@exercise("rnn.step", points=15)\ndef rnn_step(x, h, V, W, b_h):\n    return torch.tanh(x @ V.T)'
+STEP = (
+    '@exercise("rnn.step", points=15)\ndef rnn_step(x, h, V, W, b_h):\n    return torch.tanh(b_h + x @ V.T + h @ W.T)'
+)
 SETUP = "import torch\nimport cvdl, sys\nfrom cvdl import check, exercise, zoo"
 
 
