@@ -130,7 +130,7 @@ def test_nothing_is_loaded_or_run(out):
 
 def test_the_overview_names_whom_to_look_after(out):
     text = " ".join(Page((out / "overview.html").read_text(encoding="utf-8")).text.split())
-    assert "5 students, 1 notebooks; 2 handed in, 1 late, 1 missing, 1 not judged" in text
+    assert "5 students, 1 notebook; 2 handed in, 1 late, 1 missing, 1 not judged" in text
     assert "Not judged (1): broken (the file is empty)" in text
     assert "Late (1): late one" in text and "Missing (1): nobody" in text
 
