@@ -152,8 +152,13 @@ class Inmate:
 
 def shared():
     """Bytes of shared memory in use on this machine, also where no process shows it: /tmp of jails is in it, too."""
+    return meminfo("Shmem")
+
+
+def meminfo(name):
+    """Bytes in a line of /proc/meminfo; 0 where there is none."""
     try:
-        return int(re.search(r"Shmem:\s+(\d+)", Path("/proc/meminfo").read_text())[1]) << 10
+        return int(re.search(rf"{name}:\s+(\d+)", Path("/proc/meminfo").read_text())[1]) << 10
     except (OSError, TypeError):
         return 0
 

@@ -200,10 +200,7 @@ class Trap:
 
 def available():
     """Bytes of memory that are free on this machine."""
-    try:
-        return int(re.search(r"MemAvailable:\s+(\d+)", Path("/proc/meminfo").read_text())[1]) << 10
-    except (OSError, TypeError):
-        return 0
+    return warden.meminfo("MemAvailable")
 
 
 def running(marker):

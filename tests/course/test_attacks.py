@@ -13,7 +13,6 @@ from cvdl import cli
 from cvdl.course import jail, judge, wire
 from cvdl.course import run as runs
 from cvdl.course.compare import CallFailed
-from cvdl.errors import CourseError
 from cvdl.settings import ROOT
 from tests.course.test_answers import EXERCISES
 
@@ -26,14 +25,6 @@ if (ROOT / "tests/attacks").exists():
 else:
     HAND_INS, KNOWN = [], []
 BECOME = ["setpriv", f"--reuid={jail.NOBODY}", f"--regid={jail.NOBODY}", "--clear-groups", "--"]
-
-
-@pytest.fixture(scope="module")
-def backend():
-    try:
-        return jail.choose("bubblewrap")
-    except CourseError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")

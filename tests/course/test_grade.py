@@ -25,14 +25,6 @@ STEM = "01_rnn_from_scratch"
 SEED = "a seed"
 
 
-@pytest.fixture(scope="module")
-def backend():
-    try:
-        return jail.choose("bubblewrap")
-    except CourseError as error:
-        pytest.skip(str(error))
-
-
 def judged(*cells, backend):
     result = grade.judge_bytes(notebook(SETUP, *cells), STEM, SEED, backend)
     assert result["judged"], result["problem"]

@@ -12,8 +12,7 @@ from importlib import import_module
 
 import pytest
 
-from cvdl.course import checks, exercise, grade, handins, jail, judge
-from cvdl.errors import CourseError
+from cvdl.course import checks, exercise, grade, handins, judge
 from cvdl.settings import ROOT
 from tests.course.test_answers import RELEASED
 
@@ -21,14 +20,6 @@ SEED = "a seed"
 SETUP = "import math\nimport torch\nimport torch.nn.functional as F\nfrom torch import nn\nimport cvdl\nfrom cvdl import check, exercise, hint"
 ID = "start.to_unit"
 DEF = f'@exercise("{ID}", points=100)\ndef to_unit(image):\n'
-
-
-@pytest.fixture(scope="module")
-def backend():
-    try:
-        return jail.choose("bubblewrap")
-    except CourseError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(autouse=True)

@@ -18,14 +18,6 @@ from cvdl.course.jail import BACKENDS, choose, faults
 from cvdl.errors import CourseError
 
 
-@pytest.fixture(scope="module")
-def backend():
-    try:
-        return choose("bubblewrap")
-    except CourseError as error:
-        pytest.skip(str(error))
-
-
 def inside(backend, program, seconds=60):
     """Run a program in the jail -> what it printed."""
     command = backend.command(["-c", program], "cvdl-test")
