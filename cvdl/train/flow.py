@@ -23,6 +23,8 @@ from cvdl.flow.unsupervised import census_loss, likelihood_loss
 from cvdl.train.stages import Recipe, Stage, all_free
 from cvdl.train.zoo import begin, load
 
+PIXELS = 2**23  # of frames that a GPU renders in one go; it takes some 4 GB for it
+
 
 def every(net, pairs):
     """FlowNet's loss, at every resolution of the network; where there are fewer than five, with its coarsest weights."""
@@ -92,6 +94,11 @@ class FlowStage(Stage):
         window = self.augment.size if split == "test" and self.augment and self.augment.size else self.window
         options = dict(size=self.size, split=split, seed=seed, device=device, motion=self.motion)
         return rendered(self.kind, window=window, **options)
+
+    def at_once(self, device):
+        """A GPU draws many small frames in the time of one: what takes long is to launch some thousand kernels."""
+        height, width = self.window or self.size
+        return 1 if device.type == "cpu" else max(1, PIXELS // (height * width))
 
     def vary(self, batch, numbers):
         pairs = self.augment(batch, numbers) if self.augment else batch
@@ -349,7 +356,7 @@ FLOW = {
             ),
             "gpu": spynet_stages(
                 dict(level0=60000, level1=50000, level2=40000, coarse=40000, level3=30000, level4=25000, joint=15000),
-                (64, 64, 32, 16, 8),
+                (32, 32, 32, 16, 8),
                 None,
                 2e-4,
             ),

@@ -128,6 +128,11 @@ class Step(nn.Module):
         return self.loss(self.net, pairs())
 
 
+def cut(samples, start, count):
+    """Some samples of a batch, which is a NamedTuple of tensors."""
+    return type(samples)(*(part[start : start + count] for part in samples))
+
+
 class Run:
     """One stage of a recipe, from its last checkpoint to its card."""
 
@@ -152,7 +157,8 @@ class Run:
         self.step, self.optimizer = fabric.setup(Step(self.net, stage.loss), optimizer)
         dice = 100 * identity["seed"] + number
         self.training, self.held_out = (stage.source(split, dice, fabric.device) for split in ("train", "test"))
-        self.done, self.seconds, self.rendered, self.pairs = 0, 0.0, None, None
+        self.at_once = stage.at_once(fabric.device)
+        self.done, self.seconds, self.first, self.made = 0, 0.0, None, None
 
     def go(self, deadline=None):
         """-> True when the stage is finished, False when the time is up."""
@@ -213,10 +219,7 @@ class Run:
         """-> loss and error, both without gradient."""
         stage, fabric = self.stage, self.fabric
         self.step.train()
-        render = self.done // stage.reuse
-        if render != self.rendered:
-            self.rendered, self.pairs = render, self.training.pairs(self.numbers(render))
-        pairs = stage.vary(self.pairs, self.numbers(self.done))
+        pairs = stage.vary(self.batch(self.done // stage.reuse), self.numbers(self.done))
         for group in self.optimizer.param_groups:
             group["lr"] = stage.rate * rate_factor(stage, self.steps, self.done)
         loss, error = self.step(lambda: pairs)
@@ -230,6 +233,16 @@ class Run:
                 kept.lerp_(now, 1 - decay)
         return loss.detach(), error.detach()
 
+    def batch(self, number):
+        """The batch of this number.  Several are made at once, if the stage says so."""
+        share = self.stage.batch // self.fabric.world_size
+        batches = max(1, self.at_once // share)
+        first = number - number % batches
+        if first != self.first:
+            numbers = [n for batch in range(first, first + batches) for n in self.numbers(batch)]
+            self.first, self.made = first, self.training.pairs(numbers)
+        return self.made if batches == 1 else cut(self.made, (number - first) * share, share)
+
     def numbers(self, batch):
         """The numbers of this process's pairs in a batch."""
         share = self.stage.batch // self.fabric.world_size
@@ -239,7 +252,13 @@ class Run:
     @torch.no_grad()
     def measure(self, net):
         """Errors of the stage's own task on held-out samples: (samples,)."""
-        errors = [self.stage.loss(net, self.held_out.pairs([i]))[1] for i in range(self.samples)]
+        errors = []
+        for first in range(0, self.samples, self.at_once):
+            numbers = range(first, min(first + self.at_once, self.samples))
+            made = self.held_out.pairs(numbers)
+            errors += [
+                self.stage.loss(net, made if self.at_once == 1 else cut(made, i, 1))[1] for i in range(len(numbers))
+            ]
         return torch.stack(errors)
 
     def agree(self, condition):

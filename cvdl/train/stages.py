@@ -49,6 +49,10 @@ class Stage:
         """What gives batches by their numbers: has `pairs(numbers)`.  split: "train", or "test" for held-out ones."""
         raise NotImplementedError
 
+    def at_once(self, device):
+        """How many samples are made in one go, at the least those of a batch."""
+        return 1
+
     def vary(self, batch, numbers):
         """What a step sees of a batch, which may have been used before.  numbers: those of this time's samples."""
         return batch

@@ -21,7 +21,7 @@ from cvdl.flow.data import textures
 from cvdl.flow.data.chairs import Chairs
 from cvdl.settings import ROOT
 from cvdl.train import loop
-from cvdl.train.flow import up_to_level
+from cvdl.train.flow import PIXELS, FlowStage, up_to_level
 from cvdl.train.recipes import RECIPES
 from cvdl.train.runs import read_json, read_log
 from cvdl.train.stages import rate_factor
@@ -200,6 +200,32 @@ def test_stopped_at_every_row_by_minutes(whole, tmp_path):
     before = (tmp_path / "run/joint/card.json").read_bytes()
     assert "joint: finished before" in cvdl_train(tmp_path / "run", "--resume").stderr
     assert (tmp_path / "run/joint/card.json").read_bytes() == before
+
+
+def test_several_batches_made_at_once(whole, tmp_path, monkeypatch):
+    """As on a GPU; stopped within them, too."""
+    counts = []
+
+    def pairs(self, numbers, made=Chairs.pairs):
+        counts.append(len(numbers))
+        return made(self, numbers)
+
+    monkeypatch.setitem(RECIPES, "tiny", tiny())
+    monkeypatch.setattr(loop, "SAMPLES", 3)
+    monkeypatch.setattr(FlowStage, "at_once", lambda self, device: 6)
+    monkeypatch.setattr(Chairs, "pairs", pairs)
+    assert cvdl_train(tmp_path / "run", "--minutes", 0).exit_code == 0
+    same(finish(tmp_path / "run", "--resume"), whole)
+    assert set(counts) == {6, 3}  # three batches; the held-out pairs
+
+
+def test_how_much_a_gpu_renders_at_once():
+    spynet = RECIPES["spynet"].stages_of("gpu")
+    assert [stage.at_once(torch.device("cpu")) for stage in spynet] == [1] * 7
+    for stage in [*spynet, *RECIPES["flownet-c"].stages_of("gpu")]:
+        height, width = stage.window or stage.size
+        count = stage.at_once(torch.device("cuda"))
+        assert count >= stage.batch and PIXELS / 2 < count * height * width <= PIXELS
 
 
 def test_half_precision_goes_on_with_its_scale(tmp_path, monkeypatch):
