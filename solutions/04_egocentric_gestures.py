@@ -322,7 +322,7 @@ for height in (0.0, 2.0, 5.0):
 # seen?
 
 # %%
-COUNT = budget(quick=22, laptop=110, gpu=220)
+COUNT = budget(quick=22, laptop=110, gpu=110)
 
 
 @torch.no_grad()
@@ -501,7 +501,7 @@ print(f"{loss:.4f}, by hand {(3 * math.log(2) + math.log(4 / 3)) / 4:.4f}")
 # What do the two lead to? Training on *true* paths of the finger costs little: no picture is rendered.
 
 # %%
-STEPS, LESSONS = budget(quick=(200, 1100), laptop=(600, 4400), gpu=(2000, 22000))
+STEPS, LESSONS = budget(quick=(200, 1100), laptop=(600, 4400), gpu=(600, 4400))
 lessons = [lesson(clip) for clip in Gestures("train", seed=3, fps=(10, 20)).tracks(0, LESSONS)]
 test_ways = [lesson(clip) for clip in Gestures("test", seed=6, fps=(10, 20)).tracks(0, 330)]
 
@@ -792,7 +792,7 @@ outcome("resampling matters", with_ticks > without + 0.1)
 # Both learn now from what the same CNN says of the same few rendered clips.
 
 # %%
-CLIPS, MAP_STEPS, MAP_SEEDS = budget(quick=(11, 3, 1), laptop=(165, 150, 3), gpu=(880, 600, 3))
+CLIPS, MAP_STEPS, MAP_SEEDS = budget(quick=(11, 3, 1), laptop=(165, 150, 3), gpu=(165, 150, 3))
 class_maps, class_scores, class_points, _, class_labels, class_kinds = film(
     Gestures("train", seed=4, fps=(10, 20)), CLIPS, "clips to learn from"
 )

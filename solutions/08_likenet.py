@@ -668,8 +668,8 @@ nets = {
     )
     if name in zoo.names()
 }
-size = budget(quick=(128, 192), laptop=(192, 256), gpu=FULL)
-pairs_compared = budget(quick=2, laptop=8, gpu=16)
+size = budget(quick=(128, 192), laptop=(192, 256), gpu=(192, 256))
+pairs_compared = budget(quick=2, laptop=8, gpu=8)
 fresh = rendered("chairs+things", size=size, split="test", seed=11)
 sample = [fresh.batch(i, 1) for i in range(pairs_compared)]
 
@@ -1012,7 +1012,7 @@ outcome("features suffer far less", max(shares[True][3:]) < 1.4 * max(shares[Fal
 # **Guess first:** is the oracle of a single pixel better than no flow at all?
 
 # %%
-oracle_pairs = sample[: budget(quick=2, laptop=6, gpu=12)]
+oracle_pairs = sample[: budget(quick=2, laptop=6, gpu=6)]
 true = torch.cat([p.flow for p in oracle_pairs])
 still = epe(torch.zeros_like(true), true).item()
 
@@ -1605,7 +1605,7 @@ if middlebury:
 
 # %%
 try:
-    samples = evaluate.pairs_of("real", budget(quick=1, laptop=6, gpu=12))
+    samples = evaluate.pairs_of("real", budget(quick=1, laptop=6, gpu=6))
 except CourseError:
     print("no real pairs here; a rendered pair takes their place")
     samples = evaluate.pairs_of("things", 1)
