@@ -237,7 +237,7 @@ def test_half_precision_goes_on_with_its_scale(tmp_path, monkeypatch):
     while "the time is up" in cvdl_train(tmp_path / "run", *options, "--minutes", 0).stderr:
         state = torch.load(tmp_path / "run/level0/checkpoint.ckpt", weights_only=True)
         scales.append(state["precision"]["scale"])
-    assert len(scales) == 7 and scales[-1] == scales[-2] < scales[0]  # some steps were left out, and the last were not
+    assert len(scales) == 7 and scales[-1] < scales[0] and len(set(scales)) < 7  # some steps were left out, others not
     same(tmp_path / "run", straight, stages=["level0"])
 
 
