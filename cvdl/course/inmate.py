@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import torch
 
-from cvdl.course import checks, exercise, judge, wire
+from cvdl.course import checks, exercise, wire
 from cvdl.course.compare import CallFailed, CallStopped, plain
 from cvdl.course.cut import cut
 from cvdl.course.limit import TimeIsUp
@@ -31,8 +31,7 @@ def main():
     torch.set_num_threads(1)
     seed()
     exercise.time_limit = processor_time
-    # What torch imports at its first gradient may take longer than a student has.
-    judge.answer(lambda x: x.sin(), (torch.ones(1),), torch.ones(1))
+    exercise.first_gradient()
 
     def receive():
         head = requests.read(wire.LENGTHS.size)

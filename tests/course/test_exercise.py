@@ -1,6 +1,8 @@
 """What a student meets: states, messages, fallback. The functions here stand for notebook cells."""
 
 import contextlib
+import subprocess
+import sys
 import time
 
 import pytest
@@ -161,6 +163,31 @@ def test_returned_dots_are_no_attempt():
         return ...
 
     assert not rnn_step.attempted
+
+
+def test_what_torch_imports_late_takes_no_time_from_a_student(monkeypatch):
+    order = []
+
+    @contextlib.contextmanager
+    def clock(seconds):
+        order.append("clock")
+        yield
+
+    monkeypatch.setattr(course, "first_gradient", lambda: order.append("gradient"))
+    monkeypatch.setattr(course, "time_limit", clock)
+    right()
+    check("rnn.step")
+    assert order[:2] == ["gradient", "clock"]
+
+
+def test_a_first_gradient_imports_what_later_ones_need():
+    code = (
+        "import sys, torch; from cvdl.course import exercise; from cvdl.sequence import rnn; exercise.first_gradient();"
+        "before = set(sys.modules); args = [torch.randn(s, requires_grad=True) for s in ((2, 3), (2, 4), (4, 3), (4, 4), 4)];"
+        "rnn.step(*args).sum().backward(); torch.nn.functional.conv2d(torch.ones(1, 1, 5, 5), torch.ones(1, 1, 3, 3,"
+        " requires_grad=True)).sum().backward(); print(len(set(sys.modules) - before))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "0\n"
 
 
 def test_an_endless_loop_is_stopped(monkeypatch):
