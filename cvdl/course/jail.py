@@ -8,6 +8,8 @@ Bubblewrap is tested with the course.  Podman and docker are not: where the cour
 their command lines are tested.  `choose` tries them like the other.
 """
 
+import errno
+import functools
 import json
 import os
 import secrets
@@ -15,6 +17,7 @@ import shutil
 import site
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from cvdl.errors import CourseError
@@ -84,21 +87,24 @@ class Bubblewrap:
 class Container:
     """podman or docker, with an image that holds Python and the course's packages; cvdl is lent from outside."""
 
-    def __init__(self, name):
-        self.name = self.program = name
+    def __init__(self, name, seccomp=None):
+        """seccomp: () -> file, a filter of system calls in place of the program's own."""
+        self.name, self.program, self.seccomp = name, name, seccomp
         self.install = (
             f"{name}, and an image {IMAGE} of this Python and the course's packages: "
-            f"printf 'FROM python:{sys.version_info[0]}.{sys.version_info[1]}-slim\\nRUN pip install torch torchvision "
+            f"printf 'FROM docker.io/library/python:{sys.version_info[0]}.{sys.version_info[1]}-slim\\nRUN pip install torch torchvision "
             "matplotlib ipywidgets tqdm safetensors scikit-image typer --extra-index-url "
             f"https://download.pytorch.org/whl/cpu\\n' | {name} build -t {IMAGE} -"
         )
 
     def command(self, python, name):
         ulimits = {k: v for k, v in LIMITS.items() if k != "nproc"}  # --pids-limit counts this jail's alone
+        seccomp = ["--security-opt", f"seccomp={self.seccomp().name}"] if self.seccomp else []
         return [
             *(self.program, "run", "--rm", "--interactive", "--init", "--pull", "never", "--name", name),
             *("--network", "none", "--read-only", "--user", f"{NOBODY}:{NOBODY}", "--hostname", "jail"),
-            *("--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--pids-limit", str(PROCESSES)),
+            *("--cap-drop", "ALL", "--security-opt", "no-new-privileges", *seccomp),
+            *("--pids-limit", str(PROCESSES)),
             *("--memory", str(MEMORY), "--memory-swap", str(MEMORY), "--shm-size", str(FILE), "--log-driver", "none"),
             *(word for k, v in ulimits.items() for word in ("--ulimit", f"{k}={v}:{v}")),
             *("--tmpfs", f"/tmp:rw,nosuid,nodev,size={TMP},mode=1777", "--workdir", "/tmp"),
@@ -112,7 +118,34 @@ class Container:
         subprocess.run([self.program, "kill", name], capture_output=True, check=False)
 
 
-BACKENDS = {b.name: b for b in (Bubblewrap(), Container("podman"), Container("docker"))}
+@functools.cache
+def without_namespaces():
+    """Podman's own filter of system calls, but for those that make namespaces, which it allows -> file
+
+    Docker's forbids them.  The file lives as long as this process.  Raises CourseError.
+    """
+    info = ["podman", "info", "--format", "{{.Host.Security.SECCOMPProfilePath}}"]
+    try:
+        path = subprocess.run(info, capture_output=True, text=True, check=True).stdout.strip()
+        profile = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, subprocess.CalledProcessError, ValueError) as error:
+        raise CourseError(f"podman's filter of system calls cannot be read ({error}). Is podman whole?") from error
+    taken = {"unshare", "setns", "clone", "clone3", "mount", "umount", "umount2", "fsopen", "fsmount", "move_mount"}
+    for rule in profile["syscalls"]:
+        rule["names"] = [name for name in rule["names"] if name not in taken]
+    # Threads need clone, with none of its flags for namespaces.  Those of clone3 a filter cannot see; libc does without it.
+    flags = {"index": 0, "value": 0x7E020000, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}
+    profile["syscalls"] = [rule for rule in profile["syscalls"] if rule["names"]] + [
+        {"names": ["clone"], "action": "SCMP_ACT_ALLOW", "args": [flags]},
+        {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.ENOSYS},
+    ]
+    file = tempfile.NamedTemporaryFile("w", prefix="cvdl-seccomp-", suffix=".json", encoding="utf-8")  # noqa: SIM115
+    json.dump(profile, file)
+    file.flush()
+    return file
+
+
+BACKENDS = {b.name: b for b in (Bubblewrap(), Container("podman", without_namespaces), Container("docker"))}
 
 
 def choose(name="auto"):
@@ -134,8 +167,8 @@ def faults(backend):
     """Why this back-end is not to be trusted here, found by running a tiny program in it -> list, empty if it holds."""
     if not shutil.which(backend.program):
         return [f"there is no program {backend.program}"]
-    command = backend.command(["-c", PROBE], f"cvdl-{secrets.token_hex(8)}")
     try:
+        command = backend.command(["-c", PROBE], f"cvdl-{secrets.token_hex(8)}")
         done = subprocess.run(
             command,
             capture_output=True,
@@ -144,6 +177,8 @@ def faults(backend):
             env=os.environ | {"CVDL_CANARY": "sings"},
         )
         seen = json.loads(done.stdout)
+    except CourseError as error:
+        return [str(error)]
     except subprocess.TimeoutExpired:
         return ["a tiny program did not end in it within a minute"]
     except ValueError:

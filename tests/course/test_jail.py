@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import torch
 
 from cvdl.course import jail, warden, wire
 from cvdl.course.compare import CallFailed
-from cvdl.course.jail import BACKENDS, choose, faults
+from cvdl.course.jail import BACKENDS, IMAGE, choose, faults
 from cvdl.errors import CourseError
 
 
@@ -132,13 +133,54 @@ def test_without_a_jail_nothing_is_run(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["podman", "docker"])
-def test_command_line_of_containers(name):  # neither runs where the course is tested
+def test_containers_where_there_are_some(name):
+    if not shutil.which(name) or subprocess.run([name, "image", "inspect", IMAGE], capture_output=True).returncode:
+        pytest.skip(f"no {name} with an image {IMAGE}")
+    assert faults(BACKENDS[name]) == []
+
+
+@pytest.fixture
+def a_podman(tmp_path, monkeypatch):
+    """A program of this name that only says where its filter of system calls is."""
+    profile = {
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "syscalls": [
+            {"names": ["read", "clone", "clone3", "unshare"], "action": "SCMP_ACT_ALLOW", "args": []},
+            {"names": ["setns"], "action": "SCMP_ACT_ALLOW", "includes": {"caps": ["CAP_SYS_ADMIN"]}},
+        ],
+    }
+    (tmp_path / "profile.json").write_text(json.dumps(profile))
+    (tmp_path / "podman").write_text(f"#!/bin/sh\necho {tmp_path / 'profile.json'}\n")
+    (tmp_path / "podman").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    jail.without_namespaces.cache_clear()
+    yield tmp_path
+    jail.without_namespaces.cache_clear()
+
+
+def test_podman_makes_no_namespaces(a_podman):
+    rules = json.loads(Path(jail.without_namespaces().name).read_text())["syscalls"]
+    allowed = [(rule["names"], rule.get("args")) for rule in rules if rule["action"] == "SCMP_ACT_ALLOW"]
+    flags = {"index": 0, "value": 0x7E020000, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}
+    assert allowed == [(["read"], []), (["clone"], [flags])]
+    assert {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38} in rules
+
+
+def test_a_podman_that_is_not_whole(a_podman):
+    (a_podman / "profile.json").unlink()
+    (fault,) = faults(BACKENDS["podman"])
+    assert "filter of system calls cannot be read" in fault
+
+
+@pytest.mark.parametrize("name", ["podman", "docker"])
+def test_command_line_of_containers(name, a_podman):
     words = BACKENDS[name].command(["-c", "1"], "cvdl-1")
     line = " ".join(words)
     assert words[:2] == [name, "run"] and line.endswith(" cvdl-jail timeout --signal=KILL 3600 python -c 1")
     for option in (
         "--rm --interactive --init --pull never --name cvdl-1 --network none --read-only --user 65534:65534",
-        "--cap-drop ALL --security-opt no-new-privileges --pids-limit 16 --memory 3221225472 --memory-swap 3221225472",
+        "--cap-drop ALL --security-opt no-new-privileges",
+        "--pids-limit 16 --memory 3221225472 --memory-swap 3221225472",
         "--ulimit nofile=128:128 --ulimit fsize=8388608:8388608 --ulimit cpu=600:600 --ulimit core=0:0",
         "--tmpfs /tmp:rw,nosuid,nodev,size=67108864,mode=1777",
         "/cvdl:/course/cvdl:ro",
@@ -146,6 +188,7 @@ def test_command_line_of_containers(name):  # neither runs where the course is t
     ):
         assert option in line, option
     assert line.count("--volume") == 2
+    assert ("seccomp=" in line) is (name == "podman")
 
 
 class Liar:
