@@ -42,6 +42,7 @@ class Attack:
 
     make(folder, trap): writes it, and returns what `cvdl grade` is pointed at, or None for the folder.
     seen: regular expression, has to be found in what is told of it; noted: it may earn points, so long as that is told.
+    contained: the same for podman and docker, which kill by themselves what takes too much.
     limits: {name in cvdl.course.warden: number}, to make it short; seconds: beyond which it has held up the judge.
     id: the exercise that is attacked.  Attacks with the same `make` are one hand-in.
     """
@@ -51,6 +52,7 @@ class Attack:
     make: Callable
     seen: str = ""
     noted: bool = False
+    contained: str = ""
     limits: dict = field(default_factory=dict)
     seconds: float = 60
     id: str = ID
@@ -245,8 +247,11 @@ def run(attacks, backend, canary=False):
     for attack in attacks:
         told = "\n".join([refused, *spoken(results, attack.id)])
         through = [*sprung, *gained(attack, results)]
-        if not re.search(attack.seen, told, re.M):
-            through.append(f"what was told is not {attack.seen!r}: {told[:300]!r}")
+        seen = attack.seen
+        if attack.contained and isinstance(backend, jail.Container):
+            seen = f"{seen}|{attack.contained}"
+        if not re.search(seen, told, re.M):
+            through.append(f"what was told is not {seen!r}: {told[:300]!r}")
         outcomes.append(Outcome(attack, through, seconds / len(attacks), canary, told))
     return outcomes
 

@@ -316,6 +316,8 @@ class Bomb:
         for p in {*(int(p) for p in os.listdir("/proc") if p.isdigit()), trap["judge"]} - {os.getpid()}:
             for part in ("environ", "root/home", "root/etc/passwd", "root" + trap["folder"]):
                 try:
+                    if part != "environ" and os.path.samefile(f"/proc/{p}/root", "/"):
+                        continue
                     path = f"/proc/{p}/{part}"
                     data = open(path, "rb").read() if part == "environ" else os.stat(path)
                     if part != "environ" or b"CVDL_TRAP" in data:

@@ -138,7 +138,8 @@ ATTACKS = [
             "device": lambda: os.mknod("/tmp/disk", 0o60600, os.makedev(8, 0)), "kernel": lambda: open("/proc/sys/kernel/core_pattern", "w"),
             "sysrq": lambda: open("/proc/sysrq-trigger", "w"), "terminal": lambda: open("/dev/tty"), "kmsg": lambda: open("/dev/kmsg"),
             "mem": lambda: open("/dev/mem"), "disk": lambda: open("/dev/sda"), "hostname": lambda: socket.sethostname("mine"),
-            "priority": lambda: os.nice(-5), "sys": lambda: os.listdir("/sys"), "cgroup": lambda: os.listdir("/sys/fs/cgroup"),
+            "priority": lambda: os.nice(-5), "sys": lambda: open("/sys/kernel/uevent_helper", "w"), "cgroup": lambda: os.mkdir("/sys/fs/cgroup/mine"),
+            "memory": lambda: open("/sys/fs/cgroup/memory/memory.limit_in_bytes", "w"), "max": lambda: open("/sys/fs/cgroup/memory.max", "w"),
         }.items():
             try:
                 act()
@@ -157,8 +158,8 @@ ATTACKS = [
         """
         import os
         os.symlink(trap["folder"], "/tmp/link")
-        os.chmod("/tmp", 0o777)
         try:
+            os.chmod("/tmp", 0o777)
             open("/tmp/link/written", "w").write("mine")
         except OSError:
             raise RuntimeError("shut")
@@ -240,6 +241,8 @@ ATTACKS = [
         time.sleep(1000)
         """,
         "too much memory",
+        contained="stopped after",
+        limits={"CALL": 10, "LOAD": 5},
     ),
     attack(
         "shared memory",
@@ -254,6 +257,7 @@ ATTACKS = [
         return image / 255
         """,
         "not judged: shared memory",
+        contained="the process has ended",
     ),
     attack(
         "memory in files of no disk",
@@ -277,6 +281,7 @@ ATTACKS = [
         return image / 255
         """,
         "memory|too large|stopped",
+        contained="unavailable",
     ),
     attack(
         "disk bomb",

@@ -188,7 +188,7 @@ def test_command_line_of_containers(name, a_podman):
     ):
         assert option in line, option
     assert line.count("--volume") == 2
-    assert ("seccomp=" in line) is (name == "podman")
+    assert ("--read-only-tmpfs=false --security-opt seccomp=" in line) is (name == "podman")
 
 
 class Liar:
