@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from datetime import UTC, datetime
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from cvdl import cli
@@ -49,8 +50,6 @@ def answer(id, name, body):
 def defined(cell, name):
     """The function itself, from the text of its cell."""
     import linecache
-
-    import torch
 
     linecache.cache[cell] = (len(cell), None, cell.splitlines(keepends=True), cell)
     namespace = {"torch": torch, "rnn_step": rnn.step, "exercise": lambda id: lambda function: function}
@@ -134,6 +133,31 @@ def test_not_a_notebook(backend):
 
 
 # --- from here on without a jail
+
+
+def test_a_strange_answer_is_wrong_in_its_own_case_alone():
+    calls = []
+
+    def call(*args, weights=None):
+        calls.append(args)
+        right = judge.answer(rnn.step, args, weights)
+        return right.to(torch.float8_e4m3fn) if len(calls) in (2, 4) else right  # which torch cannot compare
+
+    with pytest.raises(NotImplementedError):
+        judge.score("rnn.step", call)
+    calls.clear()
+    score = grade.scored("rnn.step", call, 0)
+    assert [c.message for c in score.cases if c.message] == ["the answer cannot be compared (NotImplementedError)"] * 2
+    assert [not c.earned for c in score.cases] == [n in (1, 3) for n in range(6)] and len(calls) == 6
+
+
+def test_what_confuses_the_judge_all_the_time_earns_nothing(monkeypatch):
+    def confused(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(judge.Mistake, "explains", confused)
+    with pytest.raises(ZeroDivisionError):
+        grade.scored("rnn.step", caller("rnn.step", rnn.step), 0)
 
 
 ROW = {"id": "rnn.step", "title": "one step", "points": 15, "earned": 15, "state": "right", "mistake": None, "hint": "", "cases": [], "source": ""}  # fmt: skip
