@@ -29,7 +29,7 @@ COURSE = re.compile(
     re.M,
 )  # exercises of notebooks 06 and 07 ask for warp
 BEYOND = re.compile(
-    r"\b(?:os|sys|ctypes|gc|inspect|builtins|socket|subprocess|importlib|__import__|eval|exec|open)\b(?=[.(])"
+    r"\b(?:os|sys|ctypes|gc|inspect|builtins|socket|subprocess|urllib|pathlib|importlib|__import__|eval|exec|open)\b(?=[.(])"
 )
 
 
@@ -138,7 +138,7 @@ def remarks(row, imports):
         (BEYOND, "which reaches beyond the exercise"),
     ]
     found = [(pattern.search(code), why) for pattern, why in told]
-    return [f"{id} uses `{match[0].strip()}`, {why}: look at it." for match, why in found if match]
+    return [f"{id} uses `{match[0].strip()}`, {why}: {results.LOOK}" for match, why in found if match]
 
 
 def exercises_of(notebook):

@@ -84,16 +84,19 @@ class HandIn:
         return self.file.read()
 
 
-def find(submissions):
+def find(submissions, ours=()):
     """All hand-ins in a folder, a zip or a file -> list of HandIn, by student and notebook.
 
-    Raises CourseError if there is none.
+    ours: what is no hand-in, should it lie in that folder.  Raises CourseError if there is none.
     """
     top = Path(submissions).expanduser()
     if not top.exists():
         raise CourseError(f"There is no {top}: name the folder or the zip that holds the hand-ins.")
+    inside = [p for p in map(full, ours) if full(top) in p.parents]
     groups = defaultdict(list)  # (name, number of the platform) -> [(Found, late)]
     for names, file in walk(top):
+        if any(full(file.path).is_relative_to(p) for p in inside):
+            continue
         name, number, late = student_of(names)
         groups[name, number].append((file, late))
     if not groups:
@@ -245,6 +248,11 @@ def unzipped(file, inside):
     if len(data) > LARGEST:
         raise ValueError(f"it is larger than {LARGEST >> 20} MB")
     return data
+
+
+def full(path):
+    """The path from the root; links are not followed."""
+    return Path(os.path.abspath(path))
 
 
 def changed(path):
