@@ -205,15 +205,22 @@ def opened(names, file, zipped):
     if not zipped and sum(m.inside[-1].lower().endswith(".ipynb") for m in members) > OWN:
         yield names, replace(file, fault=f"a zip of more than {OWN} notebooks: it was not opened")
         return
+    if not zipped and len({student_of(parts(m))[:2] for m in members if student_of(parts(m))[1]}) > 1:
+        yield names, replace(file, fault="holds the hand-ins of a class: grade this zip by itself")
+        return
     for member in members:
         inner = replace(member, path=file.path, inside=(*file.inside, *member.inside))
-        parts = [p for p in re.split(r"[/\\]", member.inside[-1]) if p not in ("", ".", "..")] or ["?"]
         if not zipped:
             yield names, inner
-        elif inner.fault is None and parts[-1].lower().endswith(".zip"):
-            yield from opened(tuple(parts), inner, zipped=False)
+        elif inner.fault is None and parts(member)[-1].lower().endswith(".zip"):
+            yield from opened(parts(member), inner, zipped=False)
         else:
-            yield tuple(parts), inner
+            yield parts(member), inner
+
+
+def parts(member):
+    """The names of folders and file by which a zip calls one of its members."""
+    return tuple(p for p in re.split(r"[/\\]", member.inside[-1]) if p not in ("", ".", "..")) or ("?",)
 
 
 def listed(file):
