@@ -429,11 +429,21 @@ def grade(
         str | None,
         typer.Option(help="Text that the cases are drawn from; a fresh secret, kept in OUT/seed, if not given."),
     ] = None,
-    due: Annotated[str | None, typer.Option(help="When it was due: 2026-01-31T23:59, with +01:00 for a zone.")] = None,
+    due: Annotated[
+        str | None,
+        typer.Option(
+            help="When it was due: 2026-01-31T23:59, or the day alone for its end; with +01:00 for another zone than this "
+            "machine's."
+        ),
+    ] = None,
     jail: Annotated[str, typer.Option(help="auto, bubblewrap, podman or docker.")] = "auto",
     students: Annotated[
         Path | None,
-        typer.Option(help="File with one name a line, to show who is missing.", exists=True, dir_okay=False),
+        typer.Option(
+            help="File with one name a line, as in the names of the hand-ins, to show who is missing.",
+            exists=True,
+            dir_okay=False,
+        ),
     ] = None,
     format: Annotated[
         list[str] | None, typer.Option(help="moodle or canvas: also a table of marks to upload there; may be repeated.")

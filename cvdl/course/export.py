@@ -8,6 +8,7 @@ import io
 import json
 import re
 
+from cvdl.course.results import save
 from cvdl.errors import CourseError
 
 FORMATS = ("moodle", "canvas")
@@ -26,13 +27,13 @@ FORMULA = re.compile(r"[\s\x00-\x1f]*[=+\-@＝＋－＠]|[\t\r\n]")
 class Class:
     """The hand-ins of a class, by student and notebook.
 
-    results: list of dicts as cvdl.course.results reads them; run: what OUT/run.json says, of which `due` and `notebooks`,
-    {name: {exercise: points}}, are used where they are there.
+    results: list of dicts as cvdl.course.results reads them; run: what OUT/run.json says, of which `dues`, {notebook: time},
+    and `notebooks`, {notebook: {exercise: points}}, are used where they are there.
     """
 
     def __init__(self, results, run=None):
         run = run or {}
-        self.due = run.get("due") or ""
+        self.dues = run.get("dues", {})
         self.by = {(r["student"], r["notebook"]): r for r in results}
         self.students = sorted({r["student"] for r in results}, key=str.casefold)
         self.points = {}
@@ -87,7 +88,7 @@ def nbgrader_table(klass):
         when = (result and result["submitted"]) or ""
         penalty = "" if points == "" else 0
         of = klass.maximum(notebook)
-        rows.append([notebook, klass.due, when, student, "", "", "", points, penalty, points, of])
+        rows.append([notebook, klass.dues.get(notebook) or "", when, student, "", "", "", points, penalty, points, of])
     return rows
 
 
@@ -134,7 +135,8 @@ def canvas_table(klass):
     rows.append(["    Points Possible", "", "", "", "", *(klass.maximum(n) for n in klass.notebooks)])
     for student in klass.students:
         own = [klass.by.get((student, n)) for n in klass.notebooks]
-        numbers = (re.search(r"(?:^|[/\\!])[^/\\!_]+_(?:LATE_)?(\d+)_\d+_[^/\\!]*$", r["file"]) for r in own if r)
+        files = (r["file"] for (s, _), r in klass.by.items() if s == student)  # also of what is no notebook
+        numbers = (re.search(r"(?:^|[/\\!])[^/\\!_]+_(?:LATE_)?(\d+)_\d+_[^/\\!]*$", file) for file in files)
         number = next((m[1] for m in numbers if m), "")
         rows.append([student, number, "", "", "", *("" if status(r) == "missing" else earned(r) for r in own)])
     return rows
@@ -152,21 +154,6 @@ def as_csv(rows):
     text = io.StringIO(newline="")
     csv.writer(text).writerows([harmless(cell) for cell in row] for row in rows)
     return text.getvalue()
-
-
-def save(path, text, encoding="utf-8"):
-    """Write a whole file or none.  Raises CourseError where that is not possible."""
-    part = path.with_name(f"{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding=encoding, errors="backslashreplace", newline="")
-        part.replace(path)
-    except OSError as error:
-        raise CourseError(
-            f"{path} could not be written ({error}). Is it open in a spreadsheet? Close it, and run the same command "
-            "again: what is judged stays judged."
-        ) from None
-    return path
 
 
 def known(formats):
@@ -201,7 +188,7 @@ def publish(results, out, formats=()):
         place = rows[0].index("Identifier" if name.startswith("moodle") else "ID")
         if unknown := sum(not row[place] for row in rows[1:] if row[0].strip() != "Points Possible"):
             said.append(
-                f"{unknown} of its rows have no {rows[0][place]}, which comes with the names of the files that "
+                f"Rows without {rows[0][place]}: {unknown}. It comes with the names of the files that "
                 f"{name[:6].capitalize()} hands out: copy it from its own list."
             )
     return said + pages.write(klass, out)

@@ -143,10 +143,8 @@ def feed(pipe, data):
 
 def main():
     replies = os.fdopen(os.dup(1), "wb")
-    nowhere = os.open(os.devnull, os.O_RDWR)
     data = sys.stdin.buffer.read()
-    for standard in (0, 1, 2):  # what the student's code prints
-        os.dup2(nowhere, standard)
+    inmate.mute()
     found = cut(data)
     answer(replies, {})
     for spec in checks.chapter(most_common(data)).values():

@@ -84,16 +84,19 @@ class HandIn:
         return self.file.read()
 
 
-def find(submissions):
+def find(submissions, ours=()):
     """All hand-ins in a folder, a zip or a file -> list of HandIn, by student and notebook.
 
-    Raises CourseError if there is none.
+    ours: what is no hand-in, should it lie in that folder.  Raises CourseError if there is none.
     """
     top = Path(submissions).expanduser()
     if not top.exists():
         raise CourseError(f"There is no {top}: name the folder or the zip that holds the hand-ins.")
+    inside = [p for p in map(full, ours) if full(top) in p.parents]
     groups = defaultdict(list)  # (name, number of the platform) -> [(Found, late)]
     for names, file in walk(top):
+        if any(full(file.path).is_relative_to(p) for p in inside):
+            continue
         name, number, late = student_of(names)
         groups[name, number].append((file, late))
     if not groups:
@@ -202,15 +205,22 @@ def opened(names, file, zipped):
     if not zipped and sum(m.inside[-1].lower().endswith(".ipynb") for m in members) > OWN:
         yield names, replace(file, fault=f"a zip of more than {OWN} notebooks: it was not opened")
         return
+    if not zipped and len({student_of(parts(m))[:2] for m in members if student_of(parts(m))[1]}) > 1:
+        yield names, replace(file, fault="holds the hand-ins of a class: grade this zip by itself")
+        return
     for member in members:
         inner = replace(member, path=file.path, inside=(*file.inside, *member.inside))
-        parts = [p for p in re.split(r"[/\\]", member.inside[-1]) if p not in ("", ".", "..")] or ["?"]
         if not zipped:
             yield names, inner
-        elif inner.fault is None and parts[-1].lower().endswith(".zip"):
-            yield from opened(tuple(parts), inner, zipped=False)
+        elif inner.fault is None and parts(member)[-1].lower().endswith(".zip"):
+            yield from opened(parts(member), inner, zipped=False)
         else:
-            yield tuple(parts), inner
+            yield parts(member), inner
+
+
+def parts(member):
+    """The names of folders and file by which a zip calls one of its members."""
+    return tuple(p for p in re.split(r"[/\\]", member.inside[-1]) if p not in ("", ".", "..")) or ("?",)
 
 
 def listed(file):
@@ -245,6 +255,11 @@ def unzipped(file, inside):
     if len(data) > LARGEST:
         raise ValueError(f"it is larger than {LARGEST >> 20} MB")
     return data
+
+
+def full(path):
+    """The path from the root; links are not followed."""
+    return Path(os.path.abspath(path))
 
 
 def changed(path):

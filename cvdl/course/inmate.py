@@ -25,9 +25,7 @@ LOAD = 30  # seconds of processor time for the imports and helpers of one exerci
 
 def main():
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for standard in (0, 1, 2):
-        os.dup2(nowhere, standard)
+    mute()
     torch.set_num_threads(1)
     seed()
     exercise.time_limit = processor_time
@@ -73,6 +71,13 @@ def main():
         except BaseException as error:  # SystemExit among them
             reply = failed(request, f"{type(error).__name__}: {error}")
         send(reply)
+
+
+def mute():
+    """Send to nowhere what a student's code prints, and give it nothing to read."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(nowhere, standard)
 
 
 def failed(request, why, hint="", stopped=False):

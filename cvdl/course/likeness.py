@@ -15,6 +15,7 @@ from itertools import combinations, groupby
 from math import log
 
 from cvdl.course import export, pages
+from cvdl.course import results as on_disk
 from cvdl.course.checks import find
 from cvdl.errors import CourseError
 
@@ -91,7 +92,8 @@ def fingerprints(source):
 
 
 def compare(results, older=()):
-    """Pairs of students whose answers are alike -> list of Pair, one for each exercise, the weightiest students first.
+    """Pairs of students whose answers are alike -> list of Pair, one for each exercise; the weightiest students first, and of two
+    the weightiest exercise.
 
     results, older: lists of dicts as cvdl.course.results reads them, of this class and of earlier ones.  Students of the
     class are compared with one another and with the older ones, in exercises of kind `code`: what one chooses from a list
@@ -108,7 +110,7 @@ def compare(results, older=()):
     for pair in pairs:
         weight[pair.students] += pair.weight
     chosen = [p for p in pairs if weight[p.students] >= WEIGHT]
-    return sorted(chosen, key=lambda p: (-weight[p.students], *p.students, p.exercise))
+    return sorted(chosen, key=lambda p: (-weight[p.students], *p.students, -p.weight, p.exercise))
 
 
 def _comparable(e):
@@ -146,6 +148,6 @@ def write(pairs, out):
         rows.append([p.first.student, p.second.student, older, p.exercise, *numbers, p.first.state, p.second.state])
     groups = [list(group) for _, group in groupby(pairs, key=lambda p: p.students)]
     said = {"groups": groups[:SHOWN], "count": len(groups), "k": K, "common": COMMON, "alike": ALIKE, "weight": WEIGHT}
-    export.save(out / "likeness.csv", export.as_csv(rows))
-    export.save(out / "likeness.html", pages.render("likeness.html", **said))
+    on_disk.save(out / "likeness.csv", export.as_csv(rows))
+    on_disk.save(out / "likeness.html", pages.render("likeness.html", **said))
     return [f"Students to look at: {len(groups)} pairs, in {out / 'likeness.html'} and {out / 'likeness.csv'}"]

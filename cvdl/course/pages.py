@@ -14,7 +14,7 @@ from statistics import StatisticsError, correlation, mean, median
 
 from cvdl.course import results as on_disk
 from cvdl.course.cards import LOOKS
-from cvdl.course.export import earned, remarks, save, status
+from cvdl.course.export import earned, remarks, status
 
 STATES = {"right": "right", "partly right": "partly", "wrong": "wrong", "not attempted": "open", "missing": "open"}
 COMMONEST = 12  # mistakes that are listed
@@ -25,8 +25,8 @@ UNSEEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uf
 def write(klass, out):
     """Write OUT/pages/STUDENT/NOTEBOOK.html for every hand-in, and OUT/overview.html -> [what to tell, a line each]."""
     for result in filter(lambda r: status(r) != "missing", klass.by.values()):
-        save(out / page_path(result), student_page(result))
-    save(out / "overview.html", overview(klass))
+        on_disk.save(out / page_path(result), student_page(result))
+    on_disk.save(out / "overview.html", overview(klass))
     return [f"Pages: {out / 'overview.html'}, and one for each student in {out / 'pages'}"]
 
 
@@ -71,10 +71,11 @@ def student_page(result):
     """HTML of one hand-in, as its student may read it."""
     return render(
         "page.html",
-        **{key: result[key] for key in ("student", "notebook", "submitted", "late", "judged", "problem", "notes")},
+        **{key: result[key] for key in ("student", "notebook", "submitted", "late", "judged", "problem")},
+        notes=[note for note in result["notes"] if not note.endswith(on_disk.LOOK)],
         earned=earned(result),
         points=sum(e["points"] for e in result["exercises"]),
-        exercises=[_exercise(e) for e in result["exercises"]],
+        exercises=[_exercise(e) for e in result["exercises"] if result["judged"]],
     )
 
 

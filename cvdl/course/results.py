@@ -11,7 +11,7 @@ A result is a plain dict:
     late        bool, or None where no date was due
     judged      bool: is every mark below the judge's?
     problem     None, or why the hand-in could not be judged; every exercise then earns 0
-    notes       list of remarks for a human
+    notes       list of remarks for a human; one that ends in LOOK is for the teacher alone
     seconds     float
     exercises   list of {id, title, points, earned, state, mistake, hint, cases, source}, in the notebook's order:
                 state is "right", "partly right", "wrong", "not attempted" or "missing"; mistake is None or the name
@@ -25,10 +25,12 @@ import json
 import os
 import re
 import unicodedata
+from contextlib import suppress
 
 from cvdl.errors import CourseError
 
 FORMAT = 1
+LOOK = "look at it."
 
 
 def read(out):
@@ -41,9 +43,7 @@ def read(out):
 
 def write(out, result):
     """Write one result, whole or not at all -> its path."""
-    path = place(out, result["student"], result["notebook"])
-    save(path, result)
-    return path
+    return save(place(out, result["student"], result["notebook"]), as_json(result))
 
 
 def place(out, student, notebook):
@@ -62,12 +62,28 @@ def load(path):
     raise CourseError(f"{path} is no result of this version of `cvdl grade`: delete it, and grade again.")
 
 
-def save(path, data):
-    """Write JSON so that a reader sees the old file or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def as_json(data):
+    return json.dumps(data, indent=1, ensure_ascii=False)
+
+
+def save(path, text, encoding="utf-8"):
+    """Write a file so that a reader sees the old one or the new one, never a part -> its path.
+
+    Raises CourseError where that is not possible.
+    """
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(data, indent=1, ensure_ascii=False), encoding="utf-8", errors="backslashreplace")
-    part.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(text, encoding=encoding, errors="backslashreplace", newline="")
+        part.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink()
+        raise CourseError(
+            f"{path} could not be written ({error}). Is the disk full, or is it open in a spreadsheet? Then run the same "
+            "command again: what is judged stays judged."
+        ) from None
+    return path
 
 
 def slug(name):

@@ -4,7 +4,9 @@ import hashlib
 import os
 import secrets
 import sys
-from datetime import datetime
+import unicodedata
+from contextlib import suppress
+from datetime import date, datetime
 from importlib import import_module
 
 from tqdm import tqdm
@@ -35,46 +37,77 @@ def grade_all(
     due = time_named(due) if due else None
     names = names_in(students) if students else []
     backend = jails.choose(jail)
-    handins = [h for h in find(submissions) if stem in (None, h.notebook) or h.notebook == "unknown"]
+    if out.resolve() == submissions.resolve():
+        raise CourseError(f"{out} holds the hand-ins. Name another folder: --out DIR")
+    ours = (out, students) if students else (out,)
+    handins = [h for h in find(submissions, ours) if stem in (None, h.notebook) or h.notebook == "unknown"]
     if not handins:
         raise CourseError(f"Among the hand-ins in {submissions} there is none of notebook {stem}.")
     graded = sorted({h.notebook for h in handins} - {"unknown"})
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CourseError(f"{out} cannot be written to ({error.strerror}). Name another folder: --out DIR") from None
     seed = secret(out / "seed", seed)
-    results.save(
-        out / "run.json",
-        {
-            "format": results.FORMAT,
-            "seed_sha256": hashlib.sha256(seed.encode()).hexdigest(),
-            "notebooks": {name: {e.id: e.points for e in exercises_of(name)} for name in graded},
-            "due": due.isoformat() if due else None,
-        },
-    )
+    note(out / "run.json", seed, due, graded)
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    done = list(
-        tqdm(
-            grade(handins, out, seed, backend, due, workers=workers or processors),
-            *("Hand-ins", len(handins)),
-            unit="hand-in",
-            file=sys.stderr,
+    try:
+        done = list(
+            tqdm(
+                grade(handins, out, seed, backend, due, workers=workers or processors),
+                *("Hand-ins", len(handins)),
+                unit="hand-in",
+                file=sys.stderr,
+            )
         )
-    )
+    except KeyboardInterrupt:
+        print("Stopped. What is judged is kept: the same command goes on from there.", file=sys.stderr)
+        raise
+    done.sort(key=lambda r: (r["student"], r["notebook"]))
     lines = [f"{r['file']}: {r['problem']}" for r in done if not r["judged"]]
     complete = not lines
+    here = {(r["student"], r["notebook"]) for r in done}
     for name in graded if names else []:
-        here = {folded(h.student) for h in handins if h.notebook == name}
-        for student in [n for n in names if folded(n) not in here]:
+        came = {folded(s) for s, n in here if n == name}
+        for student in [n for n in names if folded(n) not in came]:
             results.write(out, missing(student, name))
+            here.add((student, name))
             lines.append(f"{student}: nothing handed in for {name}")
-    judged = sum(r["judged"] for r in done)
-    lines.append(f"{judged} of {len(done)} hand-ins judged; the results are in {out / 'results'}")
+    judged = f"{sum(r['judged'] for r in done)} of {len(done)} hand-ins judged"
+    late = f", {sum(bool(r['late']) for r in done)} late (due {due:%Y-%m-%d %H:%M %Z})" if due else ""
+    lines.append(f"{judged}{late}; the results are in {out / 'results'}")
     everything = results.read(out)
+    if gone := [f"{r['student']} ({r['notebook']})" for r in everything if left(r, here, graded, names)]:
+        lines.append(
+            f"In {out / 'results'}, but not among these hand-ins: {', '.join(gone)}. Was one withdrawn? Delete its file "
+            "there and its page, and run the same command again."
+        )
     lines += export.publish(everything, out, formats)
     if against:
         lines += likeness.write(likeness.compare(everything, older), out)
     # names may hold terminal codes
     lines = ["".join(c if c.isprintable() else "\ufffd" for c in line) for line in lines]
     return "\n".join(lines), complete
+
+
+def note(path, seed, due, graded):
+    """Write down in run.json what is graded, beside what was graded into the same folder before."""
+    old = results.load(path) if path.exists() else {}
+    due = due.isoformat() if due else None
+    told = {
+        "format": results.FORMAT,
+        "seed_sha256": hashlib.sha256(seed.encode()).hexdigest(),
+        "notebooks": old.get("notebooks", {}) | {n: {e.id: e.points for e in exercises_of(n)} for n in graded},
+        "dues": old.get("dues", {}) | dict.fromkeys(graded, due),
+    }
+    results.save(path, results.as_json(told))
+
+
+def left(result, here, graded, names):
+    """Is this what an earlier run wrote, of a hand-in (or a name of the list) that this run has not seen?"""
+    student, notebook = result["student"], result["notebook"]
+    asked = notebook in graded or (notebook == "unknown" and student in {s for s, _ in here})
+    return asked and (student, notebook) not in here and bool(result["file"] or names)
 
 
 def earlier(folder, out):
@@ -116,7 +149,10 @@ def stem_named(name):
 
 
 def time_named(text):
+    """The time that is meant, in this machine's zone if none is named; a day alone lasts until its end."""
     try:
+        with suppress(ValueError):
+            text = f"{date.fromisoformat(text)}T23:59:59"
         return datetime.fromisoformat(text).astimezone()
     except ValueError:
         raise CourseError(
@@ -151,4 +187,5 @@ def secret(path, seed):
 
 
 def folded(name):
-    return " ".join(name.casefold().split())
+    """The name as it is compared: the same letters may be written in other bytes, as in zips made by a Mac."""
+    return " ".join(unicodedata.normalize("NFC", name).casefold().split())

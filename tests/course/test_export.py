@@ -36,7 +36,7 @@ def published(tmp_path_factory, rnn):
     results[1] |= {"late": True, "file": "download/wrong_LATE_815_99_01.ipynb"}
     results += [result("right"), unjudged("some", "the file is empty"), nothing("nobody")]
     results.append(unjudged("nobody", "no notebook: essay.docx") | {"notebook": "unknown", "exercises": []})
-    run = {"format": 1, "seed_sha256": "abc", "due": "2026-11-21T00:00:00+00:00"}
+    run = {"format": 1, "seed_sha256": "abc", "dues": {"01_rnn_from_scratch": "2026-11-21T00:00:00+00:00"}}
     (tmp_path / "run.json").write_text(json.dumps(run))
     return (
         tmp_path,
@@ -61,7 +61,8 @@ def test_nbgraders_columns(published):
             assert (row["raw_score"], row["score"]) == ("", "")
         else:
             assert row["score"] == row["raw_score"] == str(sum(e["earned"] for e in result["exercises"]))
-            assert row["timestamp"] == result["submitted"] and row["duedate"].startswith("2026-11-21")
+            assert row["timestamp"] == result["submitted"]
+        assert row["duedate"][:10] == ("2026-11-21" if notebook == "01_rnn_from_scratch" else "")
 
 
 def test_a_row_per_student_and_a_column_per_exercise(published):
@@ -90,7 +91,7 @@ def test_moodle(published):
     assert (by["right"]["Identifier"], by["right"]["Grade"]) == ("Participant 4711", "100")
     assert by["wrong"]["Identifier"] == "" and by["wrong"]["Status"].endswith("late")
     assert (by["nobody"]["Status"], by["nobody"]["Grade"]) == ("No submission", "")
-    assert any("3 of its rows have no Identifier" in line for line in said)
+    assert any("Rows without Identifier: 3." in line for line in said)
 
 
 def test_canvas(published):
@@ -102,7 +103,13 @@ def test_canvas(published):
     assert (
         by["wrong"][1] == "815" and by["right"][5:] == ["100", "100"] and by["some"][5] == "" and by["nobody"][6] == ""
     )
-    assert any("3 of its rows have no ID" in line for line in said)
+    assert any("Rows without ID: 3." in line for line in said)
+
+
+def test_canvas_knows_who_handed_in_something_else(tmp_path):
+    other = unjudged("bo", "no notebook: essay.docx") | {"notebook": "unknown", "file": "in/bo_4711_99_essay.docx"}
+    export.publish([result("anna"), other | {"exercises": []}], tmp_path, ["canvas"])
+    assert read(tmp_path / "canvas.csv")[3][:2] == ["bo", "4711"]
 
 
 def test_only_what_was_asked_for(tmp_path):

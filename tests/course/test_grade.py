@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from datetime import UTC, datetime
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from cvdl import cli
@@ -49,8 +50,6 @@ def answer(id, name, body):
 def defined(cell, name):
     """The function itself, from the text of its cell."""
     import linecache
-
-    import torch
 
     linecache.cache[cell] = (len(cell), None, cell.splitlines(keepends=True), cell)
     namespace = {"torch": torch, "rnn_step": rnn.step, "exercise": lambda id: lambda function: function}
@@ -136,6 +135,31 @@ def test_not_a_notebook(backend):
 # --- from here on without a jail
 
 
+def test_a_strange_answer_is_wrong_in_its_own_case_alone():
+    calls = []
+
+    def call(*args, weights=None):
+        calls.append(args)
+        right = judge.answer(rnn.step, args, weights)
+        return right.to(torch.float8_e4m3fn) if len(calls) in (2, 4) else right  # which torch cannot compare
+
+    with pytest.raises(NotImplementedError):
+        judge.score("rnn.step", call)
+    calls.clear()
+    score = grade.scored("rnn.step", call, 0)
+    assert [c.message for c in score.cases if c.message] == ["the answer cannot be compared (NotImplementedError)"] * 2
+    assert [not c.earned for c in score.cases] == [n in (1, 3) for n in range(6)] and len(calls) == 6
+
+
+def test_what_confuses_the_judge_all_the_time_earns_nothing(monkeypatch):
+    def confused(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(judge.Mistake, "explains", confused)
+    with pytest.raises(ZeroDivisionError):
+        grade.scored("rnn.step", caller("rnn.step", rnn.step), 0)
+
+
 ROW = {"id": "rnn.step", "title": "one step", "points": 15, "earned": 15, "state": "right", "mistake": None, "hint": "", "cases": [], "source": ""}  # fmt: skip
 
 
@@ -194,6 +218,78 @@ def test_who_is_missing(tmp_path, judge_of_paper):
     assert complete and "Bö  Chen: nothing handed in for 01_rnn_from_scratch" in told
     _, bo = sorted(results.read(tmp_path / "out"), key=lambda r: r["file"], reverse=True)
     assert (bo["file"], {e["state"] for e in bo["exercises"]}, len(bo["exercises"])) == ("", {"missing"}, 8)
+
+
+def test_names_are_the_same_in_other_bytes(tmp_path, judge_of_paper):
+    put(tmp_path / "in", "Zoe\u0308 \u00d3 Briain.ipynb")
+    (tmp_path / "names.txt").write_text("zo\u00eb  O\u0301 briain\n", encoding="utf-8")
+    told, _ = run.grade_all(tmp_path / "in", tmp_path / "out", students=tmp_path / "names.txt")
+    assert "nothing handed in" not in told and len(results.read(tmp_path / "out")) == 1
+
+
+def test_what_was_handed_in_no_more_is_named_and_stays(tmp_path, judge_of_paper):
+    top, out = put(tmp_path / "in", "anna.ipynb", "bo.ipynb"), tmp_path / "out"
+    put(top, "cleo/essay.docx")
+    (tmp_path / "names.txt").write_text("anna\nbo\ncleo\nDann\n", encoding="utf-8")
+    told, _ = run.grade_all(top, out, students=tmp_path / "names.txt")
+    assert "not among" not in told
+    (top / "bo.ipynb").unlink()
+    (top / "cleo/essay.docx").rename(top / "cleo/essay.txt")
+    put(top, "cleo/mine.ipynb")
+    told, _ = run.grade_all(top, out)
+    assert f"not among these hand-ins: bo ({STEM}), cleo (unknown). Was one withdrawn?" in told
+    (tmp_path / "names.txt").write_text("anna\nbo\ncleo\nDan\n", encoding="utf-8")
+    told, _ = run.grade_all(top, out, students=tmp_path / "names.txt")
+    assert (
+        f"not among these hand-ins: Dann ({STEM}), cleo (unknown)." in told
+        and f"bo: nothing handed in for {STEM}" in told
+    )
+    put(tmp_path / "next", "anna.ipynb", data=notebook('@exercise("bptt.do")\ndef f(): ...'))
+    assert "not among" not in run.grade_all(tmp_path / "next", out)[0]  # of another notebook
+
+
+def test_each_notebook_has_its_own_due_time(tmp_path, judge_of_paper):
+    put(tmp_path / "one", "anna.ipynb")
+    put(tmp_path / "two", "anna.ipynb", data=notebook('@exercise("bptt.do")\ndef f(): ...'))
+    run.grade_all(tmp_path / "one", tmp_path / "out", due="2026-01-31T12:00+00:00")
+    run.grade_all(tmp_path / "two", tmp_path / "out", due="2026-02-28T12:00+00:00")
+    rows = (tmp_path / "out/grades.csv").read_text(encoding="utf-8").splitlines()[1:]
+    begin = [datetime.fromisoformat(row.split(",")[1]).astimezone(UTC).month for row in rows]
+    assert begin == [1, 2] and [row.split(",")[0] for row in rows] == [STEM, "02_bptt"]
+    assert set(json.loads((tmp_path / "out/run.json").read_text())["notebooks"]) == {STEM, "02_bptt"}
+
+
+def test_a_day_lasts_until_its_end(tmp_path, judge_of_paper):
+    put(tmp_path / "in", "anna/1/x.ipynb")
+    for hour, late in (("2026-01-31 23:58:00", 0), ("2026-02-01 00:01:00", 1)):
+        put(tmp_path / "in", "anna/1/timestamp.txt", data=hour.encode())
+        told, _ = run.grade_all(tmp_path / "in", tmp_path / "out", due="2026-01-31")
+        assert f"1 of 1 hand-ins judged, {late} late (due 2026-01-31 23:59" in told
+
+
+def test_what_lies_among_the_hand_ins_and_is_ours(tmp_path, judge_of_paper):
+    put(tmp_path, "anna.ipynb")
+    (tmp_path / "names.txt").write_text("anna\n", encoding="utf-8")
+    for _ in range(2):
+        told, complete = run.grade_all(tmp_path, tmp_path / "marks", students=tmp_path / "names.txt")
+        assert complete and "1 of 1" in told
+    assert run.grade_all(tmp_path / "anna.ipynb", tmp_path)[1]  # hand-ins inside of OUT are hand-ins
+    with pytest.raises(CourseError, match="holds the hand-ins"):
+        run.grade_all(tmp_path, tmp_path)
+    with pytest.raises(CourseError, match=r"anna\.ipynb cannot be written to"):
+        run.grade_all(tmp_path, tmp_path / "anna.ipynb")
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path, judge_of_paper, monkeypatch, capsys):
+    put(tmp_path / "in", "anna.ipynb")
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(grade, "judge_bytes", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run.grade_all(tmp_path / "in", tmp_path / "out")
+    assert "the same command goes on from there" in capsys.readouterr().err
 
 
 def test_the_seed_is_kept_and_kept_secret(tmp_path, judge_of_paper):

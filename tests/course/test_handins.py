@@ -75,6 +75,20 @@ def test_a_zip_is_read_like_a_folder_and_so_is_one_inside(tmp_path):
     assert str(find(path)[2].file).endswith("all.zip!Cleo_9_assignsubmission_file_/all.zip!work/01.ipynb")
 
 
+def test_the_zip_of_a_class_in_a_folder_is_not_one_students(tmp_path):
+    canvas = ("amal_1_2_x.ipynb", "bo_LATE_3_4_x.ipynb")
+    for name, members in {
+        "moodle.zip": MOODLE,
+        "canvas.zip": canvas,
+        "cleo.zip": ("a/x.ipynb", "b_1_2_x.ipynb"),
+    }.items():
+        put(tmp_path, name, data=zipped(dict.fromkeys(members, RNN)))
+    found = {h.student: h.problem for h in find(tmp_path)}
+    told = "holds the hand-ins of a class: grade this zip by itself"
+    assert found == {"moodle": told, "canvas": told, "cleo": None}
+    assert len(find(tmp_path / "moodle.zip")) == len(find(tmp_path / "canvas.zip")) == 2
+
+
 def test_two_students_of_one_name(tmp_path):
     put(tmp_path, "Bo_1_assignsubmission_file_/x.ipynb", "Bo_2_assignsubmission_file_/x.ipynb")
     assert [s for s, _ in who(tmp_path)] == ["Bo (1)", "Bo (2)"]

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from cvdl.course import checks, export, pages
+from cvdl.course import checks, export, grade, pages
 from tests.course.graded import nothing, result, unjudged
 
 EVIL = [
@@ -90,7 +90,21 @@ def test_no_code_of_tests_no_seed_no_source(out):
 def test_not_judged_is_said_without_points(out):
     (path,) = out.glob("pages/broken/*.html")
     text = Page(path.read_text(encoding="utf-8")).text
-    assert "was not judged" in text and "the file is empty" in text
+    assert "was not judged" in text and "the file is empty" in text and "points" not in text
+
+
+def test_what_is_for_the_teacher_stays_with_the_teacher(tmp_path):
+    told = [
+        "rnn.step is defined 2 times; the last one counts.",
+        *grade.remarks({"id": "a.b", "source": "open('x')"}, ""),
+    ]
+    export.publish([result("anna", notes=told)], tmp_path)
+    (own,) = tmp_path.glob("pages/*/*.html")
+    seen = [
+        [note in Page(path.read_text(encoding="utf-8")).text for note in told]
+        for path in (own, tmp_path / "overview.html")
+    ]
+    assert seen == [[True, False], [True, True]]
 
 
 def test_everything_is_escaped(tmp_path, out):
