@@ -91,6 +91,14 @@ def picture(page, name):
 def cell(page, text):
     """The code cell whose source contains `text`, scrolled into view."""
     found = page.locator(".jp-CodeCell", has=page.locator(".jp-InputArea", has_text=text)).first
+    if not found.count():  # older JupyterLabs keep in the page only the cells in sight: scroll through all of them
+        notebook = page.locator(".jp-WindowedPanel-outer").first
+        notebook.evaluate("e => e.scrollTop = 0")
+        for _ in range(200):
+            page.wait_for_timeout(100)
+            if found.count():
+                break
+            notebook.evaluate("e => e.scrollTop += e.clientHeight / 2")
     found.scroll_into_view_if_needed()
     return found
 
