@@ -205,7 +205,7 @@ def opened(names, file, zipped):
     if not zipped and sum(m.inside[-1].lower().endswith(".ipynb") for m in members) > OWN:
         yield names, replace(file, fault=f"a zip of more than {OWN} notebooks: it was not opened")
         return
-    if not zipped and len({student_of(parts(m))[:2] for m in members if student_of(parts(m))[1]}) > 1:
+    if not zipped and len({(name, number) for name, number, _ in map(student_of, map(parts, members)) if number}) > 1:
         yield names, replace(file, fault="holds the hand-ins of a class: grade this zip by itself")
         return
     for member in members:

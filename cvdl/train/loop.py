@@ -128,11 +128,6 @@ class Step(nn.Module):
         return self.loss(self.net, pairs())
 
 
-def cut(samples, start, count):
-    """Some samples of a batch, which is a NamedTuple of tensors."""
-    return type(samples)(*(part[start : start + count] for part in samples))
-
-
 class Run:
     """One stage of a recipe, from its last checkpoint to its card."""
 
@@ -143,6 +138,7 @@ class Run:
         self.samples = max(2, min(SAMPLES, self.steps * stage.batch))  # no more held-out pairs than it trains on
         if stage.batch % fabric.world_size:
             raise CourseError(f"A batch of {stage.batch} cannot be divided between {fabric.world_size} processes.")
+        self.share = stage.batch // fabric.world_size
         torch.manual_seed(1000 * identity["seed"] + number)
         net = recipe.build(identity["profile"])
         if before is not None:
@@ -235,19 +231,21 @@ class Run:
 
     def batch(self, number):
         """The batch of this number.  Several are made at once, if the stage says so."""
-        share = self.stage.batch // self.fabric.world_size
-        batches = max(1, self.at_once // share)
+        batches = max(1, self.at_once // self.share)
         first = number - number % batches
         if first != self.first:
             numbers = [n for batch in range(first, first + batches) for n in self.numbers(batch)]
             self.first, self.made = first, self.training.pairs(numbers)
-        return self.made if batches == 1 else cut(self.made, (number - first) * share, share)
+        return self.cut(self.made, (number - first) * self.share, self.share)
+
+    def cut(self, made, start, count):
+        """Some of the samples that were made at once, a NamedTuple of tensors; else all, whatever they are."""
+        return made if self.at_once == 1 else type(made)(*(part[start : start + count] for part in made))
 
     def numbers(self, batch):
         """The numbers of this process's pairs in a batch."""
-        share = self.stage.batch // self.fabric.world_size
-        first = batch * self.stage.batch + self.fabric.global_rank * share
-        return range(first, first + share)
+        first = batch * self.stage.batch + self.fabric.global_rank * self.share
+        return range(first, first + self.share)
 
     @torch.no_grad()
     def measure(self, net):
@@ -256,9 +254,7 @@ class Run:
         for first in range(0, self.samples, self.at_once):
             numbers = range(first, min(first + self.at_once, self.samples))
             made = self.held_out.pairs(numbers)
-            errors += [
-                self.stage.loss(net, made if self.at_once == 1 else cut(made, i, 1))[1] for i in range(len(numbers))
-            ]
+            errors += [self.stage.loss(net, self.cut(made, i, 1))[1] for i in range(len(numbers))]
         return torch.stack(errors)
 
     def agree(self, condition):
