@@ -63,8 +63,25 @@ def test_without_ipywidgets_a_still_picture_is_left(monkeypatch, capsys):
     assert "pip install ipywidgets" in out and "[figure: Step 3.]" in out
 
 
-def test_an_outcome_that_does_not_come_is_told_with_the_way_out(capsys):
+def test_an_outcome_that_does_not_hold_raises_with_advice(capsys):
     notebook.outcome("one is less than two", 1 < 2)
-    assert capsys.readouterr().out == "✓ one is less than two\n"
-    with pytest.raises(CourseError, match=r"does not show it: two is less.*use_library"):
+    assert "✓ one is less than two" in capsys.readouterr().out
+    with pytest.raises(CourseError, match=r"does not confirm that two is less than one.*use_library"):
         notebook.outcome("two is less than one", 2 < 1)
+
+
+@pytest.mark.parametrize("holds", [True, False])
+def test_an_outcome_that_needs_a_longer_run_says_so(holds, capsys, monkeypatch):
+    monkeypatch.setenv("CVDL_PROFILE", "quick")
+    notebook.outcome("it has learned", holds, needs="laptop")
+    told = capsys.readouterr().out
+    assert "Not asserted in the profile quick: it has learned" in told and "`laptop`" in told and "✓" not in told
+
+
+@pytest.mark.parametrize("profile", ["laptop", "gpu"])
+def test_an_outcome_that_needs_laptop_is_asserted_from_laptop_on(profile, capsys, monkeypatch):
+    monkeypatch.setenv("CVDL_PROFILE", profile)
+    notebook.outcome("it has learned", True, needs="laptop")
+    assert "✓ it has learned" in capsys.readouterr().out
+    with pytest.raises(CourseError, match="does not confirm"):
+        notebook.outcome("it has learned", False, needs="laptop")
