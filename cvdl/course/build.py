@@ -1,4 +1,4 @@
-"""From one master per notebook to two notebooks: `python -m cvdl.course.build [NN …] [--check]`.
+"""From one master per notebook to two notebooks: `python -m cvdl.course.build [NN …] [--check] [--stale no]`.
 
 solutions/NN_name.py becomes solutions/NN_name.ipynb, executed, and notebooks/NN_name.ipynb, with stubs
 for answers and without outputs.
@@ -9,13 +9,14 @@ import json
 import os
 import re
 import sys
-import time
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import nbformat
 import typer
 
+from cvdl.course import dependencies
 from cvdl.course.checks import find
 from cvdl.course.guard import answer_lines, leaks, refuse_answers
 from cvdl.course.master import badge, broken, read_master
@@ -93,15 +94,12 @@ def _expected(c, outputs):
 
 # --- executing ----------------------------------------------------------------------------------------
 
-WATCHED = ("cvdl", "data", "solutions")  # a change in there makes a notebook stale
+# Run in the kernel before and after the notebook, to record what its outputs depend on.
+_RECORD = "from cvdl.course.dependencies import Recorder as _Recorder; _recorder = _Recorder()"
+_REPORT = "import json as _json; print(_json.dumps(_recorder.report()))"
 
-# Run in the kernel before and after the notebook: which of our files does it depend on?
-_RECORD = "import sys as _sys; _opened = set()\n_sys.addaudithook(lambda e, a: e == 'open' and _opened.add(str(a[0])))"
-_REPORT = (
-    "import json as _json\n"
-    "_opened |= {m.__file__ for n, m in _sys.modules.items() if n.split('.')[0] == 'cvdl' and getattr(m, '__file__', None)}\n"
-    f"print(_json.dumps(sorted(p for p in _opened if p.startswith({tuple(str(ROOT / f) for f in WATCHED)!r}))))"
-)
+# A progress bar as tqdm leaves it: "\rRNN: 100%|████| 150/150 [02:32<00:00, 1.02s/it]\n".
+BAR = re.compile(r"(?:^|\r|(?<=\n))[^\r\n]*\d+%\|[^\r\n]*\|[^\r\n]*\[[^\r\n]*\](?:\r?\n)?")
 
 
 def execute(master):
@@ -109,11 +107,10 @@ def execute(master):
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
 
-    nb = solution_notebook(master)
+    nb, sources = solution_notebook(master), dependencies.snapshot()
     hidden = [nbformat.v4.new_code_cell(s) for s in (_RECORD, _REPORT)]
     nb.cells = [hidden[0], *nb.cells, hidden[1]]
     os.environ |= {"CVDL_PROFILE": "laptop", "CVDL_REAL": ""}  # nobody's private data in a picture
-    started = time.time()
     with typer.progressbar(length=len(nb.cells), label=master.stem, file=sys.stderr) as bar:
         client = NotebookClient(
             nb,
@@ -128,22 +125,41 @@ def execute(master):
             client.execute()
         except CellExecutionError as error:
             raise _failed(master, nb, error) from None
-    used = json.loads(hidden[1].outputs[0].text)
+    report = json.loads(hidden[1].outputs[0].text)
     nb.cells = json.loads(json.dumps(nb.cells[1:-1]).replace(str(ROOT), "~/cvdl"), object_hook=nbformat.from_dict)
     for c, cell in zip(master.cells, nb.cells, strict=True):
-        if cell.cell_type == "code":
-            cell.execution_count = None if cell.execution_count is None else cell.execution_count - 1
-        for output in cell.get("outputs", []):
+        if cell.cell_type != "code":
+            continue
+        cell.execution_count = None if cell.execution_count is None else cell.execution_count - 1
+        cell.outputs = [output for output in cell.outputs if _without_bars(output)]
+        for output in cell.outputs:
             if "execution_count" in output:
                 output.execution_count = cell.execution_count
             if "image/png" in output.get("data", {}) and not output.metadata.get("image/png", {}).get("alt"):
                 raise broken(master, c, 1, "a figure without alternative text: use cvdl.show(figure, alt)")
     nb.metadata.cvdl = {
-        "seconds": round(time.time() - started),
         "profile": "laptop",
-        "sources": hashes([master.path, *map(Path, used)]),
+        "code": digest(master),
+        "sources": dependencies.digests(report, code_of(master), sources),
     }
     return nb
+
+
+def _without_bars(output):
+    """Take progress bars out of an output -> whether anything is left of it."""
+    if output.output_type != "stream":
+        return True
+    output.text = BAR.sub("", output.text)
+    return bool(output.text)
+
+
+def code_of(master):
+    return [c.source for c in master.cells if c.kind == "code"]
+
+
+def digest(master):
+    """Of the code that was executed: text between the cells does not count."""
+    return hashlib.sha256("\0".join(code_of(master)).encode()).hexdigest()[:12]
 
 
 def _failed(master, nb, error):
@@ -154,42 +170,45 @@ def _failed(master, nb, error):
     return broken(master, c, int(lines[-1]), f"{error.ename}: {error.evalue}")
 
 
-def hashes(paths):
-    """{path within the repository: sha256}, of those files that are WATCHED."""
-    out = {}
-    for path in sorted({Path(p).resolve() for p in paths}):
-        relative = path.relative_to(ROOT) if path.is_relative_to(ROOT) else None
-        if relative and relative.parts[0] in WATCHED and path.suffix != ".pyc" and path.is_file():
-            out[relative.as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return out
-
-
-def stale(master):
-    """Why the executed notebook has to be made again, or None."""
+def outdated(master):
+    """Why the outputs of the executed notebook may not be what its code gives now, or None."""
     if not master.solution.exists():
         return "was never executed"
-    solution = nbformat.read(master.solution, 4)
-    if [(c.id, c.source) for c in solution.cells] != [(c.id, c.source) for c in master.cells]:
-        return f"does not have the cells of {master.path.name}"
-    known = solution.metadata.get("cvdl", {}).get("sources")
-    if not known:
-        return "carries no list of its sources"
-    now = hashes([ROOT / p for p in known])
-    changed = [p for p in known if now.get(p) != known[p]]
-    return f"is older than {', '.join(changed[:3])}{' …' if len(changed) > 3 else ''}" if changed else None
+    known = nbformat.read(master.solution, 4).metadata.get("cvdl", {})
+    if "code" not in known:
+        return "has no record of what its outputs depend on"
+    if known["code"] != digest(master):
+        return f"was executed with other code than {master.path.name} has now"
+    changes = list(dependencies.changed(known["sources"]))
+    return f"is older than {', '.join(changes[:3])}{' …' if len(changes) > 3 else ''}" if changes else None
+
+
+def with_outputs(master, old):
+    """The teachers' notebook with the master's cells and the outputs that `old` has for the same ones."""
+    nb = solution_notebook(master)
+    nb.metadata = old.metadata
+    known = {c.id: c for c in old.cells if c.cell_type == "code"}
+    for cell in nb.cells:
+        if cell.cell_type == "code" and cell.id in known:
+            cell.outputs, cell.execution_count = known[cell.id].outputs, known[cell.id].execution_count
+    return nb
 
 
 def check_built(masters, folder):
-    """Everything that is wrong with the built notebooks, one line each; executes nothing."""
-    problems = []
+    """What is wrong with the built notebooks -> (problems, warnings), one line each; executes nothing."""
+    problems, warnings = [], []
     for master in masters:
-        if why := stale(master):
-            problems.append(f"{master.solution} {why}: run `make build`")
+        if not master.solution.exists():
+            problems.append(f"{master.solution} is missing: run `make build`")
             continue
         solution = nbformat.read(master.solution, 4)
+        if master.solution.read_text(encoding="utf-8") != written(with_outputs(master, solution)):
+            problems.append(f"{master.solution} does not have the cells of {master.path.name}: run `make build`")
+        elif why := outdated(master):
+            warnings.append(f"{master.solution} {why}: `make build` executes it")
         if not master.student.exists():
             problems.append(f"{master.student} is missing: run `make build`")
-        elif master.student.read_text(encoding="utf-8") != nbformat.writes(student_notebook(master, solution)) + "\n":
+        elif master.student.read_text(encoding="utf-8") != written(student_notebook(master, solution)):
             problems.append(f"{master.student} is not what its master gives: run `make build`")
     secrets = [s for m in masters for s in answer_lines(m)]
     stems = {m.stem for m in masters}
@@ -197,24 +216,35 @@ def check_built(masters, folder):
         if path.stem not in stems:
             problems.append(f"{path} has no master {folder.name}/{path.stem}.py")
         problems += [f"{path} shows a line of an answer: {s!r}" for s in leaks(path, secrets)]
-    return problems
+    return problems, warnings
+
+
+def written(nb):
+    """A notebook as the text of its file."""
+    return nbformat.writes(nb) + "\n"
 
 
 # --- command ------------------------------------------------------------------------------------------
 
 
-def build(master, force=False):
-    """Write both notebooks of one master; executes only if something changed."""
+def build(master, stale="execute"):
+    """Write both notebooks of one master; executes only if the outputs could come out differently.
+
+    stale: "execute"; "no" to leave old outputs as they are; "all" to execute in any case.
+    """
     refuse_answers(master.student)
-    if force or (why := stale(master)):
-        print(f"{master.stem}: executing, since it " + ("was asked for" if force else why), file=sys.stderr)
+    why = "was asked for" if stale == "all" else outdated(master)
+    if why and (stale != "no" or not master.solution.exists()):
+        print(f"{master.stem}: executing, since it {why}", file=sys.stderr)
         solution = execute(master)
     else:
-        solution = nbformat.read(master.solution, 4)
+        solution = with_outputs(master, nbformat.read(master.solution, 4))
+        if why:
+            print(f"{master.stem}: not executed, although it {why}", file=sys.stderr)
     student = student_notebook(master, solution)
     for nb, path in ((solution, master.solution), (student, master.student)):
         path.parent.mkdir(exist_ok=True)
-        text = nbformat.writes(nb) + "\n"
+        text = written(nb)
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
             print(f"wrote {path}")
@@ -222,11 +252,29 @@ def build(master, force=False):
         raise CourseError(f"{master.student} shows a line of an answer: {found[0]!r}. Reword the text or the answer.")
 
 
+class Stale(StrEnum):
+    """What to do about outputs that may be out of date."""
+
+    execute = "execute"
+    no = "no"
+    all = "all"
+
+
 def main(
-    names: Annotated[list[str] | None, typer.Argument(help="Notebooks to build, e.g. 01 (all, if none).")] = None,
-    check: Annotated[bool, typer.Option("--check", help="Compare only; fail on drift and on leaks.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Execute even if nothing changed.")] = False,
-    folder: Annotated[Path, typer.Option(help="Where the masters are.")] = ROOT / "solutions",
+    names: Annotated[list[str] | None, typer.Argument(help="Notebooks to build, e.g. 01 [default: all].")] = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Write and execute nothing. Fail if a notebook differs from its master or shows an answer; "
+            "warn if outputs are older than the code.",
+        ),
+    ] = False,
+    stale: Annotated[
+        Stale,
+        typer.Option(help="Execute notebooks whose outputs are out of date, leave their outputs (no), or execute all."),
+    ] = Stale.execute,
+    folder: Annotated[Path, typer.Option(help="Folder of the masters.")] = ROOT / "solutions",
 ):
     """Build the notebooks from their masters."""
     try:
@@ -237,11 +285,13 @@ def main(
         chosen = [p for p in paths if not names or any(p.stem.startswith(Path(n).stem) for n in names)]
         masters = [read_master(p) for p in chosen]
         if check:
-            problems = check_built(masters, folder) if not names else check_built(masters, Path("."))
-            print("\n".join(problems) or f"{len(masters)} notebooks are up to date and leak nothing.")
+            problems, warnings = check_built(masters, folder) if not names else check_built(masters, Path("."))
+            for warning in warnings:
+                print(f"warning: {warning}", file=sys.stderr)
+            print("\n".join(problems) or f"{len(masters)} notebooks match their masters and leak nothing.")
             raise typer.Exit(bool(problems))
         for master in masters:
-            build(master, force)
+            build(master, stale)
     except CourseError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(1) from None

@@ -2,7 +2,10 @@
 
 import ctypes
 import threading
+import time
 from contextlib import contextmanager
+
+PATIENCE = 6  # times the limit by the clock, for a call that hardly got the CPU
 
 
 class TimeIsUp(BaseException):
@@ -11,19 +14,27 @@ class TimeIsUp(BaseException):
 
 @contextmanager
 def time_limit(seconds):
-    """Raise TimeIsUp inside the block once `seconds` have passed.
+    """Raise TimeIsUp inside the block once `seconds` have passed in which it could compute.
 
-    The exception is set in the running thread and rises at its next Python instruction; a single call
-    into C is not interrupted.  It is set again each second, for code that catches everything.
+    On a busy machine the CPU time of the process counts, but PATIENCE times the limit is the end in any case.  The
+    exception is set in the running thread and rises at its next Python instruction; a single call into C is not
+    interrupted.  It is set again each second, for code that catches everything.
     """
     thread, over, lock = threading.get_ident(), threading.Event(), threading.Lock()
+    begin, cpu, raised = time.monotonic(), time.process_time(), False
+
+    def is_up():
+        late = time.monotonic() - begin
+        return late >= PATIENCE * seconds or (late >= seconds and time.process_time() - cpu >= 0.8 * seconds)
 
     def watch():
+        nonlocal raised
         wait = seconds
         while not over.wait(wait):
-            wait = 1
+            wait = min(1, seconds)
             with lock:  # so that nothing is raised once the block has been left
-                if not over.is_set():
+                if not over.is_set() and is_up():
+                    raised = True
                     _raise_in(thread, TimeIsUp)
 
     watcher = threading.Thread(target=watch, daemon=True)
@@ -34,11 +45,11 @@ def time_limit(seconds):
         try:
             with lock:
                 over.set()
-                _raise_in(thread, None)
-        finally:  # the exception may rise right here
+            for _ in range(100 * raised):  # if one is still pending, it rises in this loop and not further down
+                pass
+        finally:  # it may rise before the lock is taken
             over.set()
 
 
 def _raise_in(thread, exception):
-    target = ctypes.py_object(exception) if exception else None
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), target)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(exception))

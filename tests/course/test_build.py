@@ -148,7 +148,8 @@ def test_executed_with_counts_from_one_and_the_list_of_sources(built):
     assert counts == list(range(1, len(counts) + 1))
     assert "right — 100 of 100" in json.dumps(solution, ensure_ascii=False)
     sources = solution.metadata.cvdl.sources
-    assert "cvdl/course/judge.py" in sources and "cvdl/course/checks/start.py" in sources
+    assert "score" in sources["cvdl/course/judge.py"] and "EXERCISES" in sources["cvdl/course/checks/start.py"]
+    assert not any("flow" in path for path in sources)
 
 
 def test_figures_carry_alternative_text(built):
@@ -157,12 +158,59 @@ def test_figures_carry_alternative_text(built):
     assert '<img alt="An empty square."' in picture.data["text/html"]
 
 
-def test_a_second_build_changes_and_executes_nothing(built, monkeypatch, capsys):
-    monkeypatch.setattr(build, "execute", lambda m: pytest.fail("executed again"))
-    stale = build.stale(master.read_master(built[0] / "00_toy.py"))
-    assert stale is None
+@pytest.fixture
+def executed(monkeypatch):
+    """The masters that were executed; instead of executing, the old outputs are taken."""
+    stems = []
+
+    def execute(m):
+        stems.append(m.stem)
+        nb = build.with_outputs(m, nbformat.read(m.solution, 4))
+        nb.metadata.cvdl.code = build.digest(m)
+        return nb
+
+    monkeypatch.setattr(build, "execute", execute)
+    return stems
+
+
+def test_a_second_build_changes_and_executes_nothing(built, executed, capsys):
     build.build(master.read_master(built[0] / "00_toy.py"))
-    assert "wrote" not in capsys.readouterr().out
+    assert not executed and "wrote" not in capsys.readouterr().out
+
+
+def test_changed_text_is_built_without_executing(built, tmp_path, executed):
+    folder = copy(built, tmp_path)
+    edit(folder, "# Text.", "# Other text.")
+    result = run("--check", "--folder", folder)
+    assert result.exit_code == 1 and "does not have the cells of 00_toy.py" in result.output
+    assert run("00", "--folder", folder).exit_code == 0 and not executed
+    solution = nbformat.read(folder / "00_toy.ipynb", 4)
+    assert "Other text." in solution.cells[0].source and solution.cells[-1].outputs == built[1].cells[-1].outputs
+    assert "Other text." in (folder.parent / "notebooks" / "00_toy.ipynb").read_text()
+    assert run("--check", "--folder", folder).exit_code == 0
+
+
+def test_changed_code_is_executed_unless_that_is_put_off(built, tmp_path, executed):
+    folder = copy(built, tmp_path)
+    edit(folder, "figsize=(1, 1)", "figsize=(2, 1)")
+    assert run("00", "--folder", folder, "--stale", "no").exit_code == 0 and not executed
+    assert "figsize=(2, 1)" in (folder / "00_toy.ipynb").read_text()
+    warned = run("--check", "--folder", folder)
+    assert warned.exit_code == 0 and "warning:" in warned.output and "other code than 00_toy.py" in warned.output
+    assert run("00", "--folder", folder).exit_code == 0 and executed == ["00_toy"]
+    assert "warning" not in run("--check", "--folder", folder).output
+    assert run("00", "--folder", folder, "--stale", "all").exit_code == 0 and executed == 2 * ["00_toy"]
+
+
+def test_old_outputs_are_a_warning_and_executed_by_the_next_build(built, tmp_path, executed):
+    folder = copy(built, tmp_path)
+    nb = nbformat.read(folder / "00_toy.ipynb", 4)
+    nb.metadata.cvdl.sources["cvdl/course/judge.py"]["score"] = "0" * 12
+    (folder / "00_toy.ipynb").write_text(build.written(nb))
+    result = run("--check", "--folder", folder)
+    assert result.exit_code == 0 and "warning:" in result.output
+    assert "is older than score in cvdl/course/judge.py" in result.output.replace("\n", " ")
+    assert run("00", "--folder", folder).exit_code == 0 and executed == ["00_toy"]
 
 
 def test_check_passes_then_fails_on_each_drift(built, tmp_path):
@@ -178,18 +226,23 @@ def test_check_passes_then_fails_on_each_drift(built, tmp_path):
     student.write_text(good)
     (student.parent / "09_orphan.ipynb").write_text(good)
     assert "has no master" in run("--check", "--folder", folder).output
-    nb = nbformat.read(solution, 4)
-    nb.metadata.cvdl.sources["cvdl/course/judge.py"] = "0" * 64
-    nbformat.write(nb, solution)
-    assert "is older than cvdl/course/judge.py" in run("--check", "--folder", folder).output
     solution.unlink()
-    assert "was never executed" in run("--check", "--folder", folder).output
+    result = run("--check", "--folder", folder)
+    assert result.exit_code == 1 and "00_toy.ipynb is missing" in result.output.replace("\n", "")
 
 
-def test_a_changed_master_is_drift(built, tmp_path):
-    folder = copy(built, tmp_path)
-    edit(folder, "# Text.", "# Other text.")
-    assert run("--check", "--folder", folder).exit_code == 1
+@pytest.mark.parametrize(
+    "text, left",
+    [
+        ("\rRNN: 100%|████| 150/150 [02:32<00:00,  1.02s/it]\n", ""),
+        ("a\n\rRNN:   0%|   | 0/150 [00:00<?, ?it/s]\rRNN: 100%|████| 150/150 [02:32<00:00]\nb\n", "a\nb\n"),
+        ("RNN: 100%|████| 150/150 [02:32<00:00]\nb 50% [of c]\n", "b 50% [of c]\n"),
+        ("100% | of 150/150 |\n", "100% | of 150/150 |\n"),
+    ],
+)
+def test_progress_bars_are_not_saved(text, left):
+    output = nbformat.v4.new_output("stream", text=text)
+    assert build._without_bars(output) == bool(left) and output.text == left
 
 
 @pytest.mark.parametrize("where", ["source", "output", "metadata", "attachment", "base64"])

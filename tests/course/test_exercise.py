@@ -3,7 +3,6 @@
 import contextlib
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
@@ -11,7 +10,6 @@ import torch
 from cvdl.course import exercise as course
 from cvdl.course.checks import find
 from cvdl.course.exercise import check, exercise, hint, progress, use_library
-from cvdl.course.limit import TimeIsUp, time_limit
 from cvdl.errors import CourseError
 from cvdl.sequence import rnn
 
@@ -201,21 +199,9 @@ def test_an_endless_loop_is_stopped(monkeypatch):
             except Exception:
                 pass
 
-    started = time.perf_counter()
     text = repr(check("rnn.step"))
-    assert time.perf_counter() - started < 3
     assert "stopped after 0.3 seconds" in text and "loop that never ends" in text
     assert sum(range(10**6)) > 0, "the interpreter lives on"
-
-
-def test_a_time_limit_leaves_nothing_behind():
-    for _ in range(50):
-        with contextlib.suppress(TimeIsUp), time_limit(0.001):
-            time.sleep(0.0008)
-    time.sleep(0.05)
-    with pytest.raises(TimeIsUp), time_limit(0.05):
-        while True:
-            pass
 
 
 def test_checking_before_the_exercise_cell_says_what_to_do():
