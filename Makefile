@@ -1,45 +1,56 @@
-# What one does with the course. `make` alone lists the targets.
+# Everyday commands. `make` alone lists the targets.
 #
-# All of them run in .venv, which is made on first use (some minutes and 6 GB, most of it torch) and
-# brought up to date when pyproject.toml changes. Nothing needs root, a GPU, or more of the network than
-# the package index. The shell and make of macOS (3.81) and Linux will do; on Windows see the README.
+# All of them run in .venv, which is made on first use (a few minutes and 6 GB, most of it torch) and brought up to date
+# when pyproject.toml changes. None needs root or a GPU, nor any network but the package index. The shell and make of
+# macOS (3.81) and Linux will do; for Windows see the README.
 
 PYTHON ?= python3
 EXTRAS := lab,train,data,compare,grade,dev
 RUN    := .venv/bin/python
 READY  := .venv/installed
 
+# Tests and notebooks that run side by side, each on one thread. A notebook may need 2 GB.
+WORKERS := 2
+PYTEST  := $(RUN) -m pytest -rs -n$(WORKERS) --dist loadfile
+
 # Students have no solutions/: their masters are not compared and not run.
 MASTERS   := $(wildcard solutions/*.py)
 NOTEBOOKS := $(wildcard notebooks/*.ipynb solutions/*.ipynb)
 
-.PHONY: help lab test test-gpu build release assets
+.PHONY: help lab test test-long test-all test-gpu build release assets
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 # Notebooks are copied to work/ first, so that git never sees what a student writes.
 lab: $(READY)  ## open the notebooks in JupyterLab [PORT=8888] [BROWSER=no]
 	@$(RUN) -m cvdl.cli lab $(if $(PORT),--port $(PORT)) $(if $(filter no,$(BROWSER)),--no-browser)
 
-# Cheapest first. One thread per notebook, two at a time; none sees real data, so that all runs are alike.
+# Cheapest first. No notebook sees real data, so that all runs are alike. Nothing here fails because of a clock.
 test: export OMP_NUM_THREADS = 1
-test: $(READY)  ## check style, library, built notebooks, and run every notebook: what CI does
+test: $(READY)  ## check style, library, built notebooks, and run every notebook once, small (10 minutes) [WORKERS=2]
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(if $(MASTERS),$(RUN) -m cvdl.course.build --check)
-	$(RUN) -m pytest -rs -n2 --dist loadfile tests
+	$(PYTEST) tests
 	$(if $(NOTEBOOKS),CVDL_PROFILE=quick CVDL_REAL= CVDL_TRY_SLIDERS=1 \
-	  $(RUN) -m pytest -p tests.notebooks.plugin --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
-	  $(if $(NOTEBOOK_SECONDS),-o notebook_seconds=$(NOTEBOOK_SECONDS)) -n2 --dist loadfile $(sort $(dir $(NOTEBOOKS))))
+	  $(PYTEST) -p tests.notebooks.plugin --nbval-lax --nbval-current-env $(sort $(dir $(NOTEBOOKS))))
+
+test-long: export OMP_NUM_THREADS = 1
+test-long: $(READY)  ## the tests that `test` leaves out: all attacks on grading, browser tours, Colab's first cell
+	$(PYTEST) -m long tests
+
+test-all: test test-long  ## both, every notebook in the profile laptop, and in an environment like Colab's (2 hours)
+	$(RUN) -m tests.notebooks.measure run laptop
+	$(RUN) -m tests.notebooks.colab --python $$(command -v python3.12 || echo $(RUN))
 
 # One notebook after the other, for each to have the card to itself. Table and executed notebooks: build/gpu/
 test-gpu: $(READY)  ## run every notebook on a CUDA GPU, and say what it took
 	$(RUN) -m tests.notebooks.measure run gpu
 
-# Executes only masters that changed, or whose library or data changed.
-build: $(READY)  ## make the notebooks from their masters in solutions/ [NB=01]
-	$(RUN) -m cvdl.course.build $(NB)
+# Executes a notebook only if its code, a function that it calls, or data that it opens has changed.
+build: $(READY)  ## make the notebooks from their masters in solutions/ [NB=01] [STALE=no: execute nothing]
+	$(RUN) -m cvdl.course.build $(NB) $(if $(STALE),--stale $(STALE))
 
 # Onto an earlier release it is an update, which leaves work/ alone.
 release: $(READY)  ## write the course as students get it, without answers: DEST=../for-students

@@ -1,28 +1,14 @@
-"""A student's session in a real browser: JupyterLab in headless Chromium, on notebook 01.
-
-Set CVDL_SCREENSHOTS to a folder to keep pictures of what was seen.
-"""
+"""A student's session in a real browser: JupyterLab in headless Chromium, on notebook 01."""
 
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-if not CHROMIUM:
-    pytest.skip(
-        "no Chromium: install it (Debian: sudo apt install chromium) to test in a browser", allow_module_level=True
-    )
-playwright = pytest.importorskip("playwright.sync_api", reason='no playwright: pip install -e ".[dev]"')
+from tests.browser.conftest import open_notebook, picture, run_all, save
 
-FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-FLAGS += " --disable-component-update --disable-sync"
+pytestmark = pytest.mark.long
+
 STEM = "01_rnn_from_scratch"
 ANSWER = '''@exercise("rnn.step", points=15)
 def rnn_step(x, h, V, W, b_h):
@@ -31,61 +17,10 @@ def rnn_step(x, h, V, W, b_h):
 '''
 
 
-@pytest.fixture(scope="module")
-def work(tmp_path_factory):
-    return tmp_path_factory.mktemp("work")
-
-
-@pytest.fixture(scope="module")
-def address(work, tmp_path_factory):
-    """JupyterLab as `make lab BROWSER=no` starts it -> its address, token included."""
-    home = tmp_path_factory.mktemp("home")
-    log = home / "log"
-    env = os.environ | {"HOME": str(home), "CVDL_PROFILE": "quick", "OMP_NUM_THREADS": "1", "JUPYTER_TOKEN": "t0ken"}
-    command = [sys.executable, "-m", "cvdl.cli", "lab", "--no-browser", "--port", "8899", "--work", str(work)]
-    with log.open("w") as out, subprocess.Popen(command, stdout=out, stderr=out, env=env) as server:
-        for _ in range(120):
-            if found := re.search(r"http://localhost:\d+/lab/tree/\S+", log.read_text()):
-                break
-            assert server.poll() is None, log.read_text()
-            time.sleep(0.5)
-        else:
-            pytest.fail(log.read_text())
-        yield found[0]
-        server.terminate()
-        server.wait(20)
-
-
-@pytest.fixture(scope="module")
-def page(address):
-    """Notebook 01, all cells run."""
-    with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
-        page = browser.new_page(viewport={"width": 1280, "height": 1000})
-        page.set_default_timeout(60_000)
-        for _ in range(60):  # the address is printed before the server listens
-            try:
-                page.goto(address.replace("00_start_here", STEM))
-                break
-            except playwright.Error:
-                time.sleep(1)
-        idle(page)
-        page.locator("li.lm-MenuBar-item", has_text=re.compile("^Run$")).click()
-        page.locator("li.lm-Menu-item", has_text=re.compile("^Run All Cells$")).click()
-        # The kernel is idle for a moment between cells, so wait for what the last one prints.
-        last = page.locator(".jp-CodeCell", has_text="progress()").last
-        last.locator(".jp-OutputArea-output", has_text="of 100 points").wait_for(state="attached", timeout=240_000)
-        yield page
-        browser.close()
-
-
-def idle(page, timeout=60_000):
-    page.locator("#jp-main-statusbar", has_text=re.compile(r"Python 3.*\| Idle")).wait_for(timeout=timeout)
-
-
-def picture(page, name):
-    if folder := os.environ.get("CVDL_SCREENSHOTS"):
-        page.screenshot(path=Path(folder) / f"{name}.png")
+@pytest.fixture(scope="module", autouse=True)
+def all_cells_run(page, address):
+    open_notebook(page, address, STEM)
+    run_all(page)
 
 
 def cell(page, text):
@@ -127,8 +62,7 @@ def answer(page, body):
 
 def test_run_all_leaves_no_error(page, work):
     picture(page, "run-all")
-    page.keyboard.press("Control+S")
-    page.locator(".jp-mod-dirty").first.wait_for(state="detached")
+    save(page)
     cells = [c for c in json.loads((work / f"{STEM}.ipynb").read_text())["cells"] if c["cell_type"] == "code"]
     assert len(cells) > 30 and all(c["execution_count"] for c in cells)
     assert [o for c in cells for o in c["outputs"] if o["output_type"] == "error"] == []

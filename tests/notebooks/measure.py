@@ -1,4 +1,4 @@
-"""Time and memory of the notebooks: measured one after the other, and told in README.md.
+"""Time and memory of the notebooks: measured one after the other, and reported in README.md.
 
     python -m tests.notebooks.measure run gpu                  (make test-gpu)
     python -m tests.notebooks.measure readme build/gpu/measured.json
@@ -37,7 +37,7 @@ def run(
 ):
     """Execute notebooks under nbval, one after the other, and write what they took.
 
-    Exit code 0 means that all of them ran without an error and within the profile's budget.
+    Exit code 0 means that all of them ran without an error. What they took never fails the run.
     """
     if profile not in PROFILES:
         raise fail(f"{profile!r} is no profile; there are {', '.join(PROFILES)}.")
@@ -54,7 +54,7 @@ def run(
     root = os.path.commonpath([ROOT, *chosen])
     command = ["-p", "tests.notebooks.plugin", "-p", "no:cacheprovider", f"--rootdir={root}", *chosen]
     command += ["--nbval-lax", f"--nbval-kernel-name={kernel}" if kernel else "--nbval-current-env"]
-    command += ["--nbval-cell-timeout=900", "-q"]
+    command += ["-q"]
     command += ["-o", f"notebook_record={out / 'measured.json'}", "-o", f"notebook_save={out}"]
     (out / "measured.json").unlink(missing_ok=True)
     code = pytest.main(command)
@@ -87,11 +87,15 @@ def table(measured):
         return "Nothing was measured.\n"
     first = measured[0]
     lines = [f"Profile `{first['profile']}`, {first['date']}, {first['machine']}.", ""]
-    lines += [f"| notebook | time | memory | GPU memory | of a T4's {T4} GB | |", "|---|---|---|---|---|---|"]
+    lines += [
+        f"| notebook | time | CPU time | memory | GPU memory | of a T4's {T4} GB | |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for m in measured:
         card = f"{m['gpu_gb']:.1f} GB | {100 * m['gpu_gb'] / T4:.0f} %" if m["gpu_gb"] else "– | –"
         state = "passed" if m["passed"] else "**failed**"
-        lines.append(f"| {m['notebook']} | {duration(m['seconds'])} | {m['gb']:.1f} GB | {card} | {state} |")
+        time = f"{duration(m['seconds'])} | {duration(m['cpu'])}"
+        lines.append(f"| {m['notebook']} | {time} | {m['gb']:.1f} GB | {card} | {state} |")
     return "\n".join(lines) + "\n"
 
 

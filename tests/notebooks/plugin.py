@@ -3,7 +3,7 @@
     pytest -p tests.notebooks.plugin --nbval-lax notebooks solutions
 
 Time and memory never fail a run: machines differ, and so does what else they are doing. A notebook fails as a whole
-only if it ran no code or showed nothing. nbval's --nbval-cell-timeout stops a cell that never ends.
+only if it ran no code or showed nothing. A cell that never ends is stopped after tests.RUNAWAY seconds.
 
 With -o notebook_record=FILE.json the measurements are written down, and with -o notebook_save=FOLDER the executed
 notebooks are; tests.notebooks.measure uses both.
@@ -12,6 +12,7 @@ notebooks are; tests.notebooks.measure uses both.
 import json
 import os
 import re
+import time
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -20,6 +21,8 @@ from queue import Empty
 import nbformat
 import psutil
 import pytest
+
+from tests import RUNAWAY
 
 # What a notebook should take in each profile, on two ordinary cores: seconds, of CPU time in `quick`, and GB.
 SECONDS = {"quick": 45, "laptop": 600, "gpu": 600}
@@ -34,6 +37,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    config.option.nbval_kernel_startup_timeout = RUNAWAY
     if not hasattr(config, "workerinput"):  # xdist's workers measure, and report to the one process that counts
         config.pluginmanager.register(Budget(config), "notebook-budget")
 
@@ -41,6 +45,9 @@ def pytest_configure(config):
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item):
     kernel = getattr(item.parent, "kernel", None)
+    if kernel:
+        item.output_timeout = RUNAWAY  # for what the kernel still sends once a cell has ended
+        notice_death(kernel)
     pid = kernel and kernel.km.provisioner.pid  # read before the cell runs, since the cell may end the kernel
     try:
         return (yield)
@@ -53,6 +60,24 @@ def pytest_runtest_call(item):
                 item.user_properties.append((GPU_PEAK, peak_gpu_memory(kernel) / 1e9))
             item.cell.outputs = item.test_outputs or []
             item.cell.execution_count = item.cell_num + 1
+
+
+def notice_death(kernel):
+    """Let nbval give up on a kernel that has died at once, and not when the time of its cell is up."""
+    if "get_message" in vars(kernel):
+        return
+    wait = kernel.get_message
+
+    def get_message(stream, timeout=None):
+        end = time.monotonic() + (RUNAWAY if timeout is None else timeout)
+        while True:
+            try:
+                return wait(stream, timeout=min(1, max(0, end - time.monotonic())))
+            except Empty:
+                if time.monotonic() >= end or not kernel.is_alive():
+                    raise
+
+    kernel.get_message = get_message
 
 
 def pytest_runtest_teardown(item, nextitem):
@@ -95,7 +120,7 @@ def peak_gpu_memory(kernel):
         return 0
     try:
         asked = kernel.kc.execute("", silent=True, store_history=False, user_expressions={"peak": peak})
-        while (reply := kernel.get_message("shell", timeout=30))["parent_header"].get("msg_id") != asked:
+        while (reply := kernel.get_message("shell", timeout=RUNAWAY))["parent_header"].get("msg_id") != asked:
             pass
         return int(reply["content"]["user_expressions"]["peak"]["data"]["text/plain"])
     except (Empty, KeyError):  # still busy with a cell whose time was up, or about to die: the cell says so

@@ -15,6 +15,7 @@ import typer
 from cvdl.course import master
 from cvdl.errors import CourseError
 from cvdl.settings import ROOT
+from tests import RUNAWAY
 from tests.notebooks import colab
 
 FREEZE = """\
@@ -122,11 +123,12 @@ def session(python, folder, cell, code):
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PIP_CONSTRAINT", "CVDL_DATA")}
     environment |= {"BOOTSTRAP": cell, "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"}
     command = [python, "-c", SESSION + code]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=RUNAWAY)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.name == "nt", reason="Colab runs Linux")
 def test_the_bootstrap_cell(machine, repository, tmp_path):
     python, packages = machine
@@ -159,6 +161,7 @@ def test_the_bootstrap_cell(machine, repository, tmp_path):
 # --- notebooks ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.name == "nt", reason="Colab runs Linux")
 def test_a_notebook_is_tried(machine, repository, tmp_path, monkeypatch):
     """The first has only what it should have; the second asks for more, and fails the run."""
