@@ -43,7 +43,8 @@ class Attack:
     make(folder, trap): writes it, and returns what `cvdl grade` is pointed at, or None for the folder.
     seen: regular expression, has to be found in what is told of it; noted: it may earn points, so long as that is told.
     contained: the same for podman and docker, which kill by themselves what takes too much.
-    limits: {name in cvdl.course.warden: number}, to make it short; seconds: beyond which it has held up the judge.
+    limits: {name in cvdl.course.warden: number}, to make it short; seconds: beyond which it has held up the judge, many
+    times what it takes, since machines are slow or busy.
     id: the exercise that is attacked.  Attacks with the same `make` are one hand-in.
     """
 
@@ -54,7 +55,7 @@ class Attack:
     noted: bool = False
     contained: str = ""
     limits: dict = field(default_factory=dict)
-    seconds: float = 60
+    seconds: float = 600
     id: str = ID
 
 

@@ -102,7 +102,7 @@ def mixed(number, id):
 
 @pytest.mark.skipif(RELEASED, reason="the answers are kept back from students")
 @pytest.mark.parametrize("chapter", checks.chapters())
-@pytest.mark.parametrize("choose", [right(0), mixed], ids=["right", "mixed"])
+@pytest.mark.parametrize("choose", [pytest.param(right(0), marks=pytest.mark.long, id="right"), mixed])
 def test_every_exercise_crosses_the_jail(chapter, choose, backend):
     cells = from_answers(chapter, choose)
     stem = handins.stems()[chapter]
@@ -152,7 +152,17 @@ STYLES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("style", STYLES)
+SHORT = {
+    "a helper after it",
+    "a layer",
+    "a known mistake",
+    "an error in a helper",
+    "changes its argument",
+    "not answered",
+}
+
+
+@pytest.mark.parametrize("style", [s if s in SHORT else pytest.param(s, marks=pytest.mark.long) for s in STYLES])
 def test_styles(style, backend):
     cells = STYLES[style]
     data = json.dumps(students("00_start_here", cells)).encode()
@@ -230,6 +240,7 @@ def with_outputs(told):
 CHANGES = [colab, vscode, old, third, lines, windows, reversed_cells, timed, broken_elsewhere, without_the_rest, with_outputs]  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("change", CHANGES, ids=lambda c: c.__name__)
 def test_editors_and_platforms(change, backend, tmp_path):
     told = students("00_start_here", [PARTLY])
