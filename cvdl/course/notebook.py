@@ -114,7 +114,7 @@ def _try_ends(draw, alt, sliders):
     ends = {name: s if isinstance(s, list) else s[:2] for name, s in sliders.items()}
     for corner in itertools.product(*ends.values()):
         values = dict(zip(ends, corner, strict=True))
-        as_picture(draw(**values), alt.format(**values))
+        _rendered(draw(**values), alt.format(**values))
 
 
 def _display(figure, alt, **kwargs):
@@ -128,17 +128,24 @@ def _display(figure, alt, **kwargs):
 
 def as_picture(figure, alt):
     """The figure as a Picture, closed.  Raises ValueError if `alt` is empty."""
+    from PIL import Image
+
+    png = io.BytesIO()
+    # A palette of 256 colours makes the file three times smaller: notebooks are kept in git.
+    Image.open(_rendered(figure, alt)).convert("RGB").quantize(256).save(png, format="png", optimize=True)
+    return Picture(png.getvalue(), alt)
+
+
+def _rendered(figure, alt):
+    """The figure as a PNG file in memory, closed."""
     if not alt.strip():
         raise ValueError("A figure needs alternative text: say in a sentence what it shows.")
     import matplotlib.pyplot as plt
-    from PIL import Image
 
-    full, png = io.BytesIO(), io.BytesIO()
+    full = io.BytesIO()
     figure.savefig(full, format="png", bbox_inches="tight", facecolor="white")
     plt.close(figure)
-    # A palette of 256 colours makes the file three times smaller: notebooks are kept in git.
-    Image.open(full).convert("RGB").quantize(256).save(png, format="png", optimize=True)
-    return Picture(png.getvalue(), alt)
+    return full
 
 
 class Picture:
