@@ -761,11 +761,11 @@ NETWORKS = remedies.NETWORKS | {"leaky units": LeakyUnits}
 # lag + $n$ steps after it was read, and a sequence has $T$ = lag + $2n$ steps. Who knows when to speak, and guesses what, has the
 # cross-entropy $n \ln K / T$ per step.
 #
-# Each network has 32 units and learns from three seeds (two in the quick profile), with Adam and clipping. Each of the two cells below trains
-# all of them, which takes a minute or two. Meanwhile, **predict**: which will solve it?
+# Each network has 32 units and learns from three seeds, with Adam and clipping. Each of the two cells below trains all of them, which takes a
+# minute or two. (The quick profile takes two seeds and 50 steps: enough to see that everything runs, too few to compare the networks.) Meanwhile, **predict**: which will solve it?
 
 # %%
-SEEDS, WINDOW = budget(quick=2, laptop=3, gpu=3), 50
+SEEDS, WINDOW = budget(quick=(2, 25), laptop=(3, 50), gpu=(3, 50))
 
 
 def learn(title, loss_of, inputs, outputs, steps):
@@ -827,7 +827,7 @@ def adding_loss(net, draws):
     return F.mse_loss(net(xs)[0][-1, :, 0], sums)
 
 
-steps = budget(quick=350, laptop=600, gpu=600)
+steps = budget(quick=50, laptop=600, gpu=600)
 adding = learn("adding", adding_loss, 2, 1, steps)
 table(adding, tasks.ADDING_BASELINE)
 show(
@@ -845,15 +845,25 @@ always_1 = tasks.ADDING_BASELINE
 outcome(
     "gated units and identity start: solved from every seed",
     all(solved(adding[name], always_1).all() for name in ("gated units", "identity start")),
+    needs="laptop",
 )
 outcome(
     "skip connections and leaky units: from none",
     not any(
         solved(adding[name], always_1).any() for name in ("skip connections", "leaky units")
     ),
+    needs="laptop",
 )
-outcome("the LSTM is far below the baseline", adding["LSTM"][:, -1].mean() < always_1 / 2)
-outcome("the tanh RNN is not, from any seed", adding["tanh RNN"][:, -1].min() > always_1 / 2)
+outcome(
+    "the LSTM is far below the baseline",
+    adding["LSTM"][:, -1].mean() < always_1 / 2,
+    needs="laptop",
+)
+outcome(
+    "the tanh RNN is not, from any seed",
+    adding["tanh RNN"][:, -1].min() > always_1 / 2,
+    needs="laptop",
+)
 
 # %% [markdown]
 # The tanh RNN stays near the baseline: it has learned little more than to say 1. Those that let the state pass unchanged solve the task. A
@@ -869,7 +879,7 @@ def copying_loss(net, draws):
     return F.cross_entropy(net(tasks.one_hot(ids, K + 2))[0].flatten(0, 1), targets.flatten())
 
 
-steps = budget(quick=200, laptop=300, gpu=300)
+steps = budget(quick=50, laptop=300, gpu=300)
 copying = learn("copying", copying_loss, K + 2, K + 1, steps)
 guessing = tasks.copying_baseline(LAG, K, N)
 table(copying, guessing)
@@ -887,10 +897,12 @@ shortcuts = ("skip connections", "no length-1")
 outcome(
     "skip connections and no length-1: solved from every seed",
     all(solved(copying[name], guessing).all() for name in shortcuts),
+    needs="laptop",
 )
 outcome(
     "the others: from none",
     not any(solved(copying[name], guessing).any() for name in copying if name not in shortcuts),
+    needs="laptop",
 )
 
 # %% [markdown]

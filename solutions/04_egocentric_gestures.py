@@ -322,7 +322,7 @@ for height in (0.0, 2.0, 5.0):
 # seen?
 
 # %%
-COUNT = budget(quick=22, laptop=110, gpu=110)
+COUNT = budget(quick=11, laptop=110, gpu=110)
 
 
 @torch.no_grad()
@@ -501,9 +501,11 @@ print(f"{loss:.4f}, by hand {(3 * math.log(2) + math.log(4 / 3)) / 4:.4f}")
 # What do the two lead to? Training on *true* paths of the finger costs little: no picture is rendered.
 
 # %%
-STEPS, LESSONS = budget(quick=(200, 1100), laptop=(600, 4400), gpu=(600, 4400))
+STEPS, LESSONS, TESTS = budget(
+    quick=(10, 220, 110), laptop=(600, 4400, 330), gpu=(600, 4400, 330)
+)
 lessons = [lesson(clip) for clip in Gestures("train", seed=3, fps=(10, 20)).tracks(0, LESSONS)]
-test_ways = [lesson(clip) for clip in Gestures("test", seed=6, fps=(10, 20)).tracks(0, 330)]
+test_ways = [lesson(clip) for clip in Gestures("test", seed=6, fps=(10, 20)).tracks(0, TESTS)]
 
 
 def batch_of(some):
@@ -638,7 +640,7 @@ show(
     ),
 )
 gain = early["their sum"][4] - early["many-to-one"][4]
-outcome("who is asked at every step, too, is right earlier", gain > 0.15)
+outcome("who is asked at every step, too, is right earlier", gain > 0.15, needs="laptop")
 
 # %% [markdown]
 # The one that was asked at the end only is good there, and poor before: nobody had asked. The one that was asked at every step is good early, and pays
@@ -657,7 +659,7 @@ outcome("who is asked at every step, too, is right earlier", gain > 0.15)
 # - **LSTM**: it reads the speed, too.
 
 # %%
-SEEDS = budget(quick=2, laptop=3, gpu=3)
+SEEDS = budget(quick=1, laptop=3, gpu=3)
 
 
 class MeanWithSpeed(nn.Module):
@@ -695,8 +697,12 @@ def lead(rival):
     return min(a - b for a, b in zip(reached["LSTM"], reached[rival], strict=True))
 
 
-outcome("the LSTM is ahead of the mean of places by far, for each seed", lead("mean") > 0.3)
-outcome("and ahead of the mean with speeds", lead("mean, with speed") > 0.03)
+outcome(
+    "the LSTM is ahead of the mean of places by far, for each seed",
+    lead("mean") > 0.3,
+    needs="laptop",
+)
+outcome("and ahead of the mean with speeds", lead("mean, with speed") > 0.03, needs="laptop")
 
 # %% [markdown]
 # The mean of places cannot tell *left* from *right*: the same places, in another order. The last frame alone is better, for these gestures end in different
@@ -765,7 +771,7 @@ same = max(
     )
 )
 outcome("the last answer of the mean of places is the same in any order", same < 1e-4)
-outcome("the LSTM without order is worse by far", in_order - shuffled > 0.2)
+outcome("the LSTM without order is worse by far", in_order - shuffled > 0.2, needs="laptop")
 
 # %% [markdown]
 # ### And if nobody resamples?
@@ -773,7 +779,7 @@ outcome("the LSTM without order is worse by far", in_order - shuffled > 0.2)
 # The LSTM has learned at 10 steps a second. Give it each frame of a clip at 30 a second:
 
 # %%
-quick_clips = Gestures("test", seed=6, fps=(30, 30)).tracks(0, 330)
+quick_clips = Gestures("test", seed=6, fps=(30, 30)).tracks(0, TESTS)
 raw = [places(clip.track, SIZE) for clip in quick_clips]
 ticked = [lesson(clip)[0] for clip in quick_clips]
 kinds = [clip.label for clip in quick_clips]
@@ -781,7 +787,7 @@ with_ticks, without = (
     accuracy_at(answers(memories["LSTM"], w), kinds, 1.0) for w in (ticked, raw)
 )
 print(f"at ticks: {with_ticks:.0%}   every frame: {without:.0%}")
-outcome("resampling matters", with_ticks > without + 0.1)
+outcome("resampling matters", with_ticks > without + 0.1, needs="laptop")
 
 # %% [markdown]
 # ## LSTM or ConvLSTM?
@@ -792,7 +798,7 @@ outcome("resampling matters", with_ticks > without + 0.1)
 # Both learn now from what the same CNN says of the same few rendered clips.
 
 # %%
-CLIPS, MAP_STEPS, MAP_SEEDS = budget(quick=(11, 3, 1), laptop=(165, 150, 3), gpu=(165, 150, 3))
+CLIPS, MAP_STEPS, MAP_SEEDS = budget(quick=(3, 1, 1), laptop=(165, 150, 3), gpu=(165, 150, 3))
 class_maps, class_scores, class_points, _, class_labels, class_kinds = film(
     Gestures("train", seed=4, fps=(10, 20)), CLIPS, "clips to learn from"
 )
@@ -896,9 +902,9 @@ if "variety-all" in zoo.runs():
 # open its gates are, the mean over all units.
 
 # %%
-SCRUBS = {
-    name: held_out.clip(CLASSES.index(name) + 22) for name in ("del", "square", "right", "none")
-}
+scrubbed = ["del", "square", "right", "none"]
+scrubbed = budget(quick=["del", "none"], laptop=scrubbed, gpu=scrubbed)
+SCRUBS = {name: held_out.clip(CLASSES.index(name) + 22) for name in scrubbed}
 
 
 def prepare(clip):
