@@ -20,7 +20,8 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
-from cvdl.errors import CourseError
+from cvdl import tables
+from cvdl.errors import InvalidInput
 from cvdl.flow.correlation import TILE, by_tiles, correlation, correlation_loop
 from cvdl.flow.data.augment import Augment
 from cvdl.flow.data.rendered import RENDERED, rendered
@@ -201,15 +202,16 @@ def _step_ms(batch, H, W, device):
 
 def data_table(results):
     """The results of bench_data as aligned text."""
-    lines = [f"{'frame':>9}  {'source':<20}{'pairs a second':>16}"]
+    rows = [("frame", "source", "pairs a second")]
     if "step_ms" in results[0]:
-        lines[0] += f"{'a batch':>12}{'FlowNetS step':>16}{'share':>9}"
+        rows[0] += ("a batch", "FlowNetS step", "share")
     for row in results:
-        line = f"{row['height']:>4}×{row['width']:<4}  {row['source']:<20}{row['pairs_per_second']:>16.1f}"
+        cells = (f"{row['height']}×{row['width']}", row["source"], f"{row['pairs_per_second']:.1f}")
         if "step_ms" in row:
-            line += f"{1e3 * row['batch'] / row['pairs_per_second']:>9.0f} ms{row['step_ms']:>13.0f} ms{row['share_percent']:>7.0f} %"
-        lines.append(line)
-    return "\n".join(lines)
+            batch_ms = 1e3 * row["batch"] / row["pairs_per_second"]
+            cells += (f"{batch_ms:.0f} ms", f"{row['step_ms']:.0f} ms", f"{row['share_percent']:.0f} %")
+        rows.append(cells)
+    return "\n".join(tables.table(rows, right=(0, 2, 3, 4, 5)))
 
 
 def bench_sequence(repeats=15, threads=1, device="cpu", T=100, B=32, D=64, H=128):
@@ -237,9 +239,10 @@ def bench_sequence(repeats=15, threads=1, device="cpu", T=100, B=32, D=64, H=128
 def sequence_table(results):
     """The results of bench_sequence as aligned text."""
     sizes = "{steps} steps, batch {batch}, {inputs} inputs, {hidden} units".format(**results[0])
-    lines = [f"{'layer':<26}{'training step':>15}{'times torch':>14}    ({sizes})"]
-    lines += [f"{row['layer']:<26}{row['ms']:>12.1f} ms{row['ratio']:>14.2f}" for row in results]
-    return "\n".join(lines)
+    rows = [("layer", "training step", "times torch")]
+    rows += [(row["layer"], f"{row['ms']:.1f} ms", f"{row['ratio']:.2f}") for row in results]
+    head, *lines = tables.table(rows, right=(1, 2))
+    return "\n".join([f"{head}  ({sizes})", *lines])
 
 
 def _maps(batch, H, W, device):
@@ -294,36 +297,40 @@ def _peak(device):
 
 def table(results):
     """The results as aligned text, and below how the library's time grows with the size."""
-    lines = [
-        f"{'map':>9}  {'variant':<34}{'forward':>12}{'with backward':>16}{'times the loop':>18}{'extra memory':>15}"
-    ]
+    rows = [("map", "variant", "forward", "with backward", "times the loop", "extra memory")]
     for row in results:
-        start = f"{row['height']:>4}×{row['width']:<4}  {row['variant']:<34}"
-        if "skipped" in row:
-            lines.append(f"{start}  left out: {row['skipped']}")
-            continue
-        memory = "–" if row["extra_mb"] is None else f"{row['extra_mb']:.0f} MB"
-        ratio = f"{row['forward_ratio']:.1f} | {row['both_ratio']:.1f}"
-        lines.append(f"{start}{row['forward_ms']:>9.1f} ms{row['both_ms']:>13.1f} ms{ratio:>18}{memory:>15}")
+        numbers = [""] * 4
+        if "skipped" not in row:
+            memory = "–" if row["extra_mb"] is None else f"{row['extra_mb']:.0f} MB"
+            ratio = f"{row['forward_ratio']:.1f} | {row['both_ratio']:.1f}"
+            numbers = [f"{row['forward_ms']:.1f} ms", f"{row['both_ms']:.1f} ms", ratio, memory]
+        rows.append((f"{row['height']}×{row['width']}", row["variant"], *numbers))
+    head, *lines = tables.table(rows, right=(0, 2, 3, 4, 5))
+    reasons = (f"  left out: {row['skipped']}" if "skipped" in row else "" for row in results)
+    lines = [head, *(line + reason for line, reason in zip(lines, reasons, strict=True))]
+
     lines += ["", "Growth: ns per point of the map, forward with backward, from size to size"]
-    for name in dict.fromkeys(row["variant"] for row in results):
-        each = [row for row in results if row["variant"] == name and "both_ms" in row]
-        per_point = (1e6 * row["both_ms"] / (row["batch"] * row["height"] * row["width"]) for row in each)
-        lines.append(f"{'':>11}{name:<34}" + "".join(f"{t:>12,.0f}" for t in per_point))
-    return "\n".join(lines)
+    growth = {}
+    for row in results:
+        points = row["batch"] * row["height"] * row["width"]
+        growth.setdefault(row["variant"], []).append(
+            f"{1e6 * row['both_ms'] / points:,.0f}" if "both_ms" in row else "–"
+        )
+    rows = [(name, *per_point) for name, per_point in growth.items()]
+    return "\n".join([*lines, *tables.table(rows, right=range(1, len(rows[0])))])
 
 
 def choose(device):
     """ "cpu" or "cuda": what was asked for, or what there is.  Raises CourseError."""
     if device not in (None, "cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
-        raise CourseError(f"There is no device {device!r} here. Choose cpu, or cuda on a machine with such a card.")
+        raise InvalidInput(f"There is no device {device!r} here. Choose cpu, or cuda on a machine with such a card.")
     return device or ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def parse_sizes(text):
     """'24x32,48x64' -> [(24, 32), (48, 64)].  Raises CourseError."""
     if not re.fullmatch(r"[1-9]\d*[x×][1-9]\d*(,[1-9]\d*[x×][1-9]\d*)*", text):
-        raise CourseError(
+        raise InvalidInput(
             f"Sizes are HEIGHTxWIDTH, separated by commas; this is {text!r}. Write for instance 24x32,48x64."
         )
     return [tuple(map(int, re.split("[x×]", size))) for size in text.split(",")]

@@ -270,8 +270,8 @@ def train(
 ):
     """Train a network: RECIPE's stages, one after the other.
 
-    Writes a log, checkpoints, weights and a card for each stage. What was stopped or killed goes on with --resume,
-    with the same numbers as if it had not been. `cvdl zoo add` ships the result.
+    Writes a log, checkpoints, weights and a card for each stage. An interrupted run continues with --resume: on a CPU
+    with exactly the same results, on CUDA with the same up to rounding. `cvdl zoo add` ships the result.
     """
     from cvdl.bench import choose
     from cvdl.settings import PROFILES

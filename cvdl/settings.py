@@ -4,7 +4,7 @@ import os
 import random
 from pathlib import Path
 
-from cvdl.errors import CourseError
+from cvdl.errors import DataNotFound, InvalidInput
 
 PROFILES = ("quick", "laptop", "gpu")
 ROOT = Path(__file__).resolve().parent.parent
@@ -16,7 +16,7 @@ def profile():
     if not name:
         return "gpu" if device().type == "cuda" else "laptop"
     if name not in PROFILES:
-        raise CourseError(
+        raise InvalidInput(
             f"CVDL_PROFILE is {name!r}, which is no profile; there are {', '.join(PROFILES)}. Start the course with "
             "another, `CVDL_PROFILE=quick make lab`, or in this notebook run `%env CVDL_PROFILE=quick` first."
         )
@@ -47,7 +47,7 @@ def seed(n=0):
     try:
         n += int(os.environ.get("CVDL_SEED") or 0)
     except ValueError:
-        raise CourseError(
+        raise InvalidInput(
             f"CVDL_SEED is {os.environ['CVDL_SEED']!r}; it has to be a whole number. Correct or unset it."
         ) from None
 
@@ -60,15 +60,33 @@ def seed(n=0):
 
 
 def data_path(*parts):
-    """Path of a shipped data file: CVDL_DATA if set, else the folder `data/` beside the library.
+    """Path of a shipped data file, or of the data folder itself if no part is given.
 
-    Raises CourseError where the file is missing.
+    The folder is CVDL_DATA if that is set, else `data/` next to the library.  Raises DataNotFound, a CourseError, if
+    there is no such file or folder.
     """
-    folder = Path(os.environ.get("CVDL_DATA") or ROOT / "data")
+    chosen = os.environ.get("CVDL_DATA")
+    folder = Path(chosen or ROOT / "data")
     path = folder.joinpath(*parts)
-    if not path.exists():
-        raise CourseError(
-            f"The course's data file {'/'.join(parts)} is not in {folder}. It comes with the repository: "
-            "run `git checkout -- data` there, or set CVDL_DATA to the folder `data` of a complete copy."
+    if path.exists():
+        return path
+    missing = (
+        f"The course's data file {'/'.join(parts)} is not in {folder}."
+        if parts
+        else f"The course's data folder {folder} does not exist."
+    )
+    if chosen:
+        advice = (
+            "CVDL_DATA names that folder: set it to the folder `data` of a complete copy of the course, or unset it."
         )
-    return path
+    elif (ROOT / "pyproject.toml").exists():  # a copy of the repository
+        advice = (
+            f"It comes with the repository: run `git checkout -- data` in {ROOT}, or set CVDL_DATA to the folder `data` "
+            "of a complete copy."
+        )
+    else:
+        advice = (
+            "This installation of cvdl came without data. Clone the course's repository and set CVDL_DATA to its "
+            "folder `data`."
+        )
+    raise DataNotFound(f"{missing} {advice}")

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import cvdl
-from cvdl import settings
-from cvdl.errors import CourseError
+from cvdl import errors, settings
+from cvdl.errors import CourseError, DataNotFound
 
 
 def run(code):
@@ -65,8 +65,44 @@ def test_data_path(monkeypatch, tmp_path):
 
 
 def test_data_path_missing():
-    with pytest.raises(CourseError, match=r"text/none\.tsv is not in .*git checkout -- data"):
+    with pytest.raises(DataNotFound, match=r"text/none\.tsv is not in .*git checkout -- data"):
         cvdl.data_path("text", "none.tsv")
+
+
+def test_without_a_data_folder(monkeypatch, tmp_path):
+    """As in a wheel, which has no data/ and is no copy of the repository."""
+    monkeypatch.delenv("CVDL_DATA", raising=False)
+    monkeypatch.setattr(settings, "ROOT", tmp_path)
+    with pytest.raises(DataNotFound, match=f"data folder {tmp_path}/data does not exist.*set CVDL_DATA") as error:
+        cvdl.data_path()
+    assert "git checkout" not in str(error.value)
+    assert cvdl.zoo.names() == cvdl.zoo.runs() == []
+    for ask in (cvdl.zoo.load, cvdl.zoo.card):
+        with pytest.raises(CourseError, match=r"data folder .* does not exist"):
+            ask("spynet")
+    assert "empty" in cvdl.zoo.table()
+
+    monkeypatch.setenv("CVDL_DATA", str(tmp_path / "elsewhere"))
+    with pytest.raises(DataNotFound, match=r"elsewhere does not exist\. CVDL_DATA names that folder"):
+        cvdl.data_path()
+
+
+@pytest.mark.parametrize(
+    "kind, builtin",
+    [
+        (errors.InvalidInput, ValueError),
+        (errors.NotFinite, ValueError),
+        (errors.MissingDependency, ImportError),
+        (errors.DataNotFound, FileNotFoundError),
+        (errors.TrainingDiverged, RuntimeError),
+        (errors.WriteFailed, OSError),
+    ],
+)
+def test_errors_are_told_apart_by_type(kind, builtin):
+    assert issubclass(kind, CourseError) and issubclass(kind, builtin)
+    assert str(kind("Do this.")) == "Do this." and kind("Do this.")._render_traceback_()[0].endswith(": Do this.")
+    others = {ValueError, ImportError, OSError, RuntimeError} - set(kind.__mro__)
+    assert not any(issubclass(kind, other) for other in others) and len(others) == 3
 
 
 def test_course_error_in_ipython_is_one_paragraph():

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from html import escape
 
+from cvdl.tables import table
+
 # A symbol and a word carry the meaning; colour only helps. The greys and hues hold 3:1 on white and black.
 LOOKS = {
     "right": ("✓", "#2e9e5b"),
@@ -22,19 +24,18 @@ class Card:
     rows: list[tuple[str, ...]] = field(default_factory=list)
 
     def __repr__(self):
-        widths = [max(map(len, column)) for column in zip(*self.rows, strict=True)]
-        table = ["  " + "  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in self.rows]
-        return "\n".join([f"{LOOKS[self.state][0]} {self.headline}", *table, *(f"  {line}" for line in self.lines)])
+        below = [*table(self.rows), *self.lines]
+        return "\n".join([f"{LOOKS[self.state][0]} {self.headline}", *(f"  {line}" for line in below)])
 
     def _repr_html_(self):
         symbol, colour = LOOKS[self.state]
         cell = "text-align:left;padding:.1em 1em .1em 0;background:transparent;color:inherit;vertical-align:top"
         rows = "".join("<tr>" + "".join(f'<td style="{cell}">{escape(c)}</td>' for c in r) + "</tr>" for r in self.rows)
-        table = f'<table style="border:0;margin:.4em 0">{rows}</table>' if rows else ""
+        rows = f'<table style="border:0;margin:.4em 0">{rows}</table>' if rows else ""
         lines = "".join(f'<div style="margin-top:.3em">{escape(line)}</div>' for line in self.lines)
         return (
             f'<div style="border-left:5px solid {colour};padding:.3em .9em;margin:.3em 0;color:inherit">'
-            f"<strong>{symbol} {escape(self.headline)}</strong>{table}{lines}</div>"
+            f"<strong>{symbol} {escape(self.headline)}</strong>{rows}{lines}</div>"
         )
 
 

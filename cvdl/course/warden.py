@@ -34,7 +34,7 @@ class Notebook:
         self.inmate, self.loaded = Inmate(self.backend), set()
         try:
             found = self.inmate.ask(wire.LENGTHS.pack(0, len(self.data)) + self.data, START)
-        except (TimeoutError, MemoryError, EOFError, ValueError) as error:
+        except (CourseError, TimeoutError, MemoryError, EOFError, ValueError) as error:
             self.close()
             raise CourseError(f"it could not be read in the jail: {error}") from None
         if "problem" in found:

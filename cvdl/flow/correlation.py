@@ -23,7 +23,7 @@ from itertools import product
 import torch
 import torch.nn.functional as F
 
-from cvdl.errors import CourseError
+from cvdl.errors import InvalidInput
 
 TILE = (16, 16)  # rows and columns, of a class; the best of those that `cvdl bench correlation` was tried with
 
@@ -181,18 +181,18 @@ def _check(f1, f2, max_displacement, stride):
     for f, name in ((f1, "f1"), (f2, "f2")):
         if not isinstance(f, torch.Tensor) or f.ndim != 4 or 0 in f.shape[1:] or not f.is_floating_point():
             came = f"{f.dtype} {tuple(f.shape)}" if isinstance(f, torch.Tensor) else type(f).__name__
-            raise CourseError(
+            raise InvalidInput(
                 f"{name} has to be a batch of feature maps, float (B, C, H, W) with nothing but B zero; it is {came}. "
                 f"A single map (C, H, W) becomes a batch by {name}[None]."
             )
     alike = f1.dtype == f2.dtype or torch.is_autocast_enabled(f1.device.type)
     if f1.shape != f2.shape or f1.device != f2.device or not alike:
-        raise CourseError(
+        raise InvalidInput(
             f"f1 and f2 have to agree in shape, type and device; f1 is {tuple(f1.shape)} {f1.dtype} on {f1.device}, "
             f"f2 is {tuple(f2.shape)} {f2.dtype} on {f2.device}. Pad, cut or convert one to match the other."
         )
     if stride < 1 or max_displacement < 0 or max_displacement % stride:
-        raise CourseError(
+        raise InvalidInput(
             "max_displacement has to be a multiple of stride, or zero displacement would not be compared; they are "
             f"{max_displacement} and {stride}. Choose for instance max_displacement 20 and stride 2."
         )

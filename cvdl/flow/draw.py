@@ -16,7 +16,7 @@ import torch
 from matplotlib import patheffects
 from matplotlib.patches import Patch
 
-from cvdl.errors import CourseError
+from cvdl.errors import InvalidInput
 from cvdl.flow import metrics
 from cvdl.flow.shapes import check_flow, check_same, mask_of
 
@@ -109,7 +109,7 @@ def occlusion(image, mask, title=""):
     """The image in grey; what is occluded is orange, hatched and outlined, and its share is in the title."""
     image, mask = _image(image), _mask(mask)
     if image.shape[1:] != mask.shape:
-        raise CourseError(f"Image and mask have to be of one size; they are {(*image.shape,)} and {(*mask.shape,)}.")
+        raise InvalidInput(f"Image and mask have to be of one size; they are {(*image.shape,)} and {(*mask.shape,)}.")
     figure, axes = plt.subplots(figsize=_size(image))
     image_in(axes, image.mean(0).expand(3, -1, -1) * 0.7 + 0.3, "")
     _hatch(axes, mask, "#D55E00", alpha=0.35)
@@ -124,7 +124,7 @@ def panels(pictures, columns=3, max_flow=None, width=3.4):
     All flows share one scale, `max_flow` or the greatest length among them, and one wheel.
     """
     if not pictures:
-        raise CourseError("There is nothing to draw: give {title: image, flow or mask} with one entry at least.")
+        raise InvalidInput("There is nothing to draw: give {title: image, flow or mask} with one entry at least.")
     kinds = {title: _kind(p, title) for title, p in pictures.items()}
     flows = {title: _flow(p) for title, p in pictures.items() if kinds[title] == "flow"}
     if flows:
@@ -163,10 +163,10 @@ def blink(first, second, seconds=0.6, loops=20):
     from PIL import Image
 
     if seconds < 0.34:
-        raise CourseError(f"{seconds} s for an image flashes too fast for some readers. Use 0.34 or more.")
+        raise InvalidInput(f"{seconds} s for an image flashes too fast for some readers. Use 0.34 or more.")
     pair = [_image(i) for i in (first, second)]
     if pair[0].shape != pair[1].shape:
-        raise CourseError(f"Both images have to be of one size; they are {(*first.shape,)} and {(*second.shape,)}.")
+        raise InvalidInput(f"Both images have to be of one size; they are {(*first.shape,)} and {(*second.shape,)}.")
     # One palette for both, or their colours would flicker by themselves.
     palette = Image.fromarray(_bytes(torch.cat(pair, dim=1))).quantize(255)
     frames = [Image.fromarray(_bytes(i)).quantize(palette=palette, dither=Image.Dither.NONE) for i in pair]
@@ -264,7 +264,7 @@ def _direction(vector):
 def _scale(lengths, given):
     """What full colour stands for: the length given, else the greatest, else (no motion at all) 1 px."""
     if given is not None and not given > 0:
-        raise CourseError(
+        raise InvalidInput(
             f"The greatest length in a figure has to be above 0 px, not {given}. Leave it out to have it measured."
         )
     return float(given or (lengths.max() if lengths.numel() else 0) or 1)
@@ -284,14 +284,14 @@ def _image(image):
 
 def _mask(mask):
     if mask.dtype != torch.bool:
-        raise CourseError(f"A mask has to be bool, not {mask.dtype}. Say which pixels are meant, e.g. mask > 0.")
+        raise InvalidInput(f"A mask has to be bool, not {mask.dtype}. Say which pixels are meant, e.g. mask > 0.")
     return _single(mask.detach().cpu().reshape(mask.shape if mask.ndim > 2 else (1, *mask.shape)), 1, "mask")[0]
 
 
 def _single(picture, channels, name):
     *lead, C, H, W = picture.shape if picture.ndim > 2 else (0, *picture.shape)
     if channels != C or np.prod(lead) != 1:
-        raise CourseError(
+        raise InvalidInput(
             f"A figure shows one {name}, ({channels}, H, W) or (1, {channels}, H, W); this is {tuple(picture.shape)}. "
             "Take one of the batch, e.g. x[0]."
         )
@@ -303,7 +303,7 @@ def _kind(picture, title):
         return "mask"
     kind = {2: "flow", 3: "image"}.get(picture.shape[-3] if picture.ndim > 2 else None)
     if kind is None:
-        raise CourseError(f"{title!r} is no image (3, H, W), flow (2, H, W) or bool mask, but {tuple(picture.shape)}.")
+        raise InvalidInput(f"{title!r} is no image (3, H, W), flow (2, H, W) or bool mask, but {tuple(picture.shape)}.")
     return kind
 
 

@@ -7,7 +7,8 @@ import time
 import torch
 from tqdm import tqdm
 
-from cvdl.errors import CourseError
+from cvdl import tables
+from cvdl.errors import InvalidInput, MissingDependency, WriteFailed
 from cvdl.flow.data.chairs import FULL
 from cvdl.flow.data.real import Sample, open_pairs
 from cvdl.flow.data.rendered import RENDERED, rendered
@@ -110,7 +111,7 @@ def epic_style(image1, image2):
     """
     cv2 = opencv()
     if not hasattr(cv2, "optflow"):
-        raise CourseError('This OpenCV is without its contributed modules. Run `pip install -e ".[compare]"`.')
+        raise MissingDependency('This OpenCV is without its contributed modules. Run `pip install -e ".[compare]"`.')
     bgr = ((255 * image.flip(0)).round().byte().permute(1, 2, 0).contiguous().numpy() for image in (image1, image2))
     return from_numpy(cv2.optflow.calcOpticalFlowSparseToDense(*bgr))
 
@@ -129,7 +130,7 @@ def opencv():
     try:
         import cv2
     except ImportError:
-        raise CourseError('Farneback and DIS come from OpenCV. Run `pip install -e ".[compare]"`.') from None
+        raise MissingDependency('Farneback and DIS come from OpenCV. Run `pip install -e ".[compare]"`.') from None
     return cv2
 
 
@@ -138,7 +139,7 @@ def classical():
     methods = {"zero flow": zero}
     try:
         opencv()
-    except CourseError:
+    except MissingDependency:
         return methods
     return methods | {"Farneback": farneback, "DIS": dis}
 
@@ -161,7 +162,7 @@ def evaluate(methods, samples, look=None):
         if look:
             look(sample, flows)
     if not rows:
-        raise CourseError("There is no pair to evaluate on. `cvdl data` lists the sets.")
+        raise InvalidInput("There is no pair to evaluate on. `cvdl data` lists the sets.")
     return rows
 
 
@@ -192,18 +193,16 @@ def mean(numbers):
 def table(rows):
     """The rows as aligned text, pair by pair, and the averages below."""
     heads = ("EPE px", "angle °", "Fl-all %", *SPEEDS, "warp", "ms")
-    width = max(len(row["pair"]) for row in rows) + 2
-    lines = [f"{'pair':<{width}}{'method':<14}" + "".join(f"{head:>10}" for head in heads)]
-    average = [{"pair": "average", "method": name, **numbers} for name, numbers in averages(rows).items()]
-    previous = None
-    for row in rows + average:
-        if row["pair"] != previous and previous is not None:
-            lines.append("")
+    rows = rows + [{"pair": "average", "method": name, **numbers} for name, numbers in averages(rows).items()]
+    cells, previous = [("pair", "method", *heads)], None
+    for row in rows:
         shown = (row[c] * (1000 if c == "seconds" else 1) for c in COLUMNS)
-        cells = (f"{'–' if math.isnan(number) else format(number, '.2f'):>10}" for number in shown)
-        lines.append(f"{row['pair'] if row['pair'] != previous else '':<{width}}{row['method']:<14}" + "".join(cells))
+        numbers = ("–" if math.isnan(number) else f"{number:.2f}" for number in shown)
+        cells.append((row["pair"] if row["pair"] != previous else "", row["method"], *numbers))
         previous = row["pair"]
-    return "\n".join(lines)
+    head, *lines = tables.table(cells, right=range(2, 2 + len(heads)))
+    gaps = ["\n" if pair else "" for pair, *_ in cells[1:]]  # an empty line before each pair but the first
+    return "\n".join([head, *(gap + line for gap, line in zip(["", *gaps[1:]], lines, strict=True))])
 
 
 def as_json(rows, **about):
@@ -227,7 +226,7 @@ def drawer(folder):
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CourseError(f"The folder {folder} cannot be made: {error}. Name another one to draw into.") from error
+        raise WriteFailed(f"The folder {folder} cannot be made: {error}. Name another one to draw into.") from error
 
     def look(sample, flows):
         pictures = {"frame 1": sample.image1, "frame 2": sample.image2}

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cvdl.errors import CourseError
+from cvdl.errors import InvalidInput
 from cvdl.flow.shapes import check_flow, mask_of
 
 LARGEST = 100_000_000  # pixels; a greater size is a damaged header
@@ -48,11 +48,13 @@ def write_flow(path, flow, valid=None):
     flow = torch.as_tensor(flow)
     check_flow(flow)
     if flow.ndim != 3 or 0 in flow.shape:
-        raise CourseError(f"A file holds one flow (2, H, W); this one is {tuple(flow.shape)}. Write flow[0], flow[1] …")
+        raise InvalidInput(
+            f"A file holds one flow (2, H, W); this one is {tuple(flow.shape)}. Write flow[0], flow[1] …"
+        )
     known = mask_of(None if valid is None else torch.as_tensor(valid), flow)[0]
     flow, known = flow.detach().cpu().numpy().astype(np.float32), known.cpu().numpy()
     if not (np.abs(np.where(known, flow, 0)) <= UNKNOWN).all():
-        raise CourseError(
+        raise InvalidInput(
             f"{path}: some known pixel is NaN or beyond 1e9 px, which means unknown in a flow file. "
             "Set `valid` to False there."
         )
@@ -62,9 +64,9 @@ def write_flow(path, flow, valid=None):
 def _read_flo(path):
     header = _head(path, 12)
     if header[:4] != b"PIEH":
-        raise CourseError(f"{path} is no .flo file: it has to begin with PIEH and begins with {header[:4]!r}.")
+        raise InvalidInput(f"{path} is no .flo file: it has to begin with PIEH and begins with {header[:4]!r}.")
     if len(header) < 12:
-        raise CourseError(f"{path} is too short: it ends inside its header. Fetch it again.")
+        raise InvalidInput(f"{path} is too short: it ends inside its header. Fetch it again.")
     W, H = struct.unpack("<2i", header[4:])
     data = _numbers(path, 12, H, W, 2, "<f4")
     return data, _known(data)
@@ -82,7 +84,7 @@ def _read_pfm(path):
     except (TypeError, ValueError):
         scale = 0.0
     if not abs(scale) > 0:
-        raise CourseError(
+        raise InvalidInput(
             f"{path} is no flow in .pfm: it has to begin with PF (three channels; Pf has one), width, height and "
             f"a scale that is not 0, and begins with {_head(path, 20)!r}."
         )
@@ -102,11 +104,11 @@ def _read_png(path):
     # No library of the course reads or writes 16-bit RGB: Pillow has 8 bits, torchvision gives up its decoder.
     content = path.read_bytes()
     if content[:8] != PNG or content[12:16] != b"IHDR" or len(content) < 33:
-        raise CourseError(f"{path} is no .png file: its first bytes are {content[:16]!r}.")
+        raise InvalidInput(f"{path} is no .png file: its first bytes are {content[:16]!r}.")
     W, H, bits, colours = struct.unpack(">2I2B", content[16:26])
     _check_size(path, H, W)
     if (bits, colours) != (16, 2):
-        raise CourseError(
+        raise InvalidInput(
             f"{path} is no flow as KITTI writes it, which has 16 bits and three channels (PNG's colour type 2). It has "
             f"{bits} bits and colour type {colours}: a picture *of* a flow cannot be read back."
         )
@@ -116,7 +118,7 @@ def _read_png(path):
     except zlib.error:
         rows = b""
     if len(rows) != wanted or not decoder.eof or max(rows[:: 1 + 6 * W]) > 4:
-        raise CourseError(f"{path} is damaged: its data are not {W} × {H} pixels of 16 bits. Fetch it again.")
+        raise InvalidInput(f"{path} is damaged: its data are not {W} × {H} pixels of 16 bits. Fetch it again.")
     rows = np.frombuffer(rows, np.uint8).reshape(H, 1 + 6 * W)
     data = _unfilter(rows[:, 0], rows[:, 1:].reshape(H, W, 6)).view(">u2").transpose(2, 0, 1)
     return (data[:2].astype(np.float32) - 2**15) / 64, data[2] > 0
@@ -129,12 +131,12 @@ def _pixel_chunks(path, content):
         size, kind = struct.unpack(">I4s", content[at : at + 8].ljust(8, b"\0"))
         chunk = content[at : at + 12 + size]
         if chunk != _chunk(kind, chunk[8:-4]):
-            raise CourseError(f"{path} is too short or damaged: byte {at} begins no whole chunk. Fetch it again.")
+            raise InvalidInput(f"{path} is too short or damaged: byte {at} begins no whole chunk. Fetch it again.")
         if kind == b"IDAT":
             pixels.append(chunk[8:-4])
         at += len(chunk)
     if at < len(content):
-        raise CourseError(f"{path} is too long: {len(content) - at} bytes follow its end mark. Fetch it again.")
+        raise InvalidInput(f"{path} is too long: {len(content) - at} bytes follow its end mark. Fetch it again.")
     return b"".join(pixels)
 
 
@@ -161,7 +163,7 @@ def _unfilter(kinds, rows):
 def _write_png(path, flow, valid):
     steps = np.round(np.where(valid, flow, 0).astype(np.float64) * 64) + 2**15
     if steps.min() < 0 or steps.max() > 2**16 - 1:
-        raise CourseError(
+        raise InvalidInput(
             f"{path}: KITTI's format reaches from -512 to 511.98 px, and this flow has {np.abs(flow[:, valid]).max():.1f} px. "
             "Write it as .flo or .pfm."
         )
@@ -187,7 +189,7 @@ def _chunk(kind, content):
 
 def _format(path):
     if path.suffix.lower() not in FORMATS:
-        raise CourseError(f"{path}: a flow file ends in {', '.join(FORMATS)}. Rename it, or convert it first.")
+        raise InvalidInput(f"{path}: a flow file ends in {', '.join(FORMATS)}. Rename it, or convert it first.")
     return FORMATS[path.suffix.lower()]
 
 
@@ -202,7 +204,7 @@ def _known(data):
 
 def _check_size(path, H, W):
     if H < 1 or W < 1 or H * W > LARGEST:
-        raise CourseError(
+        raise InvalidInput(
             f"{path} says that it is {W} × {H} pixels; from 1 to {LARGEST:,} in all are possible. It is damaged, "
             "or of another kind than its ending says."
         )
@@ -213,7 +215,7 @@ def _numbers(path, start, H, W, channels, dtype):
     _check_size(path, H, W)
     expected, came = start + 4 * H * W * channels, path.stat().st_size
     if came != expected:
-        raise CourseError(
+        raise InvalidInput(
             f"{path} is too {'short' if came < expected else 'long'}: {W} × {H} pixels make {expected:,} bytes, and "
             f"it has {came:,}. Fetch it again."
         )

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 import torch
 import torch.nn.functional as F
 
-from cvdl.errors import CourseError
+from cvdl.errors import InvalidInput
 from cvdl.flow.data.augment import GREY
 from cvdl.flow.warp import in_frame
 
@@ -129,7 +129,7 @@ def distributions(maps, temperature):
     temperature τ: a small one sharpens differences between channels until only the largest counts.
     """
     if temperature <= 0:
-        raise CourseError(
+        raise InvalidInput(
             f"temperature is {temperature}; it divides the features, so it has to be above 0, such as 0.3."
         )
     return (maps.float() / temperature).softmax(1)
@@ -195,7 +195,7 @@ def expected_distance(P, D, visible=None):
     visible: bool (B, 1, h, w), pixels that count; None: all.  -> scalar, 0 if none counts.
     """
     if P.shape != D.shape:
-        raise CourseError(
+        raise InvalidInput(
             f"P and D have to be of one shape (B, n², h, w); they are {tuple(P.shape)} and {tuple(D.shape)}."
         )
     counts = P.sum(1, keepdim=True) > 0

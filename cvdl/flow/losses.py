@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from cvdl.errors import CourseError
+from cvdl.errors import InvalidInput
 from cvdl.flow.nets.base import FLOW_SCALE
 from cvdl.flow.shapes import check_flow, check_same, mask_of
 
@@ -32,9 +32,9 @@ def multiscale_epe(flows, truth, valid=None, weights=WEIGHTS, robust=None):
     Raises ValueError where shapes do not fit, and for a robust that is not two numbers above 0.
     """
     if robust is not None and not (len(robust) == 2 and min(robust) > 0):
-        raise CourseError(f"robust has to be two numbers above 0, (q, eps), such as (.4, .01); it is {robust!r}.")
+        raise InvalidInput(f"robust has to be two numbers above 0, (q, eps), such as (.4, .01); it is {robust!r}.")
     if len(flows) != len(weights):
-        raise CourseError(f"There are {len(flows)} flows and {len(weights)} weights; give one weight for each.")
+        raise InvalidInput(f"There are {len(flows)} flows and {len(weights)} weights; give one weight for each.")
     loss = 0
     for flow, weight in zip(flows, weights, strict=True):
         check_flow(flow, batch=True)
@@ -58,7 +58,7 @@ def average_down(truth, valid, size):
     known = mask_of(valid, truth)
     (H, W), (h, w) = truth.shape[-2:], size
     if H % h or W % w:
-        raise CourseError(
+        raise InvalidInput(
             f"A truth of {H} × {W} cannot be averaged down to {h} × {w}: that does not divide it. Cut it to multiples of 64."
         )
     cell = H // h, W // w

@@ -9,7 +9,7 @@ import math
 
 import torch
 
-from cvdl.errors import CourseError
+from cvdl.errors import InvalidInput
 from cvdl.flow.shapes import check_same, mask_of
 
 SPEEDS = {"s0-10": (0, 10), "s10-40": (10, 40), "s40+": (40, math.inf)}  # px, MPI-Sintel's bands
@@ -64,7 +64,7 @@ def _known(flow, truth, valid):
     check_same(flow, truth)
     valid = mask_of(valid, flow)
     if not valid.any():
-        raise CourseError(
+        raise InvalidInput(
             f"No pixel is valid in a mask {tuple(valid.shape)}, so there is nothing to measure. "
             "Leave this sample out, or look at how the mask was made."
         )
@@ -79,5 +79,5 @@ def _length(vectors):
 
 def _reduce(errors, valid, reduction):
     if reduction not in ("mean", "none"):
-        raise CourseError(f'reduction has to be "mean" or "none", not {reduction!r}.')
+        raise InvalidInput(f'reduction has to be "mean" or "none", not {reduction!r}.')
     return errors[valid].mean() if reduction == "mean" else errors

@@ -2,21 +2,21 @@
 
 import torch
 
-from cvdl.errors import CourseError
+from cvdl.errors import InvalidInput
 
 
 def check_flow(flow, name="flow", batch=False):
     """Raise unless `flow` is a float tensor (…, 2, H, W), or (B, 2, H, W) if `batch` is asked for."""
     wanted = "(B, 2, H, W)" if batch else "(…, 2, H, W)"
     if not isinstance(flow, torch.Tensor):
-        raise CourseError(f"{name} has to be a tensor {wanted}, not {type(flow).__name__}. Use torch.as_tensor.")
+        raise InvalidInput(f"{name} has to be a tensor {wanted}, not {type(flow).__name__}. Use torch.as_tensor.")
     if flow.ndim < 3 or (batch and flow.ndim != 4) or flow.shape[-3] != 2:
-        raise CourseError(
+        raise InvalidInput(
             f"{name} has to be {wanted}, channel 0 to the right, channel 1 down; it is {tuple(flow.shape)}. "
             "A single flow (2, H, W) becomes a batch by flow[None], and (H, W, 2) becomes (2, H, W) by flow.permute(2, 0, 1)."
         )
     if not flow.is_floating_point():
-        raise CourseError(f"{name} has to be float, in pixels; it is {flow.dtype}. Use {name}.float().")
+        raise InvalidInput(f"{name} has to be float, in pixels; it is {flow.dtype}. Use {name}.float().")
 
 
 def check_same(flow, truth, names=("flow", "truth")):
@@ -24,7 +24,7 @@ def check_same(flow, truth, names=("flow", "truth")):
     for each, name in zip((flow, truth), names, strict=True):
         check_flow(each, name)
     if flow.shape != truth.shape:
-        raise CourseError(
+        raise InvalidInput(
             f"{names[0]} and {names[1]} have to be of one shape; they are {tuple(flow.shape)} and {tuple(truth.shape)}. "
             "If one is smaller, bring it to the other's size and multiply its values by the same factor."
         )
@@ -40,9 +40,9 @@ def mask_of(valid, flow):
         valid = torch.ones(*lead, 1, H, W, dtype=torch.bool, device=flow.device)
     if not isinstance(valid, torch.Tensor) or valid.dtype != torch.bool:
         kind = valid.dtype if isinstance(valid, torch.Tensor) else type(valid).__name__
-        raise CourseError(f"valid has to be a tensor of bool, not {kind}. Say which pixels count, e.g. valid > 0.")
+        raise InvalidInput(f"valid has to be a tensor of bool, not {kind}. Say which pixels count, e.g. valid > 0.")
     if valid.shape not in ((*lead, 1, H, W), (*lead, H, W)):
-        raise CourseError(
+        raise InvalidInput(
             f"valid has to be {(*lead, 1, H, W)} for a flow {tuple(flow.shape)}; it is {tuple(valid.shape)}. "
             "Cut or reshape it as you did the flow."
         )

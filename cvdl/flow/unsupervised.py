@@ -8,7 +8,7 @@ every candidate; and it serves every network of this course.
 import torch
 import torch.nn.functional as F
 
-from cvdl.errors import CourseError
+from cvdl.errors import InvalidInput
 from cvdl.flow import likelihood
 from cvdl.flow.shapes import check_flow
 from cvdl.flow.warp import occluded, warp
@@ -90,7 +90,7 @@ def edge_aware(flow, image, edge=10.0):
     """
     check_flow(flow, batch=True)
     if flow.shape[-2:] != image.shape[-2:]:
-        raise CourseError(
+        raise InvalidInput(
             f"flow and image have to be of one size; they are {tuple(flow.shape)} and {tuple(image.shape)}. Bring the "
             "image to the flow's size: torch.nn.functional.avg_pool2d."
         )

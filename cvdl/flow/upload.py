@@ -5,7 +5,7 @@ from pathlib import Path
 import torch.nn.functional as F
 
 from cvdl.course.upload import offer, read_as
-from cvdl.errors import CourseError
+from cvdl.errors import InvalidInput
 from cvdl.flow.data.folder import PICTURES
 from cvdl.flow.data.sample import read_image
 from cvdl.flow.data.video import Video
@@ -27,12 +27,12 @@ def pair_of(files, step=1):
         images = read_as(lambda path: Video(path, step, 1)[0][1:3], names[0], files[names[0]])
     else:
         came = ", ".join(names) or "nothing"
-        raise CourseError(
+        raise InvalidInput(
             f"Two pictures or one short clip are wanted; what came is {came}. Choose both pictures at once."
         )
     if images[0].shape != images[1].shape:
         sizes = " and ".join(f"{image.shape[2]} × {image.shape[1]}" for image in images)
-        raise CourseError(f"Both pictures have to be of one size; they are {sizes} pixels. Take them with one camera.")
+        raise InvalidInput(f"Both pictures have to be of one size; they are {sizes} pixels. Take them with one camera.")
     return tuple(reduced(image) for image in images)
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from cvdl.errors import CourseError
+from cvdl.errors import InvalidInput, NotFinite
 from cvdl.flow.shapes import check_flow, check_same
 
 
@@ -17,7 +17,8 @@ def warp(image2, flow, padding="border"):
     It is written with floor, gather and weights: `grid_sample` scales coordinates to [-1, 1] and back, and
     so changes the image at zero flow.
 
-    Raises ValueError on other shapes, another padding, or a flow that is not finite.
+    Raises InvalidInput, a ValueError, on other shapes or another padding, and NotFinite, also a ValueError, where the
+    flow is NaN or infinite.
     """
     _check(image2, flow, padding)
     H, W = image2.shape[-2:]
@@ -86,19 +87,19 @@ def _check(image2, flow, padding):
     check_flow(flow, batch=True)
     if not isinstance(image2, torch.Tensor) or image2.ndim != 4 or not image2.is_floating_point():
         came = f"{tuple(image2.shape)} {image2.dtype}" if isinstance(image2, torch.Tensor) else type(image2).__name__
-        raise CourseError(
+        raise InvalidInput(
             f"image2 has to be a float tensor (B, C, H, W); it is {came}. A single image becomes a batch by "
             "image2[None], and bytes become floats by image2.float() / 255."
         )
     if image2.shape[0] != flow.shape[0] or image2.shape[-2:] != flow.shape[-2:]:
-        raise CourseError(
+        raise InvalidInput(
             f"image2 and flow have to agree in B, H and W; they are {tuple(image2.shape)} and {tuple(flow.shape)}. "
             "Resize one of them; a resized flow also has its values multiplied by the same factor."
         )
     if padding not in ("border", "zeros"):
-        raise CourseError(f'padding has to be "border" or "zeros", not {padding!r}.')
+        raise InvalidInput(f'padding has to be "border" or "zeros", not {padding!r}.')
     if not flow.isfinite().all():
-        raise CourseError(
+        raise NotFinite(
             f"{(~flow.isfinite()).sum()} values of the flow are NaN or infinite, and so lead nowhere. Set unknown flow "
             "to 0 and keep a mask; if a net gave it, lower the learning rate or clip gradients."
         )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from cvdl.errors import CourseError
+from cvdl.errors import InvalidInput
 
 # The ten gestures of EgoGestAR, made for *DrawInAir* (Garg et al., ECCV Workshops 2018), and none of them.
 CLASSES = ("left", "right", "up", "down", "square", "circlecc", "tick", "carret", "del", "star", "none")
@@ -30,23 +30,23 @@ class GestureClip:
     def __post_init__(self):
         parts = [part for part in (self.frames, self.track, self.labels) if part is not None]
         if self.frames is None and self.track is None:
-            raise CourseError("A GestureClip needs frames or a track, and it has neither. Give one of them.")
+            raise InvalidInput("A GestureClip needs frames or a track, and it has neither. Give one of them.")
         if len({len(part) for part in parts}) != 1:
-            raise CourseError(
+            raise InvalidInput(
                 f"The parts of a GestureClip have {' and '.join(str(len(part)) for part in parts)} frames; they need "
                 "equally many. Cut all of them at the same places."
             )
         if self.frames is not None and (
             self.frames.dtype != torch.uint8 or self.frames.dim() != 4 or self.frames.shape[3] != 3
         ):
-            raise CourseError(
+            raise InvalidInput(
                 f"frames is {self.frames.dtype} of shape {tuple(self.frames.shape)}; it has to be uint8 (T, H, W, 3). "
                 "Multiply floats by 255, and put the colours last."
             )
         if not 0 <= self.label < len(self.classes):
-            raise CourseError(f"label is {self.label}; it has to be a number of classes, 0 … {len(self.classes) - 1}.")
+            raise InvalidInput(f"label is {self.label}; it has to be a number of classes, 0 … {len(self.classes) - 1}.")
         if not self.fps > 0:
-            raise CourseError(
+            raise InvalidInput(
                 f"fps is {self.fps}; it has to be positive. Many files lie about it: look at their makers' notes."
             )
 

@@ -3,6 +3,7 @@
 import torch
 from tqdm import tqdm
 
+from cvdl import tables
 from cvdl.flow.data.catalogue import real_folder
 from cvdl.gesture.clip import NONE
 from cvdl.gesture.metrics import (
@@ -47,15 +48,13 @@ def measure(net, clips=CLIPS, streams=12):
 def table(measured):
     """What `measure` found, as text."""
     places = {name: each for name, each in measured.items() if "accuracy" in each}
-    lines = [
-        f"{'':<12}{'clips':>6}{'accuracy':>10}{'of the ten gestures':>21}{'at half of the clip':>21}{'decided after':>15}"
-    ]
+    rows = [("", "clips", "accuracy", "of the ten gestures", "at half of the clip", "decided after")]
     for name, each in places.items():
+        shares = each["accuracy"], each["accuracy_of_gestures"], each["by_fraction"]["50 %"]
         seconds = each.get("median_seconds_to_decision")
-        lines.append(
-            f"{name:<12}{each['clips']:>6}{each['accuracy']:>10.1%}{each['accuracy_of_gestures']:>21.1%}"
-            f"{each['by_fraction']['50 %']:>21.1%}{'–' if seconds is None else f'{seconds:.1f} s':>15}"
-        )
+        decided = "–" if seconds is None else f"{seconds:.1f} s"
+        rows.append((name, each["clips"], *(f"{share:.1%}" for share in shares), decided))
+    lines = tables.table(rows, right=range(1, 6))
     streams = measured["streams"]
     lines.append(
         f"{streams['streams']} streams: Levenshtein accuracy {streams['levenshtein_accuracy']:.1%}, "

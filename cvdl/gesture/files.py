@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 from torchvision.transforms.functional import resize
 
-from cvdl.errors import CourseError
+from cvdl.errors import DataNotFound, InvalidInput
 from cvdl.flow.data.video import decode
 
 SIZE = (120, 160)  # height and width at which the course's networks see
@@ -22,23 +22,23 @@ def read_video(path, size=SIZE):
         frames.append(resized(torch.from_numpy(frame.to_ndarray(format="rgb24")), size))
         told, rate = stream.frames, float(stream.guessed_rate or 0)
     if not frames or len(frames) < told:
-        raise CourseError(f"{path} holds {len(frames)} of {told if frames else 'its'} frames. Fetch it again.")
+        raise InvalidInput(f"{path} holds {len(frames)} of {told if frames else 'its'} frames. Fetch it again.")
     return torch.stack(frames), rate
 
 
 def read_pictures(paths, size=SIZE):
     """Pictures of one size -> (T, H, W, 3) uint8.  Raises CourseError for those that are missing or damaged."""
     if missing := [path for path in paths if not path.is_file()]:
-        raise CourseError(f"{missing[0]} is missing: {len(missing)} of {len(paths)} frames are. Unpack the set again.")
+        raise DataNotFound(f"{missing[0]} is missing: {len(missing)} of {len(paths)} frames are. Unpack the set again.")
     frames = []
     for path in paths:
         try:
             with Image.open(path) as picture:
                 frames.append(resized(torch.from_numpy(np.array(picture.convert("RGB"))), size))
         except (OSError, SyntaxError, ValueError) as error:
-            raise CourseError(f"{path} cannot be read as a picture: {error}. Fetch it again.") from None
+            raise InvalidInput(f"{path} cannot be read as a picture: {error}. Fetch it again.") from None
         if frames[-1].shape != frames[0].shape:
-            raise CourseError(f"{path} is of another size than {paths[0]}. Fetch both again, or read with a `size`.")
+            raise InvalidInput(f"{path} is of another size than {paths[0]}. Fetch both again, or read with a `size`.")
     return torch.stack(frames)
 
 
@@ -55,10 +55,10 @@ def read_numbers(path, columns):
     try:
         rows = [[float(cell) for cell in line.replace(",", " ").split()] for line in text.splitlines() if line.strip()]
     except ValueError as error:
-        raise CourseError(f"{path} holds what is no number: {error}. Fetch it again.") from None
+        raise InvalidInput(f"{path} holds what is no number: {error}. Fetch it again.") from None
     wrong = [i for i, row in enumerate(rows, 1) if len(row) != columns or not np.isfinite(row).all()]
     if wrong or not rows:
-        raise CourseError(
+        raise InvalidInput(
             f"{path} has {len(rows)} rows, of which {len(wrong)} are not {columns} finite numbers"
             + (f", first row {wrong[0]}" if wrong else "")
             + ". Fetch it again."

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from cvdl.errors import CourseError
+from cvdl.errors import CourseError, InvalidInput
 
 PACKAGE = "https://registry.npmjs.org/@webxr-input-profiles/assets/-/assets-1.0.20.tgz"
 MODEL = "package/dist/profiles/generic-hand/left.glb"
@@ -83,7 +83,7 @@ def fetch(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(model)
     if hashlib.sha256(path.read_bytes()).hexdigest() != SHA256:
-        raise CourseError(f"{path} is not the hand of @webxr-input-profiles/assets 1.0.20. Remove it and repeat.")
+        raise InvalidInput(f"{path} is not the hand of @webxr-input-profiles/assets 1.0.20. Remove it and repeat.")
     return path
 
 

@@ -9,7 +9,7 @@ from itertools import groupby
 
 import torch
 
-from cvdl.errors import CourseError
+from cvdl.errors import InvalidInput
 from cvdl.sequence.tasks import edit_distance
 
 FRACTIONS = tuple(k / 10 for k in range(1, 11))
@@ -29,7 +29,7 @@ def decide(probabilities, fraction=1.0, none=True):
     """
     _check(probabilities)
     if not 0 < fraction <= 1:
-        raise CourseError(f"fraction is {fraction}; it has to be above 0 and at most 1.")
+        raise InvalidInput(f"fraction is {fraction}; it has to be above 0 and at most 1.")
     seen = max(1, math.ceil(len(probabilities) * fraction - 1e-6))  # 10 · .7 may be a little more than 7
     return int(probabilities[seen - 1, : None if none else -1].argmax())
 
@@ -101,7 +101,7 @@ def false_alarms_per_minute(probabilities, labels, fps, shortest=SHORTEST):
     Worked example: 20 s, in which two events were found, one of them while its gesture was drawn: 3 a minute.
     """
     if len(labels) != len(probabilities):
-        raise CourseError(f"There are {len(labels)} labels for {len(probabilities)} rows; each frame needs its label.")
+        raise InvalidInput(f"There are {len(labels)} labels for {len(probabilities)} rows; each frame needs its label.")
     found = events(probabilities, fps, shortest)
     false = sum(not (labels[start:end] == kind).any() for kind, start, end in found)
     return false / (len(probabilities) / fps / 60)
@@ -119,7 +119,7 @@ def levenshtein_accuracy(found, true):
         0.6
     """
     if len(found) != len(true) or not any(true):
-        raise CourseError(
+        raise InvalidInput(
             f"There are {len(found)} streams found and {len(true)} true ones; there have to be equally many, with a gesture."
         )
     distance = sum(edit_distance(a, b) for a, b in zip(found, true, strict=True))
@@ -145,7 +145,7 @@ def true_events(labels, none):
 
 def _check(probabilities):
     if probabilities.ndim != 2 or not len(probabilities):
-        raise CourseError(
+        raise InvalidInput(
             f"probabilities has the shape {tuple(probabilities.shape)}; it has to be (T, K), a row for each frame, with one at "
             "least."
         )
@@ -153,7 +153,7 @@ def _check(probabilities):
 
 def _same(clips, labels):
     if not clips or len(clips) != len(labels):
-        raise CourseError(
+        raise InvalidInput(
             f"There are {len(clips)} clips and {len(labels)} labels; each clip needs one, and there has to be a clip."
         )
     return clips

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cvdl.errors import CourseError
+from cvdl.errors import InvalidInput
 from cvdl.sequence.lstm import ConvLSTM, forget_bias_
 
 RATE = 10  # ticks a second
@@ -235,7 +235,7 @@ class GestureNet(nn.Module):
     def __init__(self, memory="lstm", width=16, hidden=None, classes=11):
         super().__init__()
         if memory not in MEMORIES:
-            raise CourseError(f"There is no memory {memory!r}; there are {', '.join(MEMORIES)}.")
+            raise InvalidInput(f"There is no memory {memory!r}; there are {', '.join(MEMORIES)}.")
         self.kind, self.width, self.hidden, self.classes = memory, width, hidden, classes
         first = [4 * width] if memory == "convlstm" else []
         self.cnn = FingertipCNN(width)
@@ -243,7 +243,7 @@ class GestureNet(nn.Module):
 
     def forward(self, frames, state=None):
         if frames.ndim != 5 or frames.shape[2] != 3 or min(frames.shape[3:]) < 32 or not len(frames):
-            raise CourseError(
+            raise InvalidInput(
                 f"A GestureNet reads frames (T, B, 3, H, W) of 32 × 32 pixels or more; here came {tuple(frames.shape)}. "
                 "One clip becomes a batch by clip[:, None]."
             )

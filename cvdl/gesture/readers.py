@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from cvdl.errors import CourseError
+from cvdl.errors import CourseError, InvalidInput
 from cvdl.flow.data.catalogue import absent, get, incomplete, real_folder, sets_folder
 from cvdl.flow.data.video import decode
 from cvdl.gesture.clip import CLASSES, GestureClip
@@ -78,15 +78,15 @@ def open_gestures(name, split=None, root=None, size=SIZE):
     Raises CourseError where the set is not here or lacks a part.
     """
     if name not in SETS:
-        raise CourseError(f"There is no set {name!r} of gestures; there are {', '.join(SETS)}.")
+        raise InvalidInput(f"There is no set {name!r} of gestures; there are {', '.join(SETS)}.")
     entry = SETS[name]
     split = split or next(iter(entry.needs))
     if split not in entry.needs:
-        raise CourseError(f"{name} has no split {split!r}; it has {' and '.join(entry.needs)}.")
+        raise InvalidInput(f"{name} has no split {split!r}; it has {' and '.join(entry.needs)}.")
     root = find_gestures(entry, split, root)
     try:
         rows, classes = READERS[name](root / entry.folder, split, size)
-    except (OSError, ValueError) as error:  # of lists; a CourseError, too, is a ValueError
+    except (CourseError, OSError, ValueError) as error:  # of lists
         raise incomplete(entry, root, f"Its lists cannot be read: {error}.") from None
     if not rows:
         raise incomplete(entry, root, f"It holds no clip of the split {split}.")
@@ -103,7 +103,7 @@ def find_gestures(entry, split, root=None):
         return samples
     place = Path(root).expanduser() if root else sets_folder()
     lacks = ", ".join(str(path.relative_to(place)) for path in absent(entry, split, place))
-    raise CourseError(f"{entry.title} is not here: {place} lacks {lacks}. {get(entry, place)}")
+    raise InvalidInput(f"{entry.title} is not here: {place} lacks {lacks}. {get(entry, place)}")
 
 
 # Readers: (folder, split, size) -> list of Rows, classes.
@@ -140,7 +140,7 @@ def _session_of(path):
 def _egogestar_clip(path, match, session, size):
     kind = "none" if match and match[1] == "unclassified" else match and match[1]
     if kind not in CLASSES:
-        raise CourseError(
+        raise InvalidInput(
             f"{path} is not named as its set's files are, testvideo_CLASS_NUMBER.mp4. Rename or remove it."
         )
     frames, fps = read_video(path, size)
@@ -161,7 +161,9 @@ def egogestar_tracks(folder, split, size):
 def _read_track(path, split, size):
     kind = path.stem.split("_")[1]
     if kind not in CLASSES:
-        raise CourseError(f"{path} is not named as its set's files are, {split}_CLASS_NUMBER.txt. Rename or remove it.")
+        raise InvalidInput(
+            f"{path} is not named as its set's files are, {split}_CLASS_NUMBER.txt. Rename or remove it."
+        )
     points = read_numbers(path, columns=2)
     half = len(points) // 2
     if len(points) > 2 and np.array_equal(points[:half], points[half:]):  # many files hold their stroke twice
@@ -205,9 +207,11 @@ def _segment(path, line, images, who, classes, size):
     try:
         label, start, end = (int(float(cell)) for cell in line)
     except ValueError:
-        raise CourseError(f"{path} has a line {','.join(line)!r} instead of class,start,end. Fetch it again.") from None
+        raise InvalidInput(
+            f"{path} has a line {','.join(line)!r} instead of class,start,end. Fetch it again."
+        ) from None
     if not 1 <= label <= 83 or not 1 <= start <= end:
-        raise CourseError(
+        raise InvalidInput(
             f"{path} has a line {','.join(line)!r}, which is no class of 1 to 83 from one frame to a later."
         )
     frames = read_pictures([images / f"{n:06}.jpg" for n in range(start, end + 1)], size)
@@ -244,14 +248,14 @@ def _nv_lines(path):
 
 def _nv_clip(folder, split, number, facts, classes, size):
     if not facts:
-        raise CourseError(
+        raise InvalidInput(
             f"Line {number} of the list of {split} lacks a path, color:FILE:START:END or label. Fetch it again."
         )
     path = folder / facts["path"] / f"{facts['file']}.avi"
     start, end, label = (int(facts[key]) for key in ("start", "end", "label"))
     frames, fps = read_video(path, size)
     if not 0 <= start < end <= len(frames) or not 1 <= label <= 25:
-        raise CourseError(
+        raise InvalidInput(
             f"{path} has {len(frames)} frames, and its list tells class {label} from {start} to {end}. They do not belong "
             "together, or the video was cut: fetch it again."
         )
@@ -277,13 +281,13 @@ def jester(folder, split, size):
 
 def _jester_clip(folder, number, label, who, classes, size):
     if label not in classes:
-        raise CourseError(
+        raise InvalidInput(
             f"Clip {number} has the label {label!r}, which is not in jester-v1-labels.csv. Fetch both again."
         )
     place = folder / "20bn-jester-v1" / number
     last = max((int(path.stem) for path in place.glob("*.jpg") if path.stem.isdigit()), default=0)
     if not last:
-        raise CourseError(f"{place} holds no frames. Unpack the set again.")
+        raise InvalidInput(f"{place} holds no frames. Unpack the set again.")
     frames = read_pictures([place / f"{n:05}.jpg" for n in range(1, last + 1)], size)
     return GestureClip(frames, None, 12.0, classes.index(label), None, who, classes)
 
@@ -315,7 +319,7 @@ def point_history(folder, split, size):
 
 def _history_clip(path, i, label, points, who, size):
     if label not in range(len(HISTORY)):
-        raise CourseError(f"{path} has class {label} in row {i}; there are 0 to {len(HISTORY) - 1}. Fetch it again.")
+        raise InvalidInput(f"{path} has class {label} in row {i}; there are 0 to {len(HISTORY) - 1}. Fetch it again.")
     height, width = size or SIZE
     track = torch.from_numpy((points + 0.5) * [width, height] - 0.5).float()  # from the middle of the frame
     return GestureClip(None, track, 30.0, label, torch.full((16,), label), who, HISTORY)

@@ -8,7 +8,7 @@ for row in recogniser.watch(camera, fps=25):  # the same, frame by frame, for as
 
 import torch
 
-from cvdl.errors import CourseError
+from cvdl.errors import InvalidInput
 from cvdl.gesture.clip import CLASSES
 from cvdl.gesture.files import SIZE, resized
 from cvdl.gesture.nets import GestureNet, TrackLSTM, newest, places
@@ -29,7 +29,7 @@ class Recogniser:
 
         net = zoo.load(name)
         if not isinstance(net, (GestureNet, TrackLSTM)):
-            raise CourseError(f"{name!r} is a {type(net).__name__}, which recognises no gestures. Take «gesture».")
+            raise InvalidInput(f"{name!r} is a {type(net).__name__}, which recognises no gestures. Take «gesture».")
         return cls(net)
 
     def recognise(self, frames, fps):
@@ -46,7 +46,7 @@ class Recogniser:
         wanted = "a track (T, 2), float" if track else "frames (T, H, W, 3), uint8"
         fits = frames.ndim == (2 if track else 4) and frames.shape[-1] == (2 if track else 3) and len(frames)
         if not fits or (frames.dtype == torch.uint8) == track:
-            raise CourseError(
+            raise InvalidInput(
                 f"This recogniser wants {wanted}, with T at least 1; here came {frames.dtype} {tuple(frames.shape)}."
             )
         return torch.stack(list(self.watch(frames, fps)))
@@ -55,7 +55,7 @@ class Recogniser:
     def watch(self, frames, fps):
         """The same, one by one: for each frame (H, W, 3) of an iterable its row (K,).  Memory does not grow."""
         if not fps > 0:
-            raise CourseError(f"fps is {fps}; it has to be positive: frames a second.")
+            raise InvalidInput(f"fps is {fps}; it has to be positive: frames a second.")
         state, tick = None, 0
         for t, frame in enumerate(frames):
             while newest(tick, fps) == t:

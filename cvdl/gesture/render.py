@@ -13,12 +13,14 @@ from these clips alone may meet real ones (domain randomisation; Tobin et al., I
 
 import csv
 import functools
+from numbers import Real
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from cvdl.errors import CourseError
+from cvdl.errors import InvalidInput
+from cvdl.flow.data.arguments import check_number, check_size, check_split, check_whole, is_pair, shown
 from cvdl.flow.data.textures import read
 from cvdl.gesture.camera import SKIN, Camera, backdrop, between, blobs, head_motion, photographs
 from cvdl.gesture.clip import CLASSES, NONE, GestureClip
@@ -38,22 +40,20 @@ class Gestures:
 
     split: "train", "val" or "test"; no photograph of one is in another.  seed: another seed gives other clips.
     fps: lowest and highest rate, in frames a second.  left_hands: their share; the class is what the finger draws, with
-    either hand.  fixed: which of PARTS are alike in all clips, to see what their variety is worth.  Raises CourseError for
+    either hand.  fixed: which of PARTS are alike in all clips, to see what their variety is worth.  Raises InvalidInput for
     what cannot be rendered.
     """
 
     def __init__(self, split="train", seed=0, size=(120, 160), fps=(10, 30), left_hands=0.2, fixed=()):
-        if split not in SPLITS:
-            raise CourseError(f'split is {split!r}; it has to be "train", "val" or "test".')
-        if np.shape(size) != (2,) or min(size) < 32:
-            raise CourseError(f"size is {size}; it has to be (height, width), each 32 pixels or more.")
-        if np.shape(fps) != (2,) or not 1 <= fps[0] <= fps[1]:
-            raise CourseError(f"fps is {fps}; it has to be (lowest, highest), 1 or more and in this order.")
-        if not 0 <= left_hands <= 1:
-            raise CourseError(f"left_hands is {left_hands}; it is a share and has to be from 0 to 1.")
-        if wrong := set(fixed) - set(PARTS):
-            raise CourseError(f"There is no part {wrong.pop()!r} that could be fixed; there are {', '.join(PARTS)}.")
-        self.split, self.seed, self.size, self.fps, self.left_hands = split, seed, tuple(size), tuple(fps), left_hands
+        self.split, self.seed = check_split(split, SPLITS), check_whole(seed, "seed")
+        self.size = check_size(size, least=32)
+        if not is_pair(fps, Real) or not 1 <= fps[0] <= fps[1] < np.inf:
+            raise InvalidInput(
+                f"fps is {shown(fps)}; it must be (lowest, highest), two numbers from 1 on in this order."
+            )
+        self.fps, self.left_hands = tuple(fps), check_number(left_hands, "left_hands, a share,", 0, 1)
+        if isinstance(fixed, str) or not set(fixed) <= set(PARTS):
+            raise InvalidInput(f"fixed is {fixed!r}; it must be a tuple of parts of a clip, out of {', '.join(PARTS)}.")
         self.fixed = tuple(fixed)
 
     def clip(self, i):
@@ -64,6 +64,8 @@ class Gestures:
     def stills(self, i, chosen):
         """Frames of clip number i -> (n, H, W, 3) uint8.  chosen: their n numbers; only they are rendered."""
         way, fps, times, _ = self._motion(i)
+        if not all(0 <= t < len(times) for t in chosen):
+            raise InvalidInput(f"chosen is {chosen}; clip {i} has the frames 0 to {len(times) - 1}.")
         return self._film(i, way, fps, times, chosen)
 
     def track(self, i):
@@ -89,7 +91,7 @@ class Gestures:
 
     def _motion(self, i):
         """What is known of a clip before it is drawn: Motion, fps, times of the frames, parts of the GestureClip."""
-        label, rng = i % len(CLASSES), self._dice(i, 0)
+        label, rng = check_whole(i, "The number of a clip") % len(CLASSES), self._dice(i, 0)
         fps = rng.uniform(*self.fps)
         way = motion(rng, label, self.left_hands)
         times = np.arange(int(way.seconds * fps) + 1) / fps

@@ -12,7 +12,7 @@ h_0 … h_T, so hs[t] is the lecture's h_t, hs[:-1] all h_{t-1}, and hs[1:] all 
 import torch
 import torch.nn.functional as F
 
-from cvdl.errors import CourseError
+from cvdl.errors import InvalidInput
 from cvdl.sequence import rnn
 
 GRADIENTS = ("dV", "dW", "db_h", "dU", "db_y")  # in the order in which functions here take the weights
@@ -88,7 +88,7 @@ def central_differences(f, x, step=1e-5):
     in float32 the difference of two nearly equal losses has hardly a digit left.
     """
     if x.dtype != torch.float64:
-        raise CourseError(f"Central differences need float64, and x is {x.dtype}: call x.double() first.")
+        raise InvalidInput(f"Central differences need float64, and x is {x.dtype}: call x.double() first.")
     gradient = torch.zeros_like(x)
     for i in range(x.numel()):
         nudge = torch.zeros_like(x)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from cvdl.errors import CourseError
+from cvdl.errors import InvalidInput
 
 GATES = ("forget gate", "input gate", "candidate", "output gate")  # the lecture's order
 _ORDER = [1, 0, 2, 3]  # f i C o -> i f g o, and back
@@ -182,7 +182,7 @@ class LSTM(nn.Module):
     def _states(self, xs, state):
         if xs.dim() != 3 or xs.shape[2] != self.input_size or not len(xs):
             wanted = "(B, T, D)" if self.batch_first else "(T, B, D)"
-            raise CourseError(
+            raise InvalidInput(
                 f"An LSTM reads a batch of sequences {wanted} with D = {self.input_size} and at least one step; here "
                 f"came {tuple(xs.transpose(0, 1).shape if self.batch_first else xs.shape)}. A single sequence needs an "
                 "axis for the batch, too."
@@ -192,7 +192,7 @@ class LSTM(nn.Module):
             return xs.new_zeros(shape), xs.new_zeros(shape)
         if len(state) != 2 or any(s.shape != shape for s in state):
             came = ", ".join(str(tuple(s.shape)) for s in state)
-            raise CourseError(f"The state is a pair (h, c), each {shape}: layers, batch, units. Here came {came}.")
+            raise InvalidInput(f"The state is a pair (h, c), each {shape}: layers, batch, units. Here came {came}.")
         return state
 
 
@@ -258,7 +258,7 @@ class ConvLSTMCell(nn.Module):
         super().__init__()
         sides = (kernel, kernel) if isinstance(kernel, int) else kernel
         if min(sides) < 1 or any(side % 2 == 0 for side in sides):
-            raise CourseError(f"The kernel has to be odd, so that maps keep their size; it is {kernel}. Take 3 or 5.")
+            raise InvalidInput(f"The kernel has to be odd, so that maps keep their size; it is {kernel}. Take 3 or 5.")
         self.hidden = hidden
         self.conv = nn.Conv2d(inputs + hidden, 4 * hidden, sides, padding=[side // 2 for side in sides])
 

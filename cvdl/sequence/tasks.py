@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from cvdl.errors import CourseError
+from cvdl.errors import InvalidInput
 from cvdl.settings import data_path
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -145,7 +145,7 @@ def table(name, columns):
 
 
 def damaged(path):
-    return CourseError(f"{path} cannot be read: it is damaged. Restore it with `git checkout -- data`.")
+    return InvalidInput(f"{path} cannot be read: it is damaged. Restore it with `git checkout -- data`.")
 
 
 def edit_distance(a, b):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from cvdl.errors import CourseError
+from cvdl.errors import InvalidInput
 from cvdl.gesture.clip import NONE
 from cvdl.gesture.nets import GestureNet, TrackLSTM, heatmap_loss, places, soft_argmax, spread, ticks
 from cvdl.gesture.render import PARTS, SPLITS, Gestures
@@ -207,7 +207,7 @@ def cnn_of_the_zoo(net):
 
 def shipped(name):
     if name not in zoo.names():
-        raise CourseError(
+        raise InvalidInput(
             f"This network begins with a part of «{name}», and the zoo has no such weights. Train them first."
         )
     return zoo.load(name)

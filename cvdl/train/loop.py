@@ -1,28 +1,32 @@
 """The training loop: `cvdl train`.
 
-It runs on Lightning Fabric, so the same recipe runs on a processor, a GPU, or several of either.  All that is random
-in a step follows from the seed, the stage and the step's number.  So a run that was killed goes on from its last
-checkpoint with the same numbers as one that was not.
+It runs on Lightning Fabric, so the same recipe runs on a CPU, a GPU, or several of either.  Everything that is random in
+a step follows from the seed, the stage and the step's number.  On the CPU, a run that was killed and resumed from its last
+checkpoint therefore gives exactly the numbers of one that was not.  On CUDA it sees the same samples in the same order,
+but the numbers agree only up to rounding: cuDNN picks the algorithms that are fastest at the time, and some gradients are
+summed in no fixed order.  In a network that learns, such differences grow.
 """
 
 import copy
 import math
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from torch import nn
 from tqdm import tqdm
 
-from cvdl.errors import CourseError
+from cvdl.errors import DataNotFound, InvalidInput, MissingDependency, NotFinite, TrainingDiverged, WriteFailed
+from cvdl.train.processes import all_or_none
 from cvdl.train.recipes import find
 from cvdl.train.runs import Log, command, commit, hardware, read_json, replacing, write_json
-from cvdl.train.stages import rate_factor
+from cvdl.train.stages import rate_factor, settings
 from cvdl.train.zoo import read_weights, write_weights
 
-ROWS = 400  # of a stage's log
-HELD_OUT = 10  # of these rows with a measurement on held-out pairs …
+ROWS = 400  # at most, in a stage's log
+HELD_OUT = 10  # at most, of these rows with a measurement on held-out pairs …
 SAMPLES = 64  # … of this number
 SAVE_EVERY = 60  # seconds
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")  # Fabric's names
@@ -49,30 +53,32 @@ def train(
     to be finished.  devices: processes, between which batches are divided.  precision: one of PRECISIONS; None is the
     fastest that the device is good at.
 
-    Raises CourseError for an unknown recipe or stage, a run that is there already, a loss that is not finite, a full
-    disk, a damaged file.  Checkpoints that were written before stay.
+    Raises InvalidInput for an unknown recipe or stage, a folder that holds another run, weights or a checkpoint of another
+    recipe, or a damaged file; TrainingDiverged for a loss that is not finite; WriteFailed for a full disk;
+    MissingDependency without Lightning.  Checkpoints that were written before stay.  If one of several processes fails,
+    all of them end.
     """
     stages = find(name).stages_of(profile)
     if only is not None and only not in [stage.name for stage in stages]:
-        raise CourseError(f"{name} has no stage {only!r}; it has: {', '.join(stage.name for stage in stages)}.")
+        raise InvalidInput(f"{name} has no stage {only!r}; it has: {', '.join(stage.name for stage in stages)}.")
     out = Path(out)
     fabric, precision = launch(device, devices, precision)
     identity = {"recipe": name, "profile": profile, "seed": seed, "scale": scale, "precision": precision}
-    problem = claim(out, identity, resume) if fabric.is_global_zero else None
-    if problem := fabric.broadcast(problem):  # told to all processes, or the others would wait for ever
-        raise CourseError(problem)
-
-    deadline = None if minutes is None else time.monotonic() + 60 * minutes
-    for number, stage in enumerate(stages):
-        folder = out / stage.name
-        if (folder / "card.json").exists():
-            fabric.print(f"{stage.name}: finished before", file=sys.stderr)
-        elif only is None or only == stage.name:
-            before = out / stages[number - 1].name / "weights.safetensors" if number else None
-            run = Run(fabric, find(name), stage, number, folder, before, identity)
-            if not run.go(deadline):
-                return False
-    return True
+    with all_or_none(fabric):
+        if fabric.is_global_zero:
+            claim(out, identity, resume)
+        fabric.barrier()
+        deadline = None if minutes is None else time.monotonic() + 60 * minutes
+        for number, stage in enumerate(stages):
+            folder = out / stage.name
+            if (folder / "card.json").exists():
+                fabric.print(f"{stage.name}: finished before", file=sys.stderr)
+            elif only is None or only == stage.name:
+                before = out / stages[number - 1].name / "weights.safetensors" if number else None
+                run = Run(fabric, find(name), stage, number, folder, before, identity)
+                if not run.go(deadline):
+                    return False
+        return True
 
 
 def launch(device, devices, precision):
@@ -80,40 +86,56 @@ def launch(device, devices, precision):
         from lightning.fabric import Fabric
         from lightning.fabric.utilities.exceptions import MisconfigurationException
     except ImportError:
-        raise CourseError(
+        raise MissingDependency(
             'Training needs Lightning Fabric. Run `pip install -e ".[train]"`, or `make lab`, which installs it.'
         ) from None
     cuda = torch.device(device).type == "cuda"
     if precision is None:
-        precision = "32-true" if not cuda else "bf16-mixed" if torch.cuda.is_bf16_supported(False) else "16-mixed"
+        half = "bf16-mixed" if cuda and torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+        precision = half if cuda else "32-true"
     if precision not in PRECISIONS:
-        raise CourseError(f"There is no precision {precision!r}; there are {', '.join(PRECISIONS)}.")
+        raise InvalidInput(f"There is no precision {precision!r}; there are {', '.join(PRECISIONS)}.")
     if precision == "16-mixed" and not cuda:  # Fabric would take bf16-mixed, and the card would say 16-mixed
-        raise CourseError("16-mixed is for graphics cards. Choose --precision bf16-mixed or 32-true on a processor.")
-    torch.backends.cudnn.benchmark = cuda
+        raise InvalidInput("16-mixed is for graphics cards. Choose --precision bf16-mixed or 32-true on a processor.")
+    torch.backends.cudnn.benchmark = cuda  # faster, at the price that the module's docstring names
     strategy = "ddp" if devices > 1 else "auto"
     try:
         fabric = Fabric(accelerator="cuda" if cuda else "cpu", devices=devices, precision=precision, strategy=strategy)
     except MisconfigurationException as error:  # more devices than there are
-        raise CourseError(f"Training cannot run on {devices} × {device} here: {error}") from error
+        raise InvalidInput(f"Training cannot run on {devices} × {device} here: {error}") from error
     fabric.launch()
     return fabric, precision
 
 
 def claim(out, identity, resume):
-    """Make the folder of a run, or make sure that it is the same run -> what is wrong, or None."""
+    """Make the folder of a run, or make sure that it holds the same run."""
     note = out / "run.json"
     if note.exists() and not resume:
-        return f"{out} holds a run already. Go on with it by --resume, or name another folder by --out."
+        raise InvalidInput(f"{out} holds a run already. Go on with it by --resume, or name another folder by --out.")
+    if note.exists() and (there := read_json(note)) != identity:
+        raise InvalidInput(
+            f"{out} holds another run: {there}, and this one is {identity}. Name another folder by --out."
+        )
     try:
-        if note.exists() and (there := read_json(note)) != identity:
-            return f"{out} holds another run: {there}, and this one is {identity}. Name another folder by --out."
         out.mkdir(parents=True, exist_ok=True)
-        write_json(note, identity)
     except OSError as error:
-        return f"The folder {out} cannot be made: {error}. Name another one by --out."
-    except CourseError as error:
-        return str(error)
+        raise WriteFailed(f"The folder {out} cannot be made: {error}. Name another one by --out.") from error
+    write_json(note, identity)
+
+
+def fit(part, state, path):
+    """Load a state from the file `path` into a network or an optimizer.  Raises InvalidInput where it does not fit."""
+    try:
+        part.load_state_dict(state)
+    except (KeyError, ValueError, RuntimeError) as error:  # other names, other numbers, other shapes
+        raise other_recipe(path, " ".join(str(error).split())[:300]) from error
+
+
+def other_recipe(path, why):
+    return InvalidInput(
+        f"{path} is intact, but belongs to another version of this recipe: it does not fit the network that is built now "
+        f"({why}). Keep it and name another folder by --out, or go back to the recipe that it was written with."
+    )
 
 
 class Step(nn.Module):
@@ -134,22 +156,24 @@ class Run:
     def __init__(self, fabric, recipe, stage, number, folder, before, identity):
         self.fabric, self.stage, self.number, self.folder, self.identity = fabric, stage, number, folder, identity
         self.steps = max(1, round(stage.steps * identity["scale"]))
-        self.every = max(1, self.steps // ROWS)  # steps to a row of the log
+        self.every = math.ceil(self.steps / ROWS)  # steps to a row of the log
+        self.rows_to_measure = math.ceil(math.ceil(self.steps / self.every) / HELD_OUT)
         self.samples = max(2, min(SAMPLES, self.steps * stage.batch))  # no more held-out pairs than it trains on
         if stage.batch % fabric.world_size:
-            raise CourseError(f"A batch of {stage.batch} cannot be divided between {fabric.world_size} processes.")
+            raise InvalidInput(f"A batch of {stage.batch} cannot be divided between {fabric.world_size} processes.")
         self.share = stage.batch // fabric.world_size
         torch.manual_seed(1000 * identity["seed"] + number)
         net = recipe.build(identity["profile"])
         if before is not None:
             if not before.exists():
-                raise CourseError(f"{stage.name} starts from {before}, which is not there. Train that stage first.")
-            net.load_state_dict(read_weights(before).state_dict())
+                raise DataNotFound(f"{stage.name} starts from {before}, which is not there. Train that stage first.")
+            fit(net, read_weights(before).state_dict(), before)
         stage.prepare(net)
         self.net = net.to(fabric.device, memory_format=torch.channels_last)  # what convolutions are fastest in
         self.average = copy.deepcopy(self.net).requires_grad_(False)
-        learned = [p for p in self.net.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(learned, lr=stage.rate, weight_decay=stage.decay)
+        learned = {name: p for name, p in self.net.named_parameters() if p.requires_grad}
+        self.learned, self.settings = list(learned), settings(stage)
+        optimizer = torch.optim.AdamW(learned.values(), lr=stage.rate, weight_decay=stage.decay)
         self.step, self.optimizer = fabric.setup(Step(self.net, stage.loss), optimizer)
         dice = 100 * identity["seed"] + number
         self.training, self.held_out = (stage.source(split, dice, fabric.device) for split in ("train", "test"))
@@ -162,28 +186,25 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.load()
         log = Log(self.folder / "log.csv", stage.measure, until=self.done) if fabric.is_global_zero else None
-        sums, saved = torch.zeros(2, device=fabric.device), time.monotonic()
+        sums, summed, saved = torch.zeros(2, device=fabric.device), 0, time.monotonic()
         start = time.monotonic() - self.seconds
         bar = tqdm(total=self.steps, initial=self.done, desc=stage.name, unit="step", disable=not fabric.is_global_zero)
         with bar:
             while self.done < self.steps:
-                try:
-                    loss, error = self.one_step()
-                except CourseError as refusal:  # of warping, when the flow is not finite
-                    raise self.diverged(f"{refusal} So") from refusal
+                loss, error = self.one_step()
                 sums += torch.stack([loss, error])
+                summed += 1
                 self.done += 1
                 bar.update()
                 if self.done % self.every and self.done < self.steps:
                     continue
-                count = self.done % self.every or self.every
-                loss, error = (fabric.all_reduce(sums / count)).tolist()
+                loss, error = (fabric.all_reduce(sums / summed)).tolist()
                 if not math.isfinite(loss) or not self.finite():
                     raise self.diverged()
                 self.seconds = time.monotonic() - start
-                sums.zero_()
+                sums, summed = sums.zero_(), 0
                 measured = None
-                if (self.done // self.every) % max(1, self.steps // self.every // HELD_OUT) == 0:
+                if self.done == self.steps or (self.done // self.every) % self.rows_to_measure == 0:
                     measured = self.measure(self.average).mean().item()
                 if log:
                     rate = self.optimizer.param_groups[0]["lr"]
@@ -204,8 +225,16 @@ class Run:
         """Whether all weights are.  They may not be although the loss was: a gradient can be NaN by itself."""
         return all(bool(weight.isfinite().all()) for weight in self.average.parameters())
 
+    @contextmanager
+    def not_finite_is_divergence(self):
+        """For calls of the network: warping refuses the flow that it predicts if that is not finite."""
+        try:
+            yield
+        except NotFinite as refusal:
+            raise self.diverged(f"{refusal} So") from refusal
+
     def diverged(self, why=""):
-        return CourseError(
+        return TrainingDiverged(
             f"{self.stage.name}: {why}{' ' * bool(why)}the loss or the weights became NaN or infinite by step {self.done}. What was saved before "
             f"is kept in {self.folder}. Lower the rate of the stage ({self.stage.rate}) and go on with --resume; or, if "
             f"it was in half precision ({self.identity['precision']}), begin again with --precision 32-true."
@@ -218,7 +247,8 @@ class Run:
         pairs = stage.vary(self.batch(self.done // stage.reuse), self.numbers(self.done))
         for group in self.optimizer.param_groups:
             group["lr"] = stage.rate * rate_factor(stage, self.steps, self.done)
-        loss, error = self.step(lambda: pairs)
+        with self.not_finite_is_divergence():
+            loss, error = self.step(lambda: pairs)
         self.optimizer.zero_grad()
         fabric.backward(loss)
         fabric.clip_gradients(self.step, self.optimizer, max_norm=stage.clip, error_if_nonfinite=False)
@@ -254,7 +284,8 @@ class Run:
         for first in range(0, self.samples, self.at_once):
             numbers = range(first, min(first + self.at_once, self.samples))
             made = self.held_out.pairs(numbers)
-            errors += [self.stage.loss(net, self.cut(made, i, 1))[1] for i in range(len(numbers))]
+            with self.not_finite_is_divergence():
+                errors += [self.stage.loss(net, self.cut(made, i, 1))[1] for i in range(len(numbers))]
         return torch.stack(errors)
 
     def agree(self, condition):
@@ -270,20 +301,38 @@ class Run:
     def save(self):
         if self.fabric.is_global_zero:
             state = {name: part.state_dict() for name, part in self.parts().items()}
+            state |= {"done": self.done, "seconds": self.seconds, "learned": self.learned, "settings": self.settings}
             with replacing(self.folder / "checkpoint.ckpt") as beside:
-                torch.save({**state, "done": self.done, "seconds": self.seconds}, beside)
+                torch.save(state, beside)
 
     def load(self):
         path = self.folder / "checkpoint.ckpt"
-        if path.exists():
-            try:
-                state = torch.load(path, map_location=self.fabric.device, weights_only=True)
-                for name, part in self.parts().items():
-                    part.load_state_dict(state[name])
-                self.done, self.seconds = state["done"], state["seconds"]
-            except Exception as error:  # whatever a damaged file makes torch raise
-                reason = str(error).strip().split("\n")[0]
-                raise CourseError(f"{path} is damaged ({reason}). Delete it, and the stage begins again.") from error
+        if not path.exists():
+            return
+        try:
+            state = torch.load(path, map_location=self.fabric.device, weights_only=True)
+            states = {name: state[name] for name in self.parts()}
+            self.done, self.seconds = state["done"], state["seconds"]
+        except Exception as error:  # whatever a damaged file makes torch raise
+            reason = str(error).strip().split("\n")[0]
+            raise InvalidInput(f"{path} is damaged ({reason}). Delete it, and the stage begins again.") from error
+        for name, part in self.parts().items():
+            if (
+                name == "optimizer" and state.get("learned", self.learned) != self.learned
+            ):  # it knows them by order alone
+                raise other_recipe(path, "other parameters are trained now")
+            fit(part, states[name], path)
+        changed = [
+            f"{name} was {before} and is {self.settings.get(name)}"
+            for name, before in state.get("settings", {}).items()
+            if before != self.settings.get(name)
+        ]
+        if changed:
+            self.fabric.print(
+                f"{self.stage.name}: the recipe has changed since {path} was written: {'; '.join(changed)}. The stage goes on "
+                "with the new settings, so its results differ from those of either recipe.",
+                file=sys.stderr,
+            )
 
     def finish(self):
         """Weights and card; the checkpoint has served."""

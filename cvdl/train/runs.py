@@ -23,13 +23,13 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 
-from cvdl.errors import CourseError
+from cvdl.errors import InvalidInput, WriteFailed
 from cvdl.settings import ROOT
 
 
 @contextmanager
 def replacing(path):
-    """A path to write to, moved to `path` when all is written.  A full disk becomes a CourseError."""
+    """A path to write to, moved to `path` when all is written.  A full disk becomes a WriteFailed."""
     path = Path(path)
     beside = path.with_name(f".{path.name}.part")  # what a kill leaves of it is written over next time
     try:
@@ -37,7 +37,7 @@ def replacing(path):
         beside.replace(path)
     # A full disk reaches us as OSError, out of torch.save as RuntimeError, and out of safetensors as its own.
     except (OSError, RuntimeError, SafetensorError) as error:
-        raise CourseError(
+        raise WriteFailed(
             f"{path} could not be written ({error}). Is the disk full? What was saved before is whole: make room and "
             "repeat the command, a training with --resume."
         ) from error
@@ -54,7 +54,7 @@ def read_json(path):
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
-        raise CourseError(f"{path} is damaged: {error}. Fetch it again, or delete it and repeat the stage.") from error
+        raise InvalidInput(f"{path} is damaged: {error}. Fetch it again, or delete it and repeat the stage.") from error
 
 
 class Log:
@@ -78,7 +78,7 @@ class Log:
                     {name: text(row.get(name)) for name in self.columns}
                 )
         except OSError as error:
-            raise CourseError(
+            raise WriteFailed(
                 f"{self.path} could not be written ({error}). Is the disk full? The last checkpoint is whole: make room "
                 "and go on with --resume."
             ) from error

@@ -6,9 +6,10 @@ A kind of stage says where its batches come from, what is measured, and what its
 import bisect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import partial
 
-from cvdl.errors import CourseError
+from cvdl.errors import InvalidInput
 
 # Steps, and where the rate is halved, as parts of the whole.  FlowNet 2.0 (Ilg et al., CVPR 2017), section 3: S_short
 # 600k steps, S_long 1.2M, S_fine 500k after S_long.
@@ -73,6 +74,20 @@ class Stage:
         }
 
 
+def settings(stage):
+    """What a stage does, as {name of a field: text}: equal for equal stages, in any process."""
+    return {field.name: in_words(getattr(stage, field.name)) for field in fields(stage)}
+
+
+def in_words(value):
+    """A value of a recipe as text.  Functions, of which repr shows an address, are named."""
+    if isinstance(value, partial):
+        arguments = [in_words(each) for each in value.args]
+        arguments += [f"{name}={in_words(each)}" for name, each in value.keywords.items()]
+        return f"{in_words(value.func)}({', '.join(arguments)})"
+    return getattr(value, "__qualname__", None) or repr(value)
+
+
 def rate_factor(stage, steps, step):
     """What the stage's rate is multiplied with at a step: warm-up, then the schedule scaled to the stage's length.
 
@@ -101,5 +116,5 @@ class Recipe:
     def stages_of(self, profile):
         """The list of its stages.  Raises CourseError for a profile it does not have."""
         if profile not in self.stages:
-            raise CourseError(f"This recipe has no profile {profile!r}; it has: {', '.join(self.stages)}.")
+            raise InvalidInput(f"This recipe has no profile {profile!r}; it has: {', '.join(self.stages)}.")
         return self.stages[profile]

@@ -17,7 +17,8 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from cvdl.errors import CourseError
+from cvdl import tables
+from cvdl.errors import CourseError, DataNotFound, InvalidInput
 from cvdl.flow import evaluate
 from cvdl.flow.data.chairs import FULL
 from cvdl.flow.nets.base import count
@@ -40,8 +41,16 @@ PUBLISHED = (".pytorch", ".pth", ".pt", ".tar")  # how weights of others end
 
 
 def names():
-    """What there is, sorted."""
-    return sorted(path.stem for path in data_path().glob("weights/*.safetensors"))
+    """Names of the shipped weights, sorted; [] where there is no data folder."""
+    return sorted(path.stem for path in shipped_files("weights/*.safetensors"))
+
+
+def shipped_files(pattern):
+    """The files in the data folder that match a pattern; none where there is no data folder."""
+    try:
+        return data_path().glob(pattern)
+    except DataNotFound:
+        return ()
 
 
 def listed():
@@ -53,7 +62,7 @@ def load(name):
 
     name: one of names(), the path of a .safetensors file that `cvdl train` wrote, or that of a published SPyNet
     (`SPyNet.load_published`) or FlowNet (`cvdl.flow.load_published`), which ends in .pytorch, .pth, .pt or .tar.
-    Raises CourseError, a ValueError, for another name or a damaged file.
+    Raises InvalidInput, a ValueError, for another name or a damaged file.
     """
     if name in names():
         return read_weights(data_path("weights", f"{name}.safetensors")).eval()
@@ -61,7 +70,8 @@ def load(name):
         return read_weights(name).eval()
     if Path(name).suffix in PUBLISHED and Path(name).exists():
         return published_net(name) or SPyNet.load_published(name)
-    raise CourseError(
+    data_path()  # without a data folder, that is what the reader should hear of
+    raise InvalidInput(
         f"There are no weights {str(name)!r}. The zoo has: {listed()}. A file of your own has to exist and to "
         f"end in .safetensors, and one of a published SPyNet or FlowNet in {', '.join(PUBLISHED)}."
     )
@@ -69,13 +79,14 @@ def load(name):
 
 def runs(start=""):
     """Names of the recorded runs that begin so, sorted.  Not all of them have weights that ship."""
-    return sorted(path.parent.name for path in data_path().glob(f"runs/{start}*/card.json"))
+    return sorted(path.parent.name for path in shipped_files(f"runs/{start}*/card.json"))
 
 
 def card(name):
     """How a recorded run went and what its network was measured to do: a dict, as in data/runs/NAME/card.json."""
     if name not in runs():
-        raise CourseError(
+        data_path()
+        raise InvalidInput(
             f"There are no weights {name!r}, and no recorded run. There are: {', '.join(runs()) or 'none yet'}."
         )
     return read_json(data_path("runs", name, "card.json"))
@@ -90,7 +101,7 @@ def write_weights(path, net):
     tensors = {key: value.detach().cpu().half().contiguous() for key, value in tensors.items()}
     bad = [key for key, value in tensors.items() if not value.isfinite().all()]
     if bad:
-        raise CourseError(f"Weights are NaN or too large for half precision, {bad[0]} first, so they are not written.")
+        raise InvalidInput(f"Weights are NaN or too large for half precision, {bad[0]} first, so they are not written.")
     described = {"net": type(net).__name__, "options": json.dumps(net.options())}
     with replacing(path) as beside:
         save_file(tensors, beside, metadata=described)
@@ -119,15 +130,23 @@ def read_weights(path):
             tensors |= {
                 key: value for key, value in net.state_dict().items() if key not in net.of_last(net.state_dict())
             }
-        net.load_state_dict(tensors)
     except CourseError:
         raise
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise CourseError(
+        raise InvalidInput(
             f"{path} is damaged, or not written by this course ({reason if len(reason) < 200 else reason[:200] + ' …'}). "
             "Shipped weights come back with `git checkout -- data`; those of a run by deleting the folder of their stage "
             "and training it again, with --resume."
+        ) from error
+    try:
+        net.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise InvalidInput(
+            f"{path} is intact, but its tensors do not fit the {described['net']} of this version of the course "
+            f"({reason if len(reason) < 200 else reason[:200] + ' …'}). Keep it for the version that wrote it, and train the "
+            "network again in another folder, by --out."
         ) from error
     return net
 
@@ -135,7 +154,7 @@ def read_weights(path):
 def begin(net):
     """Give a stack the weights of the zoo on which it stands.  Raises CourseError where there are none."""
     if net.before not in names():
-        raise CourseError(
+        raise InvalidInput(
             f"This stack stands on {net.before!r}, and the zoo has no such weights. It has: {listed()}. Train and ship them "
             f"first: cvdl train {net.before}, then cvdl zoo add."
         )
@@ -150,13 +169,15 @@ def add(run, name, data=ROOT / "data", card_only=False):
     """
     stages = sorted((read_json(path) for path in Path(run).glob("*/card.json")), key=lambda stage: stage["number"])
     if not stages:
-        raise CourseError(f"{run} holds no finished stage, so there is nothing to ship. Train first: cvdl train --help")
+        raise InvalidInput(
+            f"{run} holds no finished stage, so there is nothing to ship. Train first: cvdl train --help"
+        )
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
-        raise CourseError(f"{name!r} is no name to ship weights under: small letters, digits and hyphens make one.")
+        raise InvalidInput(f"{name!r} is no name to ship weights under: small letters, digits and hyphens make one.")
     weights = Path(run) / stages[-1]["stage"] / "weights.safetensors"
     net = read_weights(weights)
     if weights.stat().st_size > LARGEST and not card_only:
-        raise CourseError(f"{weights} has {weights.stat().st_size:,} bytes; a shipped file has {LARGEST:,} at most.")
+        raise InvalidInput(f"{weights} has {weights.stat().st_size:,} bytes; a shipped file has {LARGEST:,} at most.")
     card = {
         "name": name,
         "net": type(net).__name__,
@@ -240,13 +261,13 @@ def table():
     """All weights with what they were measured to do, as text."""
     if not names():
         return "The zoo is empty."
-    lines = [f"{'name':<18}{'network':<12}{'parameters':>12}{'trained on':>12}{'minutes':>9}  measured"]
+    rows = [("name", "network", "parameters", "trained on", "minutes", "measured")]
     for name in names():
         about = card(name)
-        lines.append(
-            f"{name:<18}{about['net']:<12}{about['parameters']:>12,}{about['size']:>12}{about['minutes']:>9.0f}  "
-            + (accuracies if about["net"] in GESTURE_NETS else errors)(about["measured"])
-        )
+        measured = (accuracies if about["net"] in GESTURE_NETS else errors)(about["measured"])
+        size = about["net"], f"{about['parameters']:,}", about["size"], f"{about['minutes']:.0f}"
+        rows.append((name, *size, measured))
+    lines = tables.table(rows, right=(2, 3, 4))
     lines.append(
         "Of flow: end-point error in px (that of zero flow). Of gestures: share of clips that are named rightly."
     )

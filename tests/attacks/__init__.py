@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
 
+from cvdl import tables
 from cvdl.course import checks, grade, handins, jail, warden
 from cvdl.errors import CourseError
 from cvdl.settings import ROOT
@@ -324,12 +325,16 @@ def table(name="auto"):
     Raises CourseError if no jail works.
     """
     backend, begin, outcomes = jail.choose(name), time.monotonic(), []
-    print(f"{'attack':30} {'what it tries':70} {'':11} seconds")
+    head, known = ("attack", "what it tries", "", "seconds"), [(a.name, a.tries) for group in hand_ins() for a in group]
+    known += [(f"canary: {name}", "") for name in CANARIES]
+    widths = [*tables.widths_of([head[:2], *known]), len("GOT THROUGH"), len("seconds")]
+    print(tables.line(head, widths, right=[3]))
     for outcome in suite(backend):
         outcomes.append(outcome)
         what = "held" if not outcome.through else "GOT THROUGH"
         name = f"canary: {outcome.attack.name}" if outcome.canary else outcome.attack.name
-        print(f"{name:30} {outcome.attack.tries:70} {what:11} {outcome.seconds:7.1f}", flush=True)
+        cells = name, outcome.attack.tries, what, f"{outcome.seconds:.1f}"
+        print(tables.line(cells, widths, right=[3]), flush=True)
         if not outcome.good or outcome.canary:
             print(*(f"    {line}" for line in outcome.through[:3] or ["this was expected to get through"]), sep="\n")
     through = [o for o in outcomes if not o.canary and o.through]

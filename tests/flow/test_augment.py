@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from cvdl.errors import InvalidInput
 from cvdl.flow.data.affine import about, similarity
 from cvdl.flow.data.augment import LIGHT, PLACE, Augment, move
 from cvdl.flow.data.chairs import Chairs
@@ -126,3 +127,9 @@ def test_a_pair_is_changed_alike_in_any_batch(pairs):
 def test_only_the_light(pairs):
     lit = Augment(places=False)(pairs, range(8))
     assert torch.equal(lit.flow, pairs.flow) and not torch.equal(lit.image1, pairs.image1)
+
+
+@pytest.mark.parametrize("size", [64, (64,), (0, 64), (64.0, 64.5)])
+def test_a_size_that_cannot_be_cut(size):
+    with pytest.raises(InvalidInput, match=r"size is .*height, width"):
+        Augment(size=size)

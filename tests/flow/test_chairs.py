@@ -1,11 +1,12 @@
 """The ground truth of our FlyingChairs is true, and pair i is pair i."""
 
 import math
+import re
 
 import pytest
 import torch
 
-from cvdl.errors import CourseError
+from cvdl.errors import InvalidInput
 from cvdl.flow.data.chairs import FULL, Chairs, Scene, render
 from cvdl.flow.data.textures import Bank, rows, stack
 from cvdl.flow.warp import warp
@@ -110,12 +111,11 @@ def test_a_window_is_a_part_of_the_frame():
         for name in ("image1", "image2", "flow", "backward"):
             cut = getattr(whole, name)[i, :, y : y + 16, x : x + 24]
             torch.testing.assert_close(getattr(part.batch(0, 4), name)[i], cut, rtol=0, atol=1e-4)
-    with pytest.raises(CourseError, match="within size"):
-        Chairs(SIZE, window=(64, 64))
 
 
-def test_nothing_moves():
-    pairs = Chairs(SIZE, split="test", motion=0).batch(0, 2)
+@pytest.mark.parametrize("even", [None, 80.0])
+def test_nothing_moves(even):
+    pairs = Chairs(SIZE, split="test", motion=0, even=even).batch(0, 2)
     assert not pairs.flow.any() and torch.equal(pairs.image1, pairs.image2) and not pairs.occlusion.any()
 
 
@@ -171,11 +171,42 @@ def test_textures_are_sampled_where_they_should_be():
     torch.testing.assert_close(at(0, 4, 7.5, 7.5), pictures[0, :16, :16].float().mean((0, 1)), rtol=0, atol=2.1)
 
 
-def test_bad_input_says_what_to_do():
-    with pytest.raises(CourseError, match='"train" or "test"'):
-        Chairs(split="val")
-    with pytest.raises(CourseError, match="height, width"):
-        Chairs(size=(8, 64))
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        (dict(split="val"), """split is 'val'; it must be "train" or "test"."""),
+        (dict(size=(8, 64)), "size is (8, 64); it must be (height, width)"),
+        (dict(size=128), "size is 128; it must be (height, width)"),
+        (dict(size=(48, 64, 3)), "size is (48, 64, 3); it must be (height, width)"),
+        (dict(size=(48.5, 64)), "size is (48.5, 64); it must be (height, width)"),
+        (dict(size="big"), "size is 'big'; it must be (height, width)"),
+        (dict(window=32), "window is 32; it must be (height, width)"),
+        (dict(window=(32,)), "window is (32,); it must be (height, width)"),
+        (dict(window=()), "window is (); it must be (height, width)"),
+        (dict(window=(32, 8)), "window is (32, 8); it must be (height, width)"),
+        (dict(size=SIZE, window=(64, 64)), "window is (64, 64); it must be within size (48, 64)"),
+        (dict(chairs=(16, 8)), "chairs is (16, 8); it must be (fewest, most)"),
+        (dict(chairs=(-1, 8)), "chairs is (-1, 8); it must be (fewest, most)"),
+        (dict(chairs=(1, 2.5)), "chairs is (1, 2.5); it must be (fewest, most)"),
+        (dict(chairs=8), "chairs is 8; it must be (fewest, most)"),
+        (dict(motion=-1), "motion is -1; it must be a finite number, 0 or more"),
+        (dict(motion=math.nan), "motion is nan; it must be a finite number"),
+        (dict(motion="slow"), "motion is 'slow'; it must be a finite number"),
+        (dict(even=-1.0), "even is -1.0; it must be a finite number"),
+        (dict(even=(2, 3)), "even is (2, 3); it must be a finite number"),
+        (dict(seed=-1), "seed is -1; it must be a whole number, 0 or more"),
+        (dict(seed=0.5), "seed is 0.5; it must be a whole number"),
+    ],
+)
+def test_bad_input_says_what_to_do(arguments, told):
+    with pytest.raises(InvalidInput, match=re.escape(told)):
+        Chairs(**arguments)
+
+
+@pytest.mark.parametrize("start, count", [(-1, 2), (0, 0)])
+def test_pairs_are_numbered_from_0(chairs, start, count):
+    with pytest.raises(InvalidInput, match="counted from 0"):
+        chairs.batch(start, count)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -193,3 +224,18 @@ def test_even_motions_are_of_all_lengths_up_to_the_greatest():
     assert shares.min() > 0.15 and shares.max() < 0.35
     right, down = (flow[:, :, 32, 40] > 0).float().mean(0)
     assert 0.4 < right < 0.6 and 0.4 < down < 0.6
+
+
+def at_centre(**options):
+    """Flow where turning and zooming move nothing: (pairs, 2)."""
+    return Chairs((64, 80), chairs=(0, 0), **options).batch(0, 50).flow[:, :, 32, 40]
+
+
+def test_even_motions_of_length_0():
+    flow = Chairs((64, 80), chairs=(0, 0), even=0.0).batch(0, 50).flow
+    assert flow.abs().max() > 0.5  # it still turns and stretches …
+    assert at_centre(even=0.0).norm(dim=1).max() < 0.3  # … about a point near this one
+
+
+def test_motion_is_a_factor_on_even_motions():
+    torch.testing.assert_close(at_centre(even=40.0, motion=0.25), at_centre(even=10.0), rtol=0, atol=0.5)

@@ -9,7 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from cvdl import cli
-from cvdl.errors import CourseError
+from cvdl.errors import MissingDependency
 from cvdl.flow import LikeNet, SPyNet, evaluate, write_flow
 from cvdl.train import zoo
 
@@ -97,7 +97,7 @@ def test_classical_methods_see_a_shift(method):
 
 def test_without_opencv(monkeypatch):
     def missing():
-        raise CourseError("no OpenCV")
+        raise MissingDependency("no OpenCV")
 
     monkeypatch.setattr(evaluate, "opencv", missing)
     assert list(evaluate.classical()) == ["zero flow"]

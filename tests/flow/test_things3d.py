@@ -1,11 +1,12 @@
 """The ground truth of our FlyingThings3D is true, and pair i is pair i."""
 
 import math
+import re
 
 import pytest
 import torch
 
-from cvdl.errors import CourseError
+from cvdl.errors import CourseError, InvalidInput
 from cvdl.flow.data.chairs import FULL, Pairs
 from cvdl.flow.data.scene3d import Scene, rotation
 from cvdl.flow.data.textures import stack
@@ -315,6 +316,10 @@ def test_bad_input_says_what_to_do():
         Things(things=(5, 2))
     with pytest.raises(CourseError, match="within size"):
         Things(SIZE, window=(64, 64))
+    for wrong in (dict(things=8), dict(things=(0.5, 2)), dict(motion=math.inf), dict(window=32), dict(seed=-1)):
+        (name, value), *_ = wrong.items()
+        with pytest.raises(InvalidInput, match=re.escape(f"{name} is {value!r}; it must be")):
+            Things(**wrong)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

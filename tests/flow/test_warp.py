@@ -1,10 +1,12 @@
 """Warping against loops, scipy and finite differences; the real pairs against their truth."""
 
+import math
+
 import pytest
 import torch
 from scipy.ndimage import map_coordinates
 
-from cvdl.errors import CourseError
+from cvdl.errors import CourseError, InvalidInput, NotFinite
 from cvdl.flow import in_frame, warp
 from cvdl.flow.warp import occluded
 from tests.flow import PAIRS, REAL, pair, real, smooth
@@ -145,6 +147,16 @@ def test_bad_input_is_told(image, flow, padding, word):
     with pytest.raises(CourseError) as error:
         warp(image, flow, padding)
     assert word in str(error.value)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_flow_that_is_not_finite_is_told_from_one_of_another_size(value):
+    """By type, so that a training loop knows which of them means divergence."""
+    with pytest.raises(NotFinite):
+        warp(torch.rand(1, 3, 4, 4), torch.full((1, 2, 4, 4), value))
+    with pytest.raises(InvalidInput) as error:
+        warp(torch.rand(1, 3, 4, 4), torch.zeros(1, 2, 4, 8))
+    assert not isinstance(error.value, NotFinite)
 
 
 @real

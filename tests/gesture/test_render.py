@@ -269,11 +269,24 @@ def test_twenty_clips_a_second_on_two_cores():
         (dict(fps=(0, 10)), "fps"),
         (dict(left_hands=2), "left_hands"),
         (dict(fixed=("sky",)), "sky"),
+        (dict(fixed="hand"), "fixed is 'hand'; it must be a tuple"),
+        (dict(size=(120.5, 160)), "size is .* whole numbers"),
+        (dict(fps=10), "fps is 10"),
+        (dict(fps=("10", "30")), "fps is "),
+        (dict(left_hands=None), "left_hands"),
+        (dict(seed=-1), "seed is -1"),
     ],
 )
 def test_what_cannot_be_rendered(options, word):
     with pytest.raises(CourseError, match=word):
         Gestures(**options)
+
+
+def test_numbers_of_clips_and_frames_that_are_not_there():
+    with pytest.raises(CourseError, match="number of a clip is -1"):
+        Gestures().track(-1)
+    with pytest.raises(CourseError, match="clip 0 has the frames 0 to"):
+        Gestures().stills(0, [10**6])
 
 
 FRAMES, TRACK, LABELS = torch.zeros(4, 8, 8, 3, dtype=torch.uint8), torch.zeros(4, 2), torch.zeros(4, dtype=torch.long)

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from functools import partial
 
 import lightning.fabric
 import pytest
@@ -15,16 +17,16 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from cvdl import cli
-from cvdl.errors import CourseError
-from cvdl.flow import SPyNet, epe
+from cvdl.errors import CourseError, InvalidInput, MissingDependency, TrainingDiverged
+from cvdl.flow import FlowNetS, SPyNet, epe
 from cvdl.flow.data import textures
 from cvdl.flow.data.chairs import Chairs
 from cvdl.settings import ROOT
 from cvdl.train import loop
-from cvdl.train.flow import PIXELS, FlowStage, up_to_level
+from cvdl.train.flow import PIXELS, FlowStage, every, free_levels, up_to_level
 from cvdl.train.recipes import RECIPES
 from cvdl.train.runs import read_json, read_log
-from cvdl.train.stages import rate_factor
+from cvdl.train.stages import Recipe, all_free, rate_factor, settings
 from cvdl.train.zoo import read_weights
 from tests.train import full_disk, tiny
 
@@ -172,17 +174,30 @@ def test_seed_and_scale(whole, tmp_path):
 
 def test_rows_of_a_long_stage(tmp_path, monkeypatch):
     """A row is the mean over its steps; the last one may be shorter."""
-    monkeypatch.setattr(loop, "ROWS", 3)
+    monkeypatch.setattr(loop, "ROWS", 4)
     out = finish(tmp_path / "few", "--stage", "level0")
     monkeypatch.setattr(loop, "ROWS", 8)
     each = [row["loss"] for row in read_log(finish(tmp_path / "all", "--stage", "level0") / "level0/log.csv")]
     rows = read_log(out / "level0/log.csv")
     assert [row["step"] for row in rows] == [2, 4, 6, 8]
     assert [row["loss"] for row in rows] == pytest.approx([sum(each[i : i + 2]) / 2 for i in (0, 2, 4, 6)], rel=1e-4)
-    monkeypatch.setitem(RECIPES, "tiny", tiny(steps=11))
+
+
+@pytest.mark.parametrize("steps, wanted", [(5, [2, 4, 5]), (8, [3, 6, 8]), (11, [4, 8, 11])])
+def test_no_more_rows_than_ROWS(tmp_path, monkeypatch, steps, wanted):
+    """Even where the number of steps is a little more than a multiple of it."""
     monkeypatch.setattr(loop, "ROWS", 3)
-    rows = read_log(finish(tmp_path / "odd", "--stage", "level0") / "level0/log.csv")
-    assert [row["step"] for row in rows] == [3, 6, 9, 11]
+    monkeypatch.setitem(RECIPES, "tiny", tiny(steps=steps))
+    rows = read_log(finish(tmp_path / "run", "--stage", "level0") / "level0/log.csv")
+    assert [row["step"] for row in rows] == wanted
+
+
+def test_no_more_measurements_than_HELD_OUT(tmp_path, monkeypatch):
+    """The last row always has one: it is that of the weights that are kept."""
+    monkeypatch.setattr(loop, "HELD_OUT", 3)
+    monkeypatch.setitem(RECIPES, "tiny", tiny(steps=5))
+    rows = read_log(finish(tmp_path / "run", "--stage", "level0") / "level0/log.csv")
+    assert [row["step"] for row in rows if row["held_out"] is not None] == [2, 4, 5] and len(rows) == 5
 
 
 # Stopped, and gone on with.
@@ -253,8 +268,11 @@ def large_loss(net, pairs, k):
 
 
 SCRIPT = """
+import os
 import sys
 import torch
+from cvdl.errors import CourseError
+from cvdl.flow.data.chairs import Chairs
 from cvdl import cli
 from cvdl.train import loop
 from cvdl.train.recipes import RECIPES
@@ -263,18 +281,19 @@ from tests.train import tiny
 RECIPES["tiny"] = tiny(steps={steps}, batch=2)
 loop.SAMPLES, loop.SAVE_EVERY = 3, {save_every}
 torch.set_num_threads(1)
+{fault}
 cli.app()
 """
 
 
-def start(folder, out, *options, steps=8, save_every=60):
+def start(folder, out, *options, steps=8, save_every=60, fault=""):
     """`cvdl train tiny` in a process of its own."""
     script = folder / "script.py"
-    script.write_text(SCRIPT.format(steps=steps, save_every=save_every))
+    script.write_text(SCRIPT.format(steps=steps, save_every=save_every, fault=fault))
     command = [sys.executable, script, "train", "tiny", "--profile", "quick", "--device", "cpu", "--out", out, *options]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    return subprocess.Popen(list(map(str, command)), env=environment, **pipes)
+    return subprocess.Popen(list(map(str, command)), env=environment, start_new_session=True, **pipes)
 
 
 def test_killed_in_the_middle_of_a_stage(tmp_path, monkeypatch):
@@ -328,6 +347,41 @@ def test_two_processes_do_as_one(whole, tmp_path):
     process = start(tmp_path, out, "--devices", "2")  # without --resume
     _, told = process.communicate(timeout=300)
     assert process.returncode == 1 and "holds a run already" in told and "Traceback" not in told, told
+
+
+LOST_DATA = """
+def pairs(self, numbers, made=Chairs.pairs):
+    if os.environ["LOCAL_RANK"] == "1" and min(numbers) >= 4:
+        raise CourseError("The data of this process are lost. Fetch them again.")
+    return made(self, numbers)
+
+Chairs.pairs = pairs
+"""
+FULL_DISK = """
+def save(*_):
+    raise OSError(28, "No space left on device")
+
+torch.save = save  # only the first process calls it
+"""
+
+
+@pytest.mark.parametrize(
+    "fault, rank, told",
+    [
+        (LOST_DATA, 1, "The data of this process are lost. Fetch them again."),
+        (FULL_DISK, 0, "checkpoint.ckpt could not be written ([Errno 28] No space left on device)"),
+    ],
+)
+def test_one_of_two_processes_fails(tmp_path, fault, rank, told):
+    """Both end, and both say why; the time limit is there to stop those that wait for each other."""
+    process = start(tmp_path, tmp_path / "run", "--devices", "2", "--stage", "level0", save_every=0, fault=fault)
+    try:
+        _, said = process.communicate(timeout=1800)  # returns when nobody holds the pipes any more
+    finally:
+        os.killpg(process.pid, signal.SIGKILL) if process.poll() is None else None
+    assert process.returncode == 1, said
+    assert said.count(told) >= 2 and f"Process {1 - rank} stops, because process {rank} failed: " in said, said
+    assert "Traceback" not in said, said
 
 
 # What may go wrong.
@@ -394,6 +448,78 @@ def test_a_damaged_checkpoint(tmp_path, damage):
     finish(out, "--resume", "--stage", "level0")
 
 
+class WideNet(SPyNet):
+    """SPyNet with parameters of the same names and other shapes."""
+
+    def __init__(self):
+        super().__init__(2)
+        self.levels[0][0] = torch.nn.Conv2d(8, 8, 7, padding=3)
+        self.levels[0][2] = torch.nn.Conv2d(8, 64, 7, padding=3)
+
+
+@pytest.mark.parametrize(
+    "other, told",
+    [
+        (lambda recipe: replace(recipe, net=WideNet), "size mismatch for levels.0.0.weight"),
+        (lambda recipe: replace(recipe, net=partial(SPyNet, 3)), 'Missing key(s) in state_dict: "levels.2.0.weight"'),
+        (lambda recipe: with_stage(recipe, prepare=all_free), "other parameters are trained"),
+        (
+            lambda recipe: with_stage(recipe, prepare=partial(free_levels, first=1, last=1)),
+            "other parameters are trained",
+        ),
+    ],
+)
+def test_a_checkpoint_of_another_recipe(tmp_path, monkeypatch, other, told):
+    """It is not damaged, and nobody is told to delete it."""
+    out = tmp_path / "run"
+    cvdl_train(out, "--minutes", 0)
+    kept = (out / "level0/checkpoint.ckpt").read_bytes()
+    monkeypatch.setitem(RECIPES, "tiny", other(tiny()))
+    said = refused(cvdl_train(out, "--resume"))
+    assert "checkpoint.ckpt is intact, but belongs to another version of this recipe" in said and told in said, said
+    assert "--out" in said and "damaged" not in said and "elete" not in said, said
+    assert (out / "level0/checkpoint.ckpt").read_bytes() == kept
+    monkeypatch.setitem(RECIPES, "tiny", tiny())
+    finish(out, "--resume", "--stage", "level0")
+
+
+def with_stage(recipe, number=0, **changes):
+    stages = list(recipe.stages["quick"])
+    stages[number] = replace(stages[number], **changes)
+    return replace(recipe, stages={"quick": stages})
+
+
+def test_weights_of_the_stage_before_of_another_recipe(tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    finish(out, "--stage", "level0")
+    monkeypatch.setitem(RECIPES, "tiny", replace(tiny(), net=partial(SPyNet, 3)))
+    said = refused(cvdl_train(out, "--resume"))
+    assert "level0/weights.safetensors is intact, but belongs to another version" in said and "--out" in said, said
+
+
+def test_settings_that_have_changed_are_named(whole, tmp_path, monkeypatch):
+    """As after divergence, when the rate is lowered: training goes on."""
+    out, options = tmp_path / "run", ["--stage", "level0", "--resume"]
+    cvdl_train(out, "--minutes", 0)
+    monkeypatch.setitem(RECIPES, "tiny", with_stage(tiny(), rate=5e-4, warmup=4))
+    result = cvdl_train(out, *options)
+    assert result.exit_code == 0, result.output
+    assert "rate was 0.001 and is 0.0005; warmup was 2 and is 4" in result.stderr
+    assert read_log(out / "level0/log.csv")[-1]["loss"] != read_log(whole / "level0/log.csv")[-1]["loss"]
+
+    monkeypatch.setitem(RECIPES, "tiny", tiny())
+    unchanged = cvdl_train(tmp_path / "same", "--minutes", 0), cvdl_train(tmp_path / "same", *options)
+    assert not any("the recipe has changed" in result.stderr for result in unchanged)
+
+
+def test_a_recipe_in_words_is_the_same_in_any_process():
+    """A function is named: its address would differ."""
+    for recipe in RECIPES.values():
+        for stage in (stage for stages in recipe.stages.values() for stage in stages):
+            assert settings(stage) == settings(copy.deepcopy(stage))
+            assert not any(" at 0x" in words for words in settings(stage).values()), settings(stage)
+
+
 def test_damaged_weights_of_the_stage_before(whole, tmp_path):
     out = tmp_path / "run"
     finish(out, "--stage", "level0")
@@ -404,6 +530,24 @@ def test_damaged_weights_of_the_stage_before(whole, tmp_path):
     for each in (out / "level0").iterdir():
         each.unlink()
     same(finish(out, "--resume"), whole)
+
+
+def test_a_wrong_size_is_not_divergence(tmp_path, monkeypatch):
+    """A CourseError of a step keeps its own message."""
+    stage = FlowStage("chairs", 2, every, size=(48, 72), batch=2, augment=None)
+    monkeypatch.setitem(
+        RECIPES, "tiny", Recipe("of a size that the network refuses", partial(FlowNetS, 1 / 16), {"quick": [stage]})
+    )
+    said = refused(cvdl_train(tmp_path / "run"))
+    assert said.startswith("In train mode FlowNetS wants sides divisible by 64; these are 48 × 72."), said
+    with pytest.raises(InvalidInput):
+        loop.train("tiny", "quick", tmp_path / "again")
+
+
+def test_divergence_has_a_type_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setitem(RECIPES, "tiny", tiny(rate=1e30, clip=1e30, warmup=0))
+    with pytest.raises(TrainingDiverged):
+        loop.train("tiny", "quick", tmp_path / "run", only="level0")
 
 
 def nan_loss(net, pairs, k):
@@ -493,6 +637,8 @@ def on_a_full_disk(write):
 
 def test_without_fabric(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "lightning.fabric", None)
+    with pytest.raises(MissingDependency):
+        loop.train("tiny", "quick", tmp_path / "run")
     assert 'pip install -e ".[train]"' in refused(cvdl_train(tmp_path / "run"))
 
 

@@ -51,6 +51,17 @@ def test_round_trip_in_half_precision(tmp_path, net):
     assert not zoo.load(path).training and not zoo.load(str(path)).training
 
 
+def test_intact_weights_that_do_not_fit_are_not_called_damaged(tmp_path):
+    """As those of an earlier version of a network: nobody is told to delete them."""
+    path = tmp_path / "net.safetensors"
+    tensors = {name: value.contiguous() for name, value in SPyNet(1).state_dict().items()}
+    renamed = {name.replace("levels.0.0", "levels.0.first"): value for name, value in tensors.items()}
+    save_file(renamed, path, metadata={"net": "SPyNet", "options": json.dumps(SPyNet(1).options())})
+    with pytest.raises(CourseError, match=r"is intact, but its tensors do not fit the SPyNet .*levels\.0\.0") as error:
+        zoo.read_weights(path)
+    assert "damaged" not in str(error.value) and "delet" not in str(error.value)
+
+
 def test_weights_that_are_not_finite_are_not_written(tmp_path):
     net = SPyNet(1)
     net.levels[0][0].weight.data[0, 0, 0, 0] = 1e6  # too large for half precision

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from cvdl.course.assets import report
-from cvdl.errors import CourseError
+from cvdl.errors import DataNotFound
 from cvdl.settings import ROOT
 
 PHOTO = (768, 576)  # width, height
@@ -50,7 +50,7 @@ def unpack(debs, package, folder):
     name, version = package.split()
     deb = debs / f"{name}_{version}_all.deb"
     if not deb.exists():
-        raise CourseError(
+        raise DataNotFound(
             f"{deb.name} is not in {debs}. Chairs and photographs are made from Debian and Ubuntu packages: "
             "fetch them as data/README.md says (section Photographs), and repeat the command."
         )

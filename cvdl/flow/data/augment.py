@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 
 from cvdl.flow.data.affine import about, compose, invert, similarity
+from cvdl.flow.data.arguments import check_size, check_whole
 from cvdl.flow.data.dice import normal, throw
 
 GREY = (0.299, 0.587, 0.114)  # weights of red, green, blue (ITU-R BT.601)
@@ -41,6 +42,11 @@ class Augment:
     grey: float = 0.1  # share of pairs that lose their colours
     places: bool = True  # False: only the light changes
     seed: int = 0
+
+    def __post_init__(self):
+        check_whole(self.seed, "seed")
+        if self.size is not None:
+            check_size(self.size, least=1)
 
     def __call__(self, pairs, indices):
         dice = throw((self.seed, AUGMENT), indices, PLACE + LIGHT)

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from cvdl.errors import CourseError
+from cvdl.errors import DataNotFound
 from cvdl.settings import ROOT
 
 
@@ -195,7 +195,7 @@ def find(entry, split, root=None):
     if (top / entry.folder).is_dir():
         lacks = ", ".join(str(path.relative_to(top / entry.folder)) for path in absent(entry, split, top))
         raise incomplete(entry, top, f"It lacks {lacks}.")
-    raise CourseError(
+    raise DataNotFound(
         f"{entry.title} is not here: there is no folder {top / entry.folder}. {get(entry, top)} If you have it elsewhere, "
         f"set CVDL_SETS to the folder that holds {entry.folder}."
     )
@@ -203,7 +203,7 @@ def find(entry, split, root=None):
 
 def incomplete(entry, root, what):
     """An error for a set of which a part is missing: `what` says in a sentence which."""
-    return CourseError(f"{entry.title} in {root / entry.folder} is not whole. {what} {get(entry, root)}")
+    return DataNotFound(f"{entry.title} in {root / entry.folder} is not whole. {what} {get(entry, root)}")
 
 
 def get(entry, root):

@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 import torch
 
-from cvdl.errors import CourseError
 from cvdl.flow.data.affine import about, compose, invert, similarity
+from cvdl.flow.data.arguments import check_counts, check_number, check_size, check_split, check_whole
 from cvdl.flow.data.dice import heavy, normal, throw
 from cvdl.flow.data.textures import LEVELS, chair_bank, photo_bank
 
@@ -63,17 +63,21 @@ class Chairs:
 
     split: "train" or "test".  seed: another seed gives other pairs.  chairs: fewest and most in a scene.
     motion: factor on all motions, for easier or harder pairs; with 0 nothing moves.
-    even: in place of the paper's many small motions and few large ones, photograph and chairs each move in any direction
-    by any length up to so many pixels, all equally frequent.
+    even: instead of the paper's many small motions and few large ones, the photograph and the chairs each move in any
+    direction by any length up to `even` pixels (times `motion`), all equally frequent; with 0 they only turn and stretch.
     window: (height, width) of a part of the frame, somewhere else in each pair; only it is drawn.  So one trains on
     small pictures with the motions and chairs of the large frame.
+
+    Raises InvalidInput, a ValueError, for what cannot be rendered.
     """
 
     def __init__(
         self, size=FULL, split="train", seed=0, device="cpu", chairs=CHAIRS, motion=1.0, window=None, even=None
     ):
-        self.size, self.split, self.seed, self.chairs, self.motion = tuple(size), split, seed, chairs, motion
-        self.even, self.window = even, seen(size, split, window)
+        self.size, self.window, self.split = seen(size, split, window)
+        self.seed, self.chairs = check_whole(seed, "seed"), check_counts(chairs, "chairs")
+        self.motion = check_number(motion, "motion")
+        self.even = None if even is None else check_number(even, "even")
         self.device = torch.device(device)
         self.photos, self.sprites = (bank(split).to(self.device) for bank in (photo_bank, chair_bank))
 
@@ -92,15 +96,10 @@ class Chairs:
 
 
 def seen(size, split, window):
-    """The part of the frame that is drawn, `window` or all of it.  Raises CourseError for what cannot be rendered."""
-    if split not in ("train", "test"):
-        raise CourseError(f'split is {split!r}; it has to be "train" or "test".')
-    if len(size) != 2 or min(size) < 16:
-        raise CourseError(f"size is {tuple(size)}; it has to be (height, width), each 16 pixels or more.")
-    window = tuple(window or size)
-    if min(window) < 16 or any(w > s for w, s in zip(window, size, strict=True)):
-        raise CourseError(f"window is {window}; it has to be 16 pixels or more, and within size {tuple(size)}.")
-    return window
+    """-> size; the part of it that is drawn, `window` or all of it; split.  Raises InvalidInput for what cannot be rendered."""
+    check_split(split)
+    size = check_size(size)
+    return size, size if window is None else check_size(window, "window", within=size), split
 
 
 # Dice -> scene.
@@ -130,7 +129,7 @@ def arrange(dice, size, photos, sprites, chairs, motion, window, even=None):
     pose = about(linear, centre, anchor)
 
     own = move(moves, centre, scale, motion, even)
-    chair_motion = own if even else compose(own[:, :1], own)  # with the background, and by itself
+    chair_motion = compose(own[:, :1], own) if even is None else own  # with the background, and by itself
     most = chairs[1] - chairs[0] + 1
     present = torch.arange(dice.shape[1]) <= chairs[0] + (number[:, :1] * most).floor()
     room = torch.tensor([width - window[1], height - window[0]])
@@ -149,8 +148,9 @@ def arrange(dice, size, photos, sprites, chairs, motion, window, even=None):
 def move(dice, centre, scale, strength, even=None):
     """An affine motion about `centre`: (…, 9) dice, (…, 2) -> (…, 2, 3)."""
     x, y, turns, turn, zooms, zoom, squeezes, squeeze, along = dice.unbind(-1)
-    if even:
-        shift = even * x[..., None] * torch.stack([torch.cos(2 * math.pi * y), torch.sin(2 * math.pi * y)], -1)
+    if even is not None:
+        direction = torch.stack([torch.cos(2 * math.pi * y), torch.sin(2 * math.pi * y)], -1)
+        shift = strength * even * x[..., None] * direction
     else:
         shift = torch.stack([heavy(x, 1.0, 4, 40), heavy(y, 1.0, 4, 40)], -1) * scale * strength
     turn = torch.where(turns < 0.3, torch.deg2rad(heavy(turn, 1.0, 2, 10) * strength), 0)

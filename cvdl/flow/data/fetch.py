@@ -14,7 +14,7 @@ from zipfile import BadZipFile
 
 from tqdm import tqdm
 
-from cvdl.errors import CourseError
+from cvdl.errors import CourseError, MissingDependency, WriteFailed
 from cvdl.flow.data.catalogue import get, sets_folder
 
 BLOCK = 1 << 16
@@ -35,7 +35,7 @@ def fetch(entry, root=None):
     try:
         import pooch
     except ImportError:
-        raise CourseError(
+        raise MissingDependency(
             f'pooch, which fetches sets, is not installed. Add it with `pip install -e ".[data]"`. {get(entry, root)}'
         ) from None
     pooch.get_logger().setLevel("WARNING")
@@ -55,7 +55,7 @@ def fetch(entry, root=None):
                 f"was altered on its way. {trust}"
             ) from None
         except OSError as error:
-            raise CourseError(
+            raise WriteFailed(
                 f"{archive.parent} cannot be written to: {error}. Set CVDL_SETS to a folder that can."
             ) from None
         try:

@@ -17,7 +17,7 @@ frames besides 10 and 11 are left out; next to _img1 and _img2, pictures of othe
 import re
 from pathlib import Path
 
-from cvdl.errors import CourseError
+from cvdl.errors import InvalidInput
 from cvdl.flow.data.sample import Files
 
 PICTURES = (".png", ".jpg", ".jpeg", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp")
@@ -37,7 +37,7 @@ def folder_files(folder, step=1):
         if not any(part.startswith(".") for part in place.relative_to(folder).parts):
             files += _pairs_in(place, folder, step)
     if not files:
-        raise CourseError(
+        raise InvalidInput(
             f"{folder} holds no pair of pictures. It may hold NAME_img1.png and NAME_img2.png, frame10.png and "
             f"frame11.png, NAME_1.png and NAME_2.png, or at least {step + 1} pictures of a sequence ({', '.join(PICTURES)})."
         )
@@ -72,7 +72,7 @@ def _named(images, place, prefix, *ends):
     )
     for name in sorted(firsts.keys() ^ seconds.keys()):
         here, end = (firsts[name], ends[1]) if name in firsts else (seconds[name], ends[0])
-        raise CourseError(
+        raise InvalidInput(
             f"{here} has no partner: {place / name}{end}{here.suffix} is missing. Fetch it, or remove the one."
         )
     return [

@@ -3,7 +3,8 @@
 from collections import ChainMap
 from typing import NamedTuple
 
-from cvdl.errors import CourseError
+from cvdl import tables
+from cvdl.errors import CourseError, InvalidInput
 from cvdl.flow.data.catalogue import SETS as FLOW
 from cvdl.flow.data.catalogue import absent, find, get, real_folder, sets_folder
 from cvdl.flow.data.listing import real_files, set_files
@@ -36,7 +37,7 @@ def look(entry):
 
 def entry_of(name):
     if name not in SETS:
-        raise CourseError(f"There is no set {name!r}; there are {', '.join(SETS)}. `cvdl data` lists them.")
+        raise InvalidInput(f"There is no set {name!r}; there are {', '.join(SETS)}. `cvdl data` lists them.")
     return SETS[name]
 
 
@@ -53,8 +54,7 @@ def table():
         except CourseError as error:
             rows.append(("real", "broken", "none", "–", "not to be passed on"))
             problems.append(str(error))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = tables.table(rows)
     where = f"{sets_folder()} (CVDL_SETS)" + (f", then in {samples}" if samples else "")
     direct = ", ".join(entry.name for entry in SETS.values() if entry.files)
     end = (
@@ -74,13 +74,13 @@ def page(name):
     notes |= {part: "masks, used where they are there" for part in entry.masks}
     where = find if entry.name in FLOW else find_gestures
     root = next((place for split in found.pairs for place in [where(entry, split)]), top)
-    tree = [f"  {part:<28}{_there(root / entry.folder / part):<9}{note}" for part, note in notes.items()]
+    parts = tables.table((part, _there(root / entry.folder / part), note) for part, note in notes.items())
     head = [
         f"{entry.title}: {found.name}",
         f"{'Pairs' if entry.name in FLOW else 'Clips'}: {_count(entry, found.pairs)}",
         "",
         str(root / entry.folder),
-        *tree,
+        *(f"  {part}" for part in parts),
         "",
     ]
     return "\n".join([*head, *(found.problems or [get(entry, top)])])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torchvision.datasets as tv
 
-from cvdl.errors import CourseError
+from cvdl.errors import CourseError, DataNotFound, InvalidInput
 from cvdl.flow.data.catalogue import SETS, find, incomplete, real_folder
 from cvdl.flow.data.folder import folder_files
 from cvdl.flow.data.sample import Files
@@ -31,13 +31,13 @@ def set_files(name, split=None, root=None):
     entry = SETS[name]
     split = split or next(iter(entry.needs))
     if split not in entry.needs:
-        raise CourseError(f"{name} has no split {split!r}; it has {' and '.join(entry.needs)}.")
+        raise InvalidInput(f"{name} has no split {split!r}; it has {' and '.join(entry.needs)}.")
     root = find(entry, split, root)
     try:
         files = READERS[name](root, split)
     except Incomplete as what:
         raise incomplete(entry, root, str(what)) from None
-    except (OSError, IndexError, ValueError) as error:  # torchvision, on lists that do not fit together
+    except (CourseError, OSError, IndexError, ValueError) as error:  # torchvision, on lists that do not fit together
         raise incomplete(entry, root, f"Its files do not fit together ({error}).") from None
     if not files:
         raise incomplete(entry, root, f"There are no pairs in {' and '.join(entry.needs[split])}.")
@@ -48,7 +48,7 @@ def real_files():
     """The Files of the real samples below CVDL_REAL/flow: FlyingChairs, Middlebury and Sintel, clean."""
     root = real_folder()
     if not root:
-        raise CourseError(
+        raise DataNotFound(
             "There are no real samples here: they may not be passed on. Set CVDL_REAL to the folder that holds them, or "
             "use a set of your own; `cvdl data` lists them."
         )
@@ -60,7 +60,7 @@ def real_files():
     if (root / "Sintel").is_dir():
         files += set_files("sintel-clean", "train", root)
     if not files:
-        raise CourseError(f"{root} holds none of FlyingChairs, Middlebury and Sintel. Set CVDL_REAL to their folder.")
+        raise DataNotFound(f"{root} holds none of FlyingChairs, Middlebury and Sintel. Set CVDL_REAL to their folder.")
     return files
 
 

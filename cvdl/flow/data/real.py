@@ -12,7 +12,7 @@ Which files make a pair is decided in listing (published sets) and folder; a vid
 from collections.abc import Sequence
 from pathlib import Path
 
-from cvdl.errors import CourseError
+from cvdl.errors import InvalidInput
 from cvdl.flow.data.catalogue import SETS
 from cvdl.flow.data.folder import PICTURES, folder_files
 from cvdl.flow.data.listing import real_files, set_files
@@ -46,7 +46,7 @@ def open_pairs(where, split=None, root=None, step=1, limit=None):
     Raises CourseError where something is missing, half unpacked or damaged.
     """
     if step < 1 or (limit is not None and limit < 1):
-        raise CourseError(f"step and limit have to be 1 or more; they are {step} and {limit}.")
+        raise InvalidInput(f"step and limit have to be 1 or more; they are {step} and {limit}.")
     if isinstance(where, str) and where in SETS:
         _refuse(where, step=(step, 1))
         pairs = Pairs(set_files(where, split, root))
@@ -62,17 +62,17 @@ def open_pairs(where, split=None, root=None, step=1, limit=None):
 def _refuse(where, **options):
     for name, (value, default) in options.items():
         if value != default:
-            raise CourseError(f"{name}={value!r} has no meaning for {str(where)!r}. Leave it out.")
+            raise InvalidInput(f"{name}={value!r} has no meaning for {str(where)!r}. Leave it out.")
 
 
 def _open_path(path, step, limit):
     if path.is_dir():
         return Pairs(folder_files(path, step))
     if path.suffix.lower() in PICTURES and path.is_file():
-        raise CourseError(f"{path} is a single picture. Put it and its partner into a folder, and name that.")
+        raise InvalidInput(f"{path} is a single picture. Put it and its partner into a folder, and name that.")
     if path.is_file():
         return Video(path, step, limit)
-    raise CourseError(
+    raise InvalidInput(
         f"{str(path)!r} is no set, no folder and no video. Name one of {', '.join([*SETS, 'real'])}, or a folder of "
         "image pairs, or a video file; `cvdl data` lists the sets and says which are here."
     )

@@ -5,7 +5,7 @@ from functools import partial
 
 import torch
 
-from cvdl.errors import CourseError
+from cvdl.errors import InvalidInput
 from cvdl.flow.data.chairs import Chairs, Pairs
 from cvdl.flow.data.things3d import Things
 
@@ -28,7 +28,7 @@ def rendered(kind, **options):
     parts = kind.split("+")
     for part in parts:
         if part not in RENDERED:
-            raise CourseError(f"There is no kind {part!r} of rendered pairs; there are {', '.join(RENDERED)}.")
+            raise InvalidInput(f"There is no kind {part!r} of rendered pairs; there are {', '.join(RENDERED)}.")
     sources = [RENDERED[part](**options) for part in parts]
     return sources[0] if len(sources) == 1 else Mixed(sources)
 

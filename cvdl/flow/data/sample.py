@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from cvdl.errors import CourseError
+from cvdl.errors import DataNotFound, InvalidInput
 from cvdl.flow.io import read_flow
 
 
@@ -64,9 +64,9 @@ def read_image(path):
                 return grey.expand(3, -1, -1).contiguous()
             pixels = np.array(picture.convert("RGB"))
     except FileNotFoundError:
-        raise CourseError(f"{path} is not there. Unpack its set again, or leave the pair out.") from None
+        raise DataNotFound(f"{path} is not there. Unpack its set again, or leave the pair out.") from None
     except (OSError, SyntaxError, ValueError) as error:
-        raise CourseError(f"{path} cannot be read as a picture: {error}. Fetch it again.") from None
+        raise InvalidInput(f"{path} cannot be read as a picture: {error}. Fetch it again.") from None
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous().float() / 255
 
 
@@ -74,7 +74,7 @@ def _read_flow(path):
     try:
         return read_flow(path)
     except FileNotFoundError:
-        raise CourseError(f"{path} is not there. Unpack its set again, or leave the pair out.") from None
+        raise DataNotFound(f"{path} is not there. Unpack its set again, or leave the pair out.") from None
 
 
 def _read_mask(path, flow):
@@ -86,7 +86,7 @@ def _read_mask(path, flow):
 def _same_size(a, b, path_a, path_b):
     if a.shape[-2:] != b.shape[-2:]:
         (h, w), (H, W) = a.shape[-2:], b.shape[-2:]
-        raise CourseError(
+        raise InvalidInput(
             f"{path_a} and {path_b} have to be of one size; they are {w} × {h} and {W} × {H} pixels. "
             "They do not belong together, or one of them was cut or scaled: fetch both again."
         )

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from cvdl.errors import CourseError
+from cvdl.errors import InvalidInput
 from cvdl.settings import data_path
 
 LEVELS = 5  # of a texture: full size, 1/2, … 1/16
@@ -91,7 +91,7 @@ def read(*parts):
     try:
         return np.asarray(Image.open(path).convert("RGBA"))
     except OSError as broken:
-        raise CourseError(f"{path} cannot be read: it is damaged. Restore it with `git checkout -- data`.") from broken
+        raise InvalidInput(f"{path} cannot be read: it is damaged. Restore it with `git checkout -- data`.") from broken
 
 
 @functools.cache

@@ -21,8 +21,8 @@ from typing import NamedTuple
 
 import torch
 
-from cvdl.errors import CourseError
 from cvdl.flow.data import solids
+from cvdl.flow.data.arguments import check_counts, check_number, check_whole
 from cvdl.flow.data.chairs import FULL, Pairs, seen
 from cvdl.flow.data.dice import throw
 from cvdl.flow.data.scene3d import DICE, arrange, columns, follow, look
@@ -55,18 +55,16 @@ class Things:
     motion: factor on all motions, for easier or harder pairs; with 0 nothing moves.
     final: with fog, hard light and motion blur.  All that is known of the scene is the same without.
     window: (height, width) of a part of the frame, somewhere else in each pair; only it is drawn.
+
+    Raises InvalidInput, a ValueError, for what cannot be rendered.
     """
 
     def __init__(
         self, size=FULL, split="train", seed=0, device="cpu", things=THINGS, motion=1.0, final=False, window=None
     ):
-        if not 0 <= things[0] <= things[1]:
-            raise CourseError(
-                f"things is {tuple(things)}; it has to be (fewest, most), not negative and in this order."
-            )
-        self.size, self.split, self.seed, self.things = tuple(size), split, seed, tuple(things)
-        self.motion, self.final, self.device = motion, final, torch.device(device)
-        self.window = seen(size, split, window)
+        self.size, self.window, self.split = seen(size, split, window)
+        self.seed, self.things = check_whole(seed, "seed"), check_counts(things, "things")
+        self.motion, self.final, self.device = check_number(motion, "motion"), final, torch.device(device)
         self.photos = photo_bank(split).to(self.device)
 
     def batch(self, start, count):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from cvdl.errors import CourseError
+from cvdl.errors import InvalidInput, MissingDependency
 from cvdl.flow.data.sample import Sample
 
 
@@ -22,7 +22,7 @@ class Video(Sequence):
         self.path, self.step, self.limit = Path(path), step, limit
         self._length, self._at, self._pairs = None, -1, iter(())
         if next(iter(self._walk()), None) is None:  # a file that is no video, too, is told now
-            raise CourseError(
+            raise InvalidInput(
                 f"{self.path} holds no pair: it needs {step + 1} frames. Take a longer clip or a smaller step."
             )
 
@@ -78,7 +78,7 @@ def decode(path):
     try:
         import av
     except ImportError:
-        raise CourseError(
+        raise MissingDependency(
             'PyAV, which reads videos, is not installed. Add it with `pip install -e ".[data]"`, or turn the video '
             "into a folder of pictures."
         ) from None
@@ -86,11 +86,11 @@ def decode(path):
     try:
         with av.open(str(path)) as clip:
             if not clip.streams.video:
-                raise CourseError(f"{path} holds no video. Name a video file, or a folder of pictures.")
+                raise InvalidInput(f"{path} holds no video. Name a video file, or a folder of pictures.")
             for number, frame in enumerate(clip.decode(video=0), 1):  # noqa: B007
                 yield clip.streams.video[0], frame
     except av.FFmpegError as error:
-        raise CourseError(
+        raise InvalidInput(
             f"{path} cannot be read as a video after {number} frames ({error.strerror}). Record or fetch it "
             + ("again, or read what is whole with `limit`." if number else "again, or name a folder of pictures.")
         ) from None

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cvdl.errors import CourseError
+from cvdl.errors import InvalidInput
 
 FLOW_SCALE = 20.0  # networks and losses count in units of 20 px, so that numbers are about 1
 
@@ -30,7 +30,7 @@ class FlowNet(nn.Module):
         H, W = check_images(image1, image2)
         if self.training:
             if H % self.multiple or W % self.multiple:
-                raise CourseError(
+                raise InvalidInput(
                     f"In train mode {type(self).__name__} wants sides divisible by {self.multiple}; these are {H} × {W}. "
                     "Cut or render other sizes, or call net.eval() first: then any size will do."
                 )
@@ -66,12 +66,12 @@ def check_images(image1, image2):
             or not image.is_floating_point()
         ):
             came = f"{image.dtype} {tuple(image.shape)}" if isinstance(image, torch.Tensor) else type(image).__name__
-            raise CourseError(
+            raise InvalidInput(
                 f"{name} has to be a batch of RGB images, float (B, 3, H, W) in [0, 1]; it is {came}. One image becomes "
                 f"a batch by {name}[None], bytes become floats by {name}.float() / 255, grey becomes RGB by repeating it."
             )
     if image1.shape != image2.shape or min(image1.shape[-2:]) < 16:
-        raise CourseError(
+        raise InvalidInput(
             f"image1 and image2 have to be of one shape, 16 × 16 pixels or more; they are {tuple(image1.shape)} and "
             f"{tuple(image2.shape)}. Resize or cut one of them."
         )

@@ -8,7 +8,7 @@ layers as in the released networks, which have conv6_1 besides the paper's figur
 import torch
 from torch import nn
 
-from cvdl.errors import CourseError
+from cvdl.errors import InvalidInput
 from cvdl.flow.correlation import correlation
 from cvdl.flow.nets.base import FLOW_SCALE, FlowNet
 
@@ -100,9 +100,11 @@ class Estimator(FlowNet):
     def __init__(self, width, mean_of):
         super().__init__()
         if not 0 < width <= 4:
-            raise CourseError(f"width is {width}; it is a factor on the numbers of channels above 0, such as 1 or 1/4.")
+            raise InvalidInput(
+                f"width is {width}; it is a factor on the numbers of channels above 0, such as 1 or 1/4."
+            )
         if mean_of not in ("photos", "pair"):
-            raise CourseError(f'mean_of has to be "photos" or "pair", not {mean_of!r}.')
+            raise InvalidInput(f'mean_of has to be "photos" or "pair", not {mean_of!r}.')
         self.width, self.mean_of = float(width), mean_of
         self.register_buffer("mean", torch.tensor(MEAN)[:, None, None], persistent=False)
 
@@ -154,7 +156,7 @@ class FlowNetS(Estimator):
     def estimate(self, x):
         """(B, channels, H, W) -> flows."""
         if x.shape[1] != self.channels:
-            raise CourseError(
+            raise InvalidInput(
                 f"This FlowNetS sees {self.channels} channels, and {x.shape[1]} came. Two images make 6; one with 12 is a "
                 "later network of a stack, such as FlowNet2CS: call that, or net.estimate(stack_input(…))."
             )
@@ -179,7 +181,7 @@ class FlowNetC(Estimator):
         super().__init__(width, mean_of)
         c = self.c
         if stride < 1 or max_displacement < 0 or max_displacement % stride:
-            raise CourseError(
+            raise InvalidInput(
                 f"max_displacement, {max_displacement}, has to be a multiple of stride, {stride}. The paper has 20 and 2."
             )
         self.max_displacement, self.stride, self.variant = max_displacement, stride, variant
@@ -219,7 +221,7 @@ def start(net):
 def add_top(net, variant="released"):
     """The layers conv4 … conv6_1, which all of these networks have; the lecture's count is without the last."""
     if variant not in ("released", "lecture"):
-        raise CourseError(f'variant has to be "released" or "lecture", not {variant!r}.')
+        raise InvalidInput(f'variant has to be "released" or "lecture", not {variant!r}.')
     c = net.c
     net.conv4, net.conv4_1 = conv(c(256), c(512), 3, 2), conv(c(512), c(512))
     net.conv5, net.conv5_1 = conv(c(512), c(512), 3, 2), conv(c(512), c(512))

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cvdl.errors import CourseError
+from cvdl.errors import InvalidInput
 from cvdl.flow.nets.base import FLOW_SCALE, check_images, resize
 from cvdl.flow.nets.flownet import Estimator, FlowNetC, FlowNetS, Refinement, add_top, conv, scaled, start, top
 from cvdl.flow.warp import warp
@@ -28,7 +28,7 @@ def stack_input(image1, image2, flow):
         3 … 5   image2                          11     brightness error, |image1 - warped| over the colours
         6 … 8   warped: image2 by the flow
 
-    Raises ValueError, of `warp`, for shapes that do not fit and a flow that is not finite.
+    Raises what `warp` raises: InvalidInput for shapes that do not fit, NotFinite for a flow that is not finite.
     """
     warped = warp(image2, flow)
     return torch.cat([image1, image2, warped, flow / FLOW_SCALE, size_of(image1 - warped)], dim=1)
@@ -71,11 +71,11 @@ class FlowNetStack(Estimator):
     def __init__(self, nets="css", width=1.0, warping=True, mean_of="photos", last="bilinear", before=None):
         super().__init__(width, mean_of)
         if not isinstance(nets, str) or nets[:1] not in ("c", "s") or set(nets[1:]) - {"s"}:
-            raise CourseError(
+            raise InvalidInput(
                 f'nets is {nets!r}; it has to be a word of c and s, c at most in front: "css", "ss", "s".'
             )
         if last not in ("bilinear", "nearest"):
-            raise CourseError(f'last has to be "bilinear" or "nearest", not {last!r}.')
+            raise InvalidInput(f'last has to be "bilinear" or "nearest", not {last!r}.')
         self.letters, self.warping, self.last, self.before = nets, warping, last, before
         first = FlowNetC(width) if nets[0] == "c" else FlowNetS(width)
         self.nets = nn.ModuleList([first, *(FlowNetS(width, channels=12 if warping else 8) for _ in nets[1:])])
@@ -87,7 +87,7 @@ class FlowNetStack(Estimator):
             for ours, theirs in zip(self.nets[:-1], first, strict=True):
                 ours.load_state_dict(theirs.state_dict())
         except (ValueError, RuntimeError) as error:
-            raise CourseError(
+            raise InvalidInput(
                 f"A stack {self.letters!r} of width {self.width} cannot begin with this {type(net).__name__}: it has to be the "
                 "stack without its last net, of the same width."
             ) from error

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from cvdl.errors import CourseError
+from cvdl.errors import InvalidInput
 from cvdl.flow import likelihood
 from cvdl.flow.nets.base import FlowNet, check_images, resize
 from cvdl.flow.nets.flownet import start
@@ -50,9 +50,11 @@ class LikeNet(FlowNet):
     def __init__(self, width=1.0, view="features", temperature=3.0, support=0, refresh=500):
         super().__init__()
         if not 0 < width <= 4:
-            raise CourseError(f"width is {width}; it is a factor on the numbers of channels above 0, such as 1 or 1/4.")
+            raise InvalidInput(
+                f"width is {width}; it is a factor on the numbers of channels above 0, such as 1 or 1/4."
+            )
         if refresh < 1 or support < 0:
-            raise CourseError(
+            raise InvalidInput(
                 f"refresh is {refresh}, a number of training steps, 1 or more; support is {support}, a number of pixels, "
                 "0 or more. Change the one that is not."
             )
@@ -112,7 +114,7 @@ class LikeNet(FlowNet):
         if view is not None:
             check_view(view)
         if any(side % self.multiple for side in image1.shape[-2:]):
-            raise CourseError(
+            raise InvalidInput(
                 f"Sides have to be divisible by {self.multiple}; these are {tuple(image1.shape[-2:])}. Cut the images, or "
                 "call the network in eval mode, which pads them."
             )
@@ -207,7 +209,7 @@ class Branch(nn.Module):
 
 def check_view(view):
     if view not in likelihood.VIEWS:
-        raise CourseError(f"There is no view {view!r}; there are {', '.join(likelihood.VIEWS)}.")
+        raise InvalidInput(f"There is no view {view!r}; there are {', '.join(likelihood.VIEWS)}.")
     return view
 
 

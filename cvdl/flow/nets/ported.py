@@ -8,7 +8,7 @@ import re
 
 import torch
 
-from cvdl.errors import CourseError
+from cvdl.errors import InvalidInput
 from cvdl.flow.nets.base import FLOW_SCALE
 from cvdl.flow.nets.flownet import FlowNetC, FlowNetS
 from cvdl.flow.nets.flownet2 import FlowNet2, FlowNet2CS, FlowNet2CSS, FlowNet2SD, FlowNetStack
@@ -78,18 +78,18 @@ def fill(net, tensors, notes, path, blue_first=False):
     if not isinstance(net, FlowNetS | FlowNetC | FlowNet2SD | FlowNet2 | FlowNetStack) or (
         stack and stack.letters not in ("cs", "css")
     ):
-        raise CourseError(
+        raise InvalidInput(
             f"There are no published weights for {type(net).__name__}({net.letters if stack else ''}). There are some for "
             "FlowNetS, FlowNetC, FlowNet2SD, FlowNet2CS, FlowNet2CSS and FlowNet2; SPyNet has its own load_published."
         )
     if blue_first and not isinstance(net, FlowNetS | FlowNetC):
-        raise CourseError(
+        raise InvalidInput(
             "blue_first is for FlowNetS and FlowNetC; NVIDIA's files have their colours turned round already."
         )
     names = {published_name(ours): ours for ours in net.state_dict()}
     tensors = fold_batch_norm(tensors)
     if not names.keys() & tensors.keys():
-        raise CourseError(
+        raise InvalidInput(
             f"{path} holds no published {type(net).__name__}: its tensors are called {next(iter(names))} and so on; here are "
             f"{', '.join(list(tensors)[:3]) or 'none'}. Take the file that goes with this network."
         )
@@ -153,4 +153,6 @@ def number(value, path):
             return float(value)
     except (TypeError, ValueError):
         pass
-    raise CourseError(f"{path} has a div_flow of {value!r}; a number above 0 was expected, such as 20. Fetch it again.")
+    raise InvalidInput(
+        f"{path} has a div_flow of {value!r}; a number above 0 was expected, such as 20. Fetch it again."
+    )

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from cvdl.errors import CourseError
+from cvdl.errors import DataNotFound, InvalidInput
 
 INSIDE = ("state_dict", "params", "model")  # entries under which some keep the tensors, beside notes on training
 # Numbers of NumPy stand in some notes, the best error say.  They are harmless.  NumPy 1 and 2 name their maker otherwise.
@@ -27,7 +27,7 @@ def read_checkpoint(path):
     """read_tensors, and what stands beside them, such as {"epoch": 3, "div_flow": 20}.  -> two dicts"""
     path = Path(path)
     if not path.is_file():
-        raise CourseError(
+        raise DataNotFound(
             f"There is no file {path}. Published weights are fetched from their owner; give the path of yours."
         )
     try:
@@ -37,7 +37,7 @@ def read_checkpoint(path):
             with torch.serialization.safe_globals(NUMBERS):
                 content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle fails in whatever way its bytes ask for; torch's advice is left out
-        raise CourseError(
+        raise InvalidInput(
             f"{path} cannot be read as a torch or safetensors file: it is damaged, or holds more than tensors "
             f"({type(error).__name__}). Fetch it again, and compare its size with that at the source."
         ) from error
@@ -48,7 +48,7 @@ def read_checkpoint(path):
     if not isinstance(content, dict) or not all(
         isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in content.items()
     ):
-        raise CourseError(
+        raise InvalidInput(
             f"{path} does not hold tensors by name (a state dict), but a {type(content).__name__} of other things. Take "
             "the file of weights alone; of a network of yours, save net.state_dict()."
         )
@@ -70,7 +70,7 @@ def load_renamed(net, tensors, names, path):
         elif not came.isfinite().all():
             faults.append(f"{name} is not finite")
     if faults:
-        raise CourseError(
+        raise InvalidInput(
             f"{path} is no complete {type(net).__name__} of {len(wanted)} tensors: {'; '.join(sorted(faults)[:3])}"
             f"{f'; and {len(faults) - 3} more' if len(faults) > 3 else ''}. Fetch it again, or take the file that goes with "
             "this network."

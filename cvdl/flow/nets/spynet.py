@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cvdl.errors import CourseError
+from cvdl.errors import InvalidInput
 from cvdl.flow.nets.base import FlowNet, check_images, resize
 from cvdl.flow.nets.published import load_renamed, read_tensors
 from cvdl.flow.warp import warp
@@ -45,7 +45,7 @@ class SPyNet(FlowNet):
     def __init__(self, levels=5, published=False):
         super().__init__()
         if levels < 1:
-            raise CourseError(f"SPyNet has at least one level, not {levels}. The paper has 5.")
+            raise InvalidInput(f"SPyNet has at least one level, not {levels}. The paper has 5.")
         self.levels = nn.ModuleList(level() for _ in range(levels))
         self.published = published
         self.multiple = 2 ** (levels - 1)
@@ -74,7 +74,7 @@ class SPyNet(FlowNet):
         )
         if not names.keys() & tensors.keys():
             came = ", ".join(list(tensors)[:3]) or "nothing"
-            raise CourseError(
+            raise InvalidInput(
                 f"{path} holds no published SPyNet: its 60 tensors are called {next(iter(names))} and so on, or as "
                 f"BasicSR's or mmagic's are; here are {came}. Of the common PyTorch port, it is network-*.pytorch."
             )
