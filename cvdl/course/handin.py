@@ -171,7 +171,10 @@ def row(spec, found):
             functions.append(exercise.caller(spec.id, inmate.load(found, spec.id)))
         return functions[0](*args, weights=weights)
 
-    score = judge.score(spec.id, call)
+    try:
+        score = judge.score(spec.id, call)
+    except judge.CourseFault:
+        return {"state": "not judged, because of a fault of the course: see check", "earned": 0}
     return {"state": score.state, "earned": score.earned}
 
 
