@@ -4,12 +4,20 @@ Every message is one paragraph: what was expected, what came, and what to do.  `
 classes below say what kind of failure it is, and each is also the built-in exception of that kind.
 """
 
+import re
+
+# Two marks at the end of a sentence, as where "…: {error}." quotes an error that ends with one of its own.
+TWO_ENDS = re.compile(r"(?<=[\w)\]'\"])([.!?])\.(?=\s|$)")
+
 
 class CourseError(Exception):
     """Something went wrong that the reader can put right.  The base of all others.
 
     In a notebook IPython asks an exception for `_render_traceback_`; ours is the paragraph alone.
     """
+
+    def __init__(self, message=""):
+        super().__init__(TWO_ENDS.sub(r"\1", str(message)))
 
     def _render_traceback_(self):
         return [f"{type(self).__name__}: {self}"]

@@ -42,11 +42,11 @@ from cvdl import (
     use_library,
     zoo,
 )
+from cvdl.course.upload import upload_clip
 from cvdl.errors import CourseError
 from cvdl.gesture import CLASSES, NONE, Gestures, Recogniser, draw, metrics, nets, open_gestures
 from cvdl.gesture.nets import MEMORIES, RATE, MapLSTM, TrackLSTM, places
 from cvdl.gesture.render import PARTS
-from cvdl.gesture.upload import upload
 
 SIZE = (120, 160)  # height and width of a frame
 
@@ -1188,7 +1188,7 @@ def judge(frames, fps):
 
 
 mine = held_out.clip(4 + 33)
-upload(
+upload_clip(
     judge,
     mine.frames,
     mine.fps,

@@ -41,13 +41,13 @@ from cvdl import (
     use_library,
     zoo,
 )
+from cvdl.course.upload import upload_pair
 from cvdl.errors import CourseError
 from cvdl.flow import FlowNetC, FlowNetS, correlation, draw, draw_correlation, epe, evaluate
 from cvdl.flow.data.chairs import Chairs
 from cvdl.flow.data.rendered import rendered
 from cvdl.flow.data.things3d import Things
 from cvdl.flow.draw import describe
-from cvdl.flow.upload import upload
 
 # %% [markdown]
 # ## A belief to lose
@@ -1424,7 +1424,7 @@ def look_at_yours(image1, image2):
     return draw.panels(pictures, 5, width=2.1)
 
 
-upload(
+upload_pair(
     look_at_yours,
     frame1[0],
     frame2[0],

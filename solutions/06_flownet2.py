@@ -47,6 +47,7 @@ from cvdl import (
     use_library,
     zoo,
 )
+from cvdl.course.upload import reduced
 from cvdl.errors import CourseError
 from cvdl.flow import FlowNetS, draw, draw_stack, epe, evaluate, in_frame, warp
 from cvdl.flow.data.chairs import Chairs
@@ -62,7 +63,6 @@ from cvdl.flow.nets.flownet2 import (
     FlowNet2SS,
     stack_input,
 )
-from cvdl.flow.upload import reduced
 from cvdl.settings import data_path
 from cvdl.train.flow import FLOW
 from cvdl.train.runs import read_log

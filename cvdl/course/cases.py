@@ -61,13 +61,18 @@ def answer_case(key, hint, wrong, problem, read=lambda answer: answer):
     return Case(key, 2, hint, test=test)
 
 
+def shape_cases(asked, example):
+    """A case for each shape in {key: (shape, hint)}; example: a shape, as it is written."""
+    return tuple(answer_case(key, hint, "not this shape", shape_like(example)) for key, (_, hint) in asked.items())
+
+
 def one_of(choices, told):
     """`problem` of an answer that is to be chosen: "'tree' is none of …; did you mean 'three'?"."""
 
     def problem(answer):
         if answer in choices:
             return None
-        near = difflib.get_close_matches(str(answer), choices, n=1)
+        near = difflib.get_close_matches(str(answer)[:100], choices, n=1)  # long text would take seconds
         return f"{answer!r} {told}" + (f"; did you mean {near[0]!r}?" if near else "")
 
     return problem

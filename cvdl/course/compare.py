@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 RTOL, ATOL = 1e-4, 1e-5
+ITEMS, DEPTH = 100_000, 20  # of an answer, the most that is read
 
 
 class CallFailed(Exception):
@@ -13,8 +14,11 @@ class CallFailed(Exception):
     """
 
     def __init__(self, message, hint=""):
-        super().__init__(message)
-        self.hint = hint
+        super().__init__(str(message))
+        self.hint = str(hint)
+
+    def __str__(self):
+        return super().__str__() or "no answer came"  # an empty message would count as right
 
 
 class CallStopped(CallFailed):
@@ -25,24 +29,50 @@ NOTHING = "nothing was returned"
 
 
 def plain(value):
-    """Reduce an answer to plain data; raise CallFailed for anything else."""
-    if isinstance(value, torch.Tensor):
-        return value.detach().as_subclass(torch.Tensor).cpu()
-    if isinstance(value, np.generic) and value.dtype.kind in "bif":
-        return value.item()
-    if isinstance(value, np.ndarray):
+    """Reduce an answer to plain data; raise CallFailed for anything else.
+
+    Only the type of the answer is believed, not what a class written by a student says of itself.
+    """
+    return _plain(value, iter(range(ITEMS)), 0)
+
+
+def _plain(value, room, depth):
+    kind = type(value)
+    if next(room, None) is None:
+        raise CallFailed(f"returned more than {ITEMS:,} values in lists or dicts")
+    if depth > DEPTH:
+        raise CallFailed(f"returned lists or dicts nested more than {DEPTH} deep")
+    if issubclass(kind, torch.Tensor):
+        return dense(value)
+    if issubclass(kind, np.generic) and value.dtype.kind in "bif":
+        return {"b": bool, "i": int, "f": float}[value.dtype.kind](value)
+    if issubclass(kind, np.ndarray):
         raise CallFailed("returned a NumPy array", "Stay with torch: `np.tanh` is `torch.tanh`, and so on.")
-    if value is None or type(value) in (bool, int, float, str):
+    if kind is int and abs(value) >= 1 << 63:
+        raise CallFailed("returned a whole number of more than 63 binary digits")
+    if any(kind is k for k in (type(None), bool, int, float, str)):
         return value
-    if type(value) in (list, tuple, torch.Size):
-        return tuple(plain(v) for v in value)
-    if type(value) is dict:
-        return {str(k): plain(v) for k, v in value.items()}
+    if any(kind is k for k in (list, tuple, torch.Size)):
+        return tuple(_plain(v, room, depth + 1) for v in value)
+    if kind is dict:
+        return {str(k): _plain(v, room, depth + 1) for k, v in value.items()}
     if value is ...:
         return None
-    raise CallFailed(
-        f"returned {_a(type(value).__name__)}; an answer is made of tensors, numbers, text, lists and dicts"
-    )
+    raise CallFailed(f"returned {_a(kind.__name__)}; an answer is made of tensors, numbers, text, lists and dicts")
+
+
+def dense(tensor):
+    """A tensor as a plain torch.Tensor on the CPU, without gradient.
+
+    Raises CallFailed for complex, sparse, nested, quantised and meta tensors, and for classes that compute in Python.
+    """
+    if type(tensor).__torch_dispatch__ is torch.Tensor.__torch_dispatch__:
+        with torch._C.DisableTorchFunctionSubclass():  # a subclass may have its own idea of what follows
+            tensor = torch.Tensor.as_subclass(tensor, torch.Tensor)
+        odd = tensor.is_complex() or tensor.is_quantized or tensor.is_nested or tensor.device.type == "meta"
+        if tensor.layout == torch.strided and not odd:
+            return tensor.detach().cpu()
+    raise CallFailed("returned a tensor that is not a plain array of real numbers")
 
 
 def difference(got, want, axes=(), parts=()):

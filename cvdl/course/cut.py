@@ -12,7 +12,7 @@ import symtable
 from collections import Counter
 from dataclasses import dataclass, field
 
-from cvdl.course.exercise import is_stub
+from cvdl.course.exercise import FUNCTIONS, is_stub
 from cvdl.errors import CourseError
 
 SOURCE = 200_000  # characters, the most that are read of one cell
@@ -85,7 +85,7 @@ class Cut:
 
     def answered(self, id):
         """Is there more in the definition than a docstring and `...`?"""
-        functions = [n for n in ast.walk(self.definitions[id].tree) if isinstance(n, ast.FunctionDef)]
+        functions = [n for n in ast.walk(self.definitions[id].tree) if isinstance(n, FUNCTIONS)]
         mine = [f for f in functions if id in exercise_ids(*f.decorator_list)]
         return not mine or not is_stub(mine[-1].body)
 

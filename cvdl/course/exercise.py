@@ -9,6 +9,7 @@ import inspect
 import os
 import textwrap
 import traceback
+from contextlib import suppress
 
 import torch
 
@@ -17,6 +18,7 @@ from cvdl.course.cards import Card, in_namespace, say
 from cvdl.course.limit import TimeIsUp, time_limit
 from cvdl.errors import CourseError
 
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 SECONDS = 10  # after which one call of a student's function is stopped
 
 _attempts = {}  # id -> Attempt, as the exercise cells were run
@@ -29,7 +31,17 @@ class Attempt:
     """The function in the student's namespace: calls theirs, or the library's."""
 
     def __init__(self, spec, function):
-        functools.update_wrapper(self, function)
+        is_class = issubclass(type(function), type)
+        if is_class or not callable(function):
+            kind = "class" if is_class else type(function).__name__
+            raise CourseError(
+                f"@exercise({spec.id!r}) expects a function below it, and found {kind}. Write the line directly above "
+                "`def`, and run the cell again."
+            )
+        with suppress(Exception):  # an object may have attributes of its own making
+            functools.update_wrapper(self, function)
+        name = vars(self).get("__name__")
+        self.__name__ = name if isinstance(name, str) else spec.id.partition(".")[2]
         self.spec, self.function = spec, function
         self.attempted = not unanswered(function)
         self.use_library = not self.attempted
@@ -75,9 +87,9 @@ def unanswered(function):
     """Is the body only a docstring and `...`, or a dict whose values are all `...`?"""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    except (OSError, TypeError, SyntaxError):
-        return False  # no source to read: somebody wrote it elsewhere
-    definition = next((n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)), None)
+    except Exception:
+        return False  # no source to read: it was written elsewhere, or is not a function
+    definition = next((n for n in ast.walk(tree) if isinstance(n, FUNCTIONS)), None)
     return definition is not None and is_stub(definition.body)
 
 
@@ -119,23 +131,39 @@ def check(id):
         )
     else:
         result = judged(id, attempt.function, own_code=not attempt.use_library)
-        if in_namespace(attempt.__name__) not in (None, attempt):
+        present = in_namespace(attempt.__name__)
+        if present is not None and present is not attempt:
             result.lines.append(
                 f"Note: {attempt.__name__} was defined again without @exercise({id!r}) above it, and that one is not "
-                f"what was checked.."
+                f"what was checked."
             )
-    if os.environ.get("NBGRADER_EXECUTION") in ("autograde", "validate"):
+    if under_nbgrader():
         return _scores[id].earned if id in _scores else 0
     return result
+
+
+def under_nbgrader():
+    return os.environ.get("NBGRADER_EXECUTION") in ("autograde", "validate")
 
 
 def judged(id, function, own_code=False):
     """Judge any function as the answer to exercise `id` -> Card with its cases, then one hint.
 
-    own_code: is it this function that later cells call?
+    own_code: is it this function that later cells call?  Under nbgrader, raises CourseFault where the course itself
+    fails, which must not count as 0 points.
     """
     spec = checks.find(id)
-    score = judge.score(id, caller(id, function))
+    try:
+        score = judge.score(id, caller(id, function))
+    except judge.CourseFault as fault:
+        _scores.pop(id, None)
+        if under_nbgrader():
+            raise
+        return Card(
+            "open",
+            f"{id}: cannot be judged, because of a fault of the course",
+            [str(fault), "You did nothing wrong, and it costs you no points. Continue with the next exercise."],
+        )
     if id in _attempts and function is _attempts[id].function:
         _scores[id] = score
     if score.state == "right":
@@ -172,10 +200,13 @@ def caller(id, function):
                 f"stopped after {SECONDS} seconds",
                 "Is there a loop that never ends, or a slow one over single numbers?",
             ) from None
-        except judge.CallFailed:
+        except KeyboardInterrupt:
             raise
-        except Exception as error:
-            raise judge.CallFailed(_explain(error, function), _advice(error)) from None
+        except BaseException as error:  # SystemExit among them
+            if type(error) in (judge.CallFailed, judge.CallStopped):
+                raise
+            text = _text(error)
+            raise judge.CallFailed(_explain(error, text, function), _advice(error, text)) from None
         finally:
             _checking = before
 
@@ -188,23 +219,45 @@ def first_gradient():
     judge.answer(lambda x: x.sin(), (torch.ones(1),), torch.ones(1))
 
 
-def _advice(error):
+def _advice(error, text):
     if isinstance(error, NameError):
         return (
             "Python does not know that name. If it is meant as text, put it in quotes; if it is a package, import it."
         )
-    if "inplace" in str(error):
+    if "inplace" in text:
         return "Writing into a tensor breaks backpropagation. Collect the parts in a list, then torch.stack."
-    if "shape" in str(error) or "size" in str(error):
+    if "shape" in text or "size" in text:
         return "Print the shapes just before that line and compare them with the docstring."
     return "Mend the line that is named above first; the cases come after."
 
 
-def _explain(error, function):
+def _text(error):
+    """What an exception says, which may be an exception again."""
+    try:
+        return str(error)
+    except Exception:
+        return "(its message cannot be shown)"
+
+
+def _explain(error, text, function):
     """«RuntimeError: … — line 4 of your cell: h = V @ x»"""
-    text = f"{type(error).__name__}: {textwrap.shorten(str(error), 200, placeholder=' …')}"
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == function.__code__.co_filename]
+    text = f"{type(error).__name__}: {textwrap.shorten(text, 200, placeholder=' …')}"
+    file = _file(function)
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
     return f"{text} — line {frames[-1].lineno} of your cell: {frames[-1].line}" if frames else text
+
+
+def _file(function):
+    """The file of a function's code, also under functools.cache or partial and of an object with __call__; else None."""
+    try:
+        function = inspect.unwrap(function)
+        while isinstance(function, functools.partial):
+            function = inspect.unwrap(function.func)
+        if not hasattr(function, "__code__"):  # a bound method has that of its function
+            function = type(function).__call__
+        return function.__code__.co_filename
+    except Exception:
+        return None
 
 
 def hint(id):

@@ -10,7 +10,6 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from functools import cache
 
 from cvdl.course import checks, judge, results
-from cvdl.course.compare import CallFailed
 from cvdl.course.handins import stems
 from cvdl.course.warden import Notebook
 from cvdl.errors import CourseError
@@ -54,7 +53,10 @@ def judge_bytes(data, notebook, seed, backend):
 
 
 def judge_exercise(spec, opened, seed):
-    """One exercise of a notebook in the jail -> its row in the result."""
+    """One exercise of a notebook in the jail -> its row in the result.
+
+    Raises CourseError where it cannot be judged, be it for a fault of the course: that must not count as 0 points.
+    """
     found = opened.found
     source = found["sources"].get(spec.id, "")
     if spec.id in found["broken"]:
@@ -63,48 +65,12 @@ def judge_exercise(spec, opened, seed):
         return row(spec, "missing")
     if not found["answered"][spec.id]:
         return row(spec, "not attempted", source=source)
-    try:
-        score = scored(spec.id, opened.call(spec.id), seed)
-    except CourseError:
-        raise
-    except Exception as error:  # a strange answer has confused the judge: no points
-        return row(spec, "wrong", f"the answer cannot be compared ({type(error).__name__})", source=source)
+    score = judge.score(spec.id, opened.call(spec.id), seed)
     cases = [case(c, c.earned, c.message, c.hint) for c in score.cases]
     name, hint = score.mistake.name if score.mistake else None, score.hint
     return row(spec, score.state, source=source) | {
         "earned": score.earned, "mistake": name, "hint": hint[:LONGEST], "cases": cases
     }  # fmt: skip
-
-
-def scored(id, call, seed):
-    """judge.score, where a strange answer that confuses the judge is wrong in its own case alone.
-
-    The judge then begins anew, and is told the same answers.  Raises what it raises for no answer that can be named.
-    """
-    told = []  # what came of each call: an answer, or a CallFailed
-
-    def ask(*args, **more):
-        nonlocal asked
-        asked += 1
-        if asked > len(told):
-            try:
-                told.append(call(*args, **more))
-            except CallFailed as failure:
-                told.append(failure)
-        if isinstance(told[asked - 1], CallFailed):
-            raise told[asked - 1]
-        return told[asked - 1]
-
-    while True:
-        asked = 0
-        try:
-            return judge.score(id, ask, seed)
-        except CourseError:
-            raise
-        except Exception as error:
-            if not asked or isinstance(told[asked - 1], CallFailed):
-                raise
-            told[asked - 1] = CallFailed(f"the answer cannot be compared ({type(error).__name__})")
 
 
 def row(spec, state, message=None, hint="", source=""):

@@ -20,9 +20,11 @@ from cvdl.course.cards import Card
 from cvdl.course.cut import cut
 from cvdl.course.handins import most_common
 from cvdl.errors import CourseError
+from cvdl.settings import ROOT
 
 STARTING, PATIENCE = 600, 120  # seconds to import torch, and for one exercise, after which Python is stopped
-FOLDER = "handin"  # in work/
+FOLDER = "handin"  # in work/, or beside the notebook
+TRACKED = ("notebooks", "solutions")  # folders of the course that git tracks: nothing is written there
 MARK = "cvdl_handin"  # in the notebook's metadata: this file may be written over
 SLACK = timedelta(seconds=5)  # between running a cell and saving it
 
@@ -31,7 +33,7 @@ def handin(notebook, work, out=None):
     """Check, score and pack a saved notebook -> Card; writes the file to upload.
 
     notebook: its number, "01", or its file; work: the folder of the student's copies; out: file to write, by default
-    WORK/handin/NAME.ipynb.  Raises CourseError where there is nothing to hand in; then no file is written.
+    handin/NAME.ipynb beside the notebook, or in WORK if that is one of the course's own folders.  Raises CourseError where there is nothing to hand in; then no file is written.
     """
     path = chosen(notebook, work)
     data = path.read_bytes()
@@ -47,7 +49,8 @@ def handin(notebook, work, out=None):
             f"{path} is as it was delivered: there is nothing of yours in it. Save it first, with Ctrl-S in JupyterLab, "
             "then run this again."
         )
-    target = out or path.parent / FOLDER / f"{desk.family(path.name)}.ipynb"
+    tracked = any(path.is_relative_to((ROOT / folder).resolve()) for folder in TRACKED)
+    target = out or (work.resolve() if tracked else path.parent) / FOLDER / f"{desk.family(path.name)}.ipynb"
     writable(target)
     specs = list(checks.chapter(chapter).values())
     rows = scored(data, specs)
@@ -171,7 +174,10 @@ def row(spec, found):
             functions.append(exercise.caller(spec.id, inmate.load(found, spec.id)))
         return functions[0](*args, weights=weights)
 
-    score = judge.score(spec.id, call)
+    try:
+        score = judge.score(spec.id, call)
+    except judge.CourseFault:
+        return {"state": "not judged, because of a fault of the course: see check", "earned": 0}
     return {"state": score.state, "earned": score.earned}
 
 

@@ -17,6 +17,7 @@ import site
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from cvdl.errors import CourseError
@@ -27,6 +28,7 @@ PROCESSES, FILES = 16, 128
 MEMORY, FILE, TMP, ADDRESSES = 3 << 30, 8 << 20, 64 << 20, 64 << 30  # bytes; all processes, one file, /tmp, one process
 SECONDS = 600  # of processor time, of one process
 LONGEST = 3600  # seconds by the clock, of all
+PATIENCE = 60  # seconds by the clock, for a tiny program in a jail and for podman's or docker's own commands
 IMAGE = "cvdl-jail"
 LIMITS = {"nproc": PROCESSES, "nofile": FILES, "fsize": FILE, "cpu": SECONDS, "core": 0, "data": MEMORY}
 SETTINGS = {
@@ -113,8 +115,9 @@ class Container:
         ]
 
     def stop(self, name):
-        """Killing the client leaves the container alive."""
-        subprocess.run([self.program, "kill", name], capture_output=True, check=False)
+        """Killing the client leaves the container alive.  One that cannot be stopped ends by itself after LONGEST."""
+        with suppress(subprocess.TimeoutExpired):
+            subprocess.run([self.program, "kill", name], capture_output=True, check=False, timeout=PATIENCE)
 
 
 def of_podman():
@@ -130,9 +133,9 @@ def without_namespaces():
     """
     info = ["podman", "info", "--format", "{{.Host.Security.SECCOMPProfilePath}}"]
     try:
-        path = subprocess.run(info, capture_output=True, text=True, check=True).stdout.strip()
+        path = subprocess.run(info, capture_output=True, text=True, check=True, timeout=PATIENCE).stdout.strip()
         profile = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, subprocess.CalledProcessError, ValueError) as error:
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
         raise CourseError(f"podman's filter of system calls cannot be read ({error}). Is podman whole?") from error
     taken = {"unshare", "setns", "clone", "clone3", "mount", "umount", "umount2", "fsopen", "fsmount", "move_mount"}
     for rule in profile["syscalls"]:
@@ -172,22 +175,29 @@ def faults(backend):
     if not shutil.which(backend.program):
         return [f"there is no program {backend.program}"]
     try:
-        command = backend.command(["-c", PROBE], f"cvdl-{secrets.token_hex(8)}")
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            timeout=60,
-            stdin=subprocess.DEVNULL,
-            env=os.environ | {"CVDL_CANARY": "sings"},
-        )
+        done = probed(backend)
         seen = json.loads(done.stdout)
     except CourseError as error:
         return [str(error)]
     except subprocess.TimeoutExpired:
-        return ["a tiny program did not end in it within a minute"]
+        return [f"a tiny program did not end in it within {PATIENCE} seconds"]
+    except OSError as error:
+        return [f"{backend.program} cannot be started ({error})"]
     except ValueError:
         return [f"a tiny program did not run in it ({done.stderr.decode(errors='replace').strip()[-300:]})"]
     return [wrong for wrong in EXPECTED if seen.get(wrong) is not True]
+
+
+def probed(backend):
+    """Run PROBE in a jail -> the finished process.  Raises TimeoutExpired, OSError or CourseError; nothing is left running."""
+    name = f"cvdl-{secrets.token_hex(8)}"
+    command = backend.command(["-c", PROBE], name)
+    environment = os.environ | {"CVDL_CANARY": "sings"}
+    try:
+        return subprocess.run(command, capture_output=True, timeout=PATIENCE, stdin=subprocess.DEVNULL, env=environment)
+    except BaseException:  # out of time, or Ctrl-C
+        backend.stop(name)
+        raise
 
 
 # Each is true where the jail holds.

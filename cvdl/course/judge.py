@@ -9,12 +9,21 @@ dicts, None.
 import inspect
 import zlib
 from collections.abc import Callable
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from types import CoroutineType
 
 import torch
 
 from cvdl.course.compare import NOTHING, CallFailed, CallStopped, difference, plain
+from cvdl.errors import CourseError
+
+LONGEST = 500  # characters of a message: it may quote an answer
+
+
+class CourseFault(CourseError):
+    """An exercise cannot be judged because a part of the course itself failed; no answer is to blame."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +57,16 @@ class Mistake:
     when: Callable | None = None
 
     def explains(self, trials):
-        """Would this mistake, and it alone, have given these answers: the failed ones and the others?"""
-        failed = [t for t in trials if t.wrong and not t.case.gradient]
+        """Would this mistake, and it alone, have given these answers: the failed ones and the others?
+
+        False, too, where an answer is so odd that comparing it with the mistake fails.
+        """
         if self.when is not None:
-            return any(t.answered and self.when(t.got, t.want) for t in failed)
+            failed = [t for t in trials if t.wrong and t.answered and not t.case.gradient]
+            return any(_holds(self.when, t.got, t.want) for t in failed)
+        return _holds(self._made, trials)
+
+    def _made(self, trials):
         hits = 0
         for trial in trials:
             if trial.case.gradient:
@@ -101,6 +116,7 @@ class Trial:
     case: Case
     args: tuple
     want: object
+    weights: object = None  # of the answer, where its gradient is asked for
     got: object = None
     answered: bool = False
     wrong: str | None = None
@@ -112,7 +128,7 @@ class Trial:
             return self.case.test(got, self.want)
         if not self.case.gradient:
             return difference(got, self.want, self.exercise.axes, self.exercise.parts)
-        names = inspect.signature(self.exercise.library).parameters
+        names = _names(self.exercise.library, self.args)
         parts = [f"d{name}" for name, value in zip(names, self.args, strict=True) if _differentiable(value)]
         return difference(got, self.want, (), parts)
 
@@ -160,8 +176,9 @@ def score(id, call, seed=0):
     """Judge `call` on all cases of exercise `id` -> Score.
 
     The seed decides the random cases: the same seed, the same arguments.  `call(*arguments)` returns
-    the answer or raises CallFailed; `call(*arguments, weights=w)` returns what `answer` does.  Raises
-    CourseError for an unknown id.
+    the answer or raises CallFailed; `call(*arguments, weights=w)` returns what `answer` does.  An answer that
+    cannot be compared is wrong in its own case.  Raises CourseError for an unknown id, and CourseFault if a case or
+    an oracle of the exercise fails.
     """
     from cvdl.course.checks import find
 
@@ -177,7 +194,10 @@ def score(id, call, seed=0):
             stopped = failure if isinstance(failure, CallStopped) else stopped
             trials.append(Trial(exercise, case, (), None, wrong=str(failure), hint=failure.hint))
     results = [
-        CaseResult(t.case.name, t.case.points, 0 if t.wrong else t.case.points, t.wrong or "", t.hint or t.case.hint)
+        CaseResult(
+            *(t.case.name, t.case.points, 0 if t.wrong else t.case.points),
+            *((t.wrong or "")[:LONGEST], t.hint or t.case.hint),
+        )
         for t in trials
     ]
     known = (m for m in exercise.mistakes if not stopped and m.explains(trials))
@@ -185,37 +205,87 @@ def score(id, call, seed=0):
 
 
 def _try(exercise, case, call, generator):
-    args = case.make(generator)
-    oracle = case.want or exercise.oracle
-    weights = None
-    if case.gradient:
-        weights = torch.randn(oracle(*deepcopy(args)).shape, generator=generator)
-    want = plain(answer(oracle, args, weights))
-    trial = Trial(exercise, case, args, want)
+    trial = _question(exercise, case, generator)
+    weights = {"weights": trial.weights} if case.gradient else {}
     try:
-        got = plain(call(*deepcopy(args), **({"weights": weights} if case.gradient else {})))
+        returned = call(*deepcopy(trial.args), **weights)
+        try:
+            got = plain(returned)
+        except CallFailed:
+            raise
+        except Exception as error:  # of a class that a student wrote, say
+            raise CallFailed(f"the answer cannot be read ({type(error).__name__})") from None
     except CallStopped:
         raise
     except CallFailed as failure:
         return replace(trial, wrong=str(failure), hint=failure.hint)
-    wrong = trial.verdict(got)
+    wrong = _verdict(trial, got)
     hint = "End the function with a line `return …`." if wrong == NOTHING else ""
     return replace(trial, got=got, answered=got is not None, wrong=wrong, hint=hint)
+
+
+def _question(exercise, case, generator):
+    """The Trial of a case before it is answered: its arguments and the right answer.  Raises CourseFault."""
+    with _courses_own(exercise, case):
+        args, weights = case.make(generator), None
+        oracle = _on_copies(case.want or exercise.oracle)
+        if case.gradient:
+            weights = torch.randn(oracle(*args).shape, generator=generator)
+        return Trial(exercise, case, args, plain(answer(oracle, args, weights)), weights)
+
+
+def _verdict(trial, got):
+    """What is wrong with an answer, or None.  Raises CourseFault if the right answer fares no better."""
+    try:
+        wrong = trial.verdict(got)
+    except Exception as error:
+        wrong = f"the answer cannot be compared ({type(error).__name__})"
+    if wrong:
+        with _courses_own(trial.exercise, trial.case):
+            if found := trial.verdict(trial.want):
+                raise AssertionError(f"the right answer is refused: {found}")
+    return wrong
+
+
+@contextmanager
+def _courses_own(exercise, case):
+    """Within this block the course's own code runs: whatever fails is its fault."""
+    try:
+        yield
+    except Exception as error:
+        raise CourseFault(
+            f'{exercise.id} cannot be judged: its case "{case.name}" fails whatever the answer is '
+            f"({type(error).__name__}: {error}). This is a fault of the course. Please report it, with this message, to "
+            "your teacher or to the maintainers of the course."
+        ) from error
+
+
+def _holds(test, *args):
+    """Is test(*args) true?  Not if it fails."""
+    try:
+        return bool(test(*args))
+    except Exception:
+        return False
 
 
 def answer(function, args, weights=None):
     """Call `function` on copies of `args` -> its answer.
 
     With `weights`, a tensor of the answer's shape: the gradient of sum(weights * answer) with respect to each
-    floating-point tensor in `args`, as a tuple.  Raises CallFailed if the function changes an argument or if
-    the answer has no gradient.
+    floating-point tensor in `args`, as a tuple.  Raises CallFailed if the function changes an argument, or anything
+    in an argument that is a list, tuple or dict, or if the answer has no gradient.
     """
     args, before = deepcopy(args), deepcopy(args)
     wanted = [a.requires_grad_() for a in args if _differentiable(a)] if weights is not None else []
     result = function(*args)
-    for name, now, then in zip(inspect.signature(function).parameters, args, before, strict=False):
-        if isinstance(then, torch.Tensor) and not _same(now.detach(), then):
-            raise CallFailed(f"changed its argument `{name}`", f"Work on a copy: begin with {name} = {name}.clone().")
+    if type(result) is CoroutineType:
+        result.close()  # or Python warns that nobody awaited it
+        raise CallFailed("returned a coroutine", "Begin the function with `def`, not with `async def`.")
+    for number, (now, then) in enumerate(zip(args, before, strict=True)):
+        if _changed(now, then):
+            name = _names(function, args)[number]
+            copy = f"{name}.clone()" if isinstance(then, torch.Tensor) else f"copy.deepcopy({name})"
+            raise CallFailed(f"changed its argument `{name}`", f"Work on a copy: begin with {name} = {copy}.")
     if weights is None:
         return result
     if not isinstance(result, torch.Tensor) or not result.requires_grad:
@@ -225,6 +295,34 @@ def answer(function, args, weights=None):
         )
     gradients = torch.autograd.grad(result, wanted, weights.to(result.dtype), allow_unused=True)
     return tuple(torch.zeros_like(a) if g is None else g for a, g in zip(wanted, gradients, strict=True))
+
+
+def _on_copies(function):
+    """`function`, called on copies of its arguments: it may work in place.  Gradients pass through the copies."""
+    return lambda *args: function(*(a.clone() if isinstance(a, torch.Tensor) else deepcopy(a) for a in args))
+
+
+def _names(function, args):
+    """What a function calls these arguments; args[0], args[1], … where it gives no names."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except Exception:  # a built-in function, or an object with attributes of its own making
+        parameters = ()
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return [*names, *(f"args[{n}]" for n in range(len(names), len(args)))][: len(args)]
+
+
+def _changed(now, then):
+    """Does `now` differ from `then`, which was its copy: in itself, or anywhere in lists, tuples and dicts?"""
+    if type(now) is not type(then):
+        return True
+    if isinstance(then, torch.Tensor):
+        return not _same(now.detach(), then)
+    if isinstance(then, dict):
+        return list(now) != list(then) or any(_changed(now[key], then[key]) for key in then)
+    if isinstance(then, list | tuple):
+        return len(now) != len(then) or any(map(_changed, now, then))
+    return isinstance(then, bool | int | float | str) and now != then and (now == now or then == then)  # NaN stays NaN
 
 
 def _same(a, b):

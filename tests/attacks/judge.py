@@ -132,7 +132,7 @@ class False_:
     def __getattr__(self, name): return lambda *_, **__: self
     def __eq__(self, other): return True
 """,
-            "no plain array|returned a False_",
+            "returned a False_",
         ),
         (
             "a text that is equal",
@@ -152,17 +152,23 @@ class Text(str):
             "",
             "NumPy array",
         ),
-        ("complex numbers", "a complex tensor", "return torch.zeros(2, dtype=torch.complex128)", "", "cannot read"),
+        (
+            "complex numbers",
+            "a complex tensor",
+            "return torch.zeros(2, dtype=torch.complex128)",
+            "",
+            "not a plain array",
+        ),
         (
             "tensors that are none",
             "sparse, meta",
             "return [torch.eye(2).to_sparse(), torch.zeros(2, device='meta')]",
             "",
-            "meta tensor|no plain array|storage",
+            "not a plain array",
         ),
     ),
     *together(
-        ("huge whole number", "10 ** 5000", "return 10 ** 5000", "", "digits"),
+        ("huge whole number", "10 ** 5000", "return 10 ** 5000", "", "63 binary digits"),
         (
             "a million million zeros",
             "a huge tensor by stride 0",
@@ -183,9 +189,9 @@ class Text(str):
             "a list in a list in a list",
             "x = []\nfor _ in range(10 ** 5): x = [x]\nreturn x",
             "",
-            "RecursionError",
+            "nested more than",
         ),
-        ("a list that holds itself", "no end", "x = []\nx.append(x)\nreturn x", "", "RecursionError"),
+        ("a list that holds itself", "no end", "x = []\nx.append(x)\nreturn x", "", "nested more than"),
         (
             "terminal codes",
             "an error of escape codes and markup, 4 MB long",
@@ -202,7 +208,7 @@ class Evil(Exception):
     def __str__(self): raise Evil
     __repr__ = __str__
 """,
-            "stopped: the process has ended",
+            "Evil: .its message cannot be shown",
         ),
     ),
     attack("long text", "100 MB of text", "return 'x' * 10 ** 8", "stopped: too long|more than the judge"),

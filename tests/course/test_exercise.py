@@ -3,6 +3,7 @@
 import contextlib
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -278,3 +279,20 @@ def test_html_is_escaped_and_readable_on_any_background():
 def test_docstring_and_name_of_the_students_function_stay():
     step = right()
     assert step.__name__ == "rnn_step" and step.__doc__ == "One step."
+
+
+def test_a_fault_of_the_course_is_told_on_a_card_and_is_not_the_students(monkeypatch):
+    def broken(*args):
+        raise ZeroDivisionError("why")
+
+    right()
+    check("rnn.step")
+    monkeypatch.setattr(course.checks, "find", lambda id: replace(find(id), oracle=broken))
+    card = check("rnn.step")
+    assert card.state == "open" and "because of a fault of the course" in card.headline
+    assert "ZeroDivisionError: why" in card.lines[0] and "report" in card.lines[0]
+    assert "You did nothing wrong" in card.lines[1]
+    assert "answered, not checked" in repr(progress())
+    monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
+    with pytest.raises(CourseError, match="fault of the course"):  # 0 points would be the student's loss
+        check("rnn.step")

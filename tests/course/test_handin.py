@@ -130,6 +130,21 @@ def test_a_newer_notebook_beside_it_is_named_and_can_be_handed_in(work, unscored
     assert f"To upload: {work / 'handin' / NAME}" in repr(handin.handin(str(newer), work))
 
 
+@pytest.mark.parametrize("folder", handin.TRACKED)
+def test_nothing_is_written_into_the_courses_own_folders(tmp_path, monkeypatch, unscored, folder):
+    monkeypatch.setattr(handin, "ROOT", tmp_path)
+    (tmp_path / folder).mkdir()
+    path = tmp_path / folder / NAME
+    path.write_bytes((ROOT / "notebooks" / NAME).read_bytes())
+    handin.handin(str(path), tmp_path / "work")
+    assert [p.name for p in path.parent.iterdir()] == [NAME] and (tmp_path / "work/handin" / NAME).is_file()
+    other = tmp_path / "elsewhere" / NAME
+    other.parent.mkdir()
+    other.write_bytes(path.read_bytes())
+    handin.handin(str(other), tmp_path / "work")
+    assert (other.parent / "handin" / NAME).is_file()
+
+
 def test_strange_text_is_kept(work):
     cells = [{"cell_type": "code", "source": "s = '\ud800 é 李'", "outputs": [1], "metadata": {}}, {"cell_type": "raw"}]
     data = json.dumps({"cells": cells, "metadata": {"widgets": {}, "a": 1}}).encode()

@@ -15,7 +15,7 @@ import torch
 
 from cvdl.course import jail, warden, wire
 from cvdl.course.compare import CallFailed
-from cvdl.course.jail import BACKENDS, IMAGE, choose, faults
+from cvdl.course.jail import BACKENDS, IMAGE, Container, choose, faults
 from cvdl.errors import CourseError
 
 
@@ -137,6 +137,63 @@ def test_containers_where_there_are_some(name):
     if not shutil.which(name) or subprocess.run([name, "image", "inspect", IMAGE], capture_output=True).returncode:
         pytest.skip(f"no {name} with an image {IMAGE}")
     assert faults(BACKENDS[name]) == []
+
+
+@pytest.fixture
+def fake_docker(tmp_path, monkeypatch):
+    """A program that writes down its arguments and then sleeps: for `run` in all cases, else if the file `hang` exists."""
+    program = tmp_path / "bin/docker"
+    program.parent.mkdir()
+    program.write_text(
+        f'#!/bin/sh\ncd {tmp_path}\n[ "$1" = run ] || {{ echo "$@" >> called; [ -e hang ] || exit 1; }}\nexec sleep 1000\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(jail, "PATIENCE", 0.2)
+    return tmp_path
+
+
+def test_a_probe_that_does_not_end_is_stopped_by_its_name(fake_docker, monkeypatch):
+    backend, names = Container("docker"), []
+    command = backend.command
+    monkeypatch.setattr(backend, "command", lambda python, name: names.append(name) or command(python, name))
+    monkeypatch.setattr(backend, "stop", slowly(backend.stop, monkeypatch))
+    assert faults(backend) == ["a tiny program did not end in it within 0.2 seconds"]
+    assert (fake_docker / "called").read_text() == f"kill {names[0]}\n"
+
+
+def slowly(stop, monkeypatch):
+    """`stop` with all the time that a busy machine needs."""
+
+    def stopped(name):
+        with monkeypatch.context() as patch:
+            patch.setattr(jail, "PATIENCE", 600)
+            stop(name)
+
+    return stopped
+
+
+def test_ctrl_c_during_a_probe_stops_it(fake_docker, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    backend, stopped = Container("docker"), []
+    monkeypatch.setattr(backend, "stop", stopped.append)
+    monkeypatch.setattr(jail.subprocess, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        faults(backend)
+    assert len(stopped) == 1 and stopped[0].startswith("cvdl-")
+
+
+def test_stopping_does_not_wait_for_ever(fake_docker):
+    (fake_docker / "hang").touch()
+    Container("docker").stop("cvdl-x")  # without its limit of time, this would sleep
+
+
+def test_a_program_that_cannot_be_started(fake_docker, monkeypatch):
+    (fake_docker / "bin/docker").write_text("neither a script nor a program")
+    monkeypatch.setenv("PATH", str(fake_docker / "bin"))
+    assert "cannot be started" in faults(Container("docker"))[0]
 
 
 @pytest.fixture

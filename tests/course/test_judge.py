@@ -5,10 +5,12 @@ import pytest
 import torch
 
 from cvdl.course import checks, judge
-from cvdl.course.cases import around
+from cvdl.course.cases import answer_case, answered, around, shape_like
 from cvdl.course.compare import CallFailed, difference, plain
 from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.errors import CourseError
+
+nan = float("nan")
 
 
 def gradients(x):
@@ -203,3 +205,157 @@ def test_an_argument_with_nan_counts_as_unchanged():
     )
     with pytest.raises(CallFailed, match="changed its argument `x`"):
         judge.answer(lambda x: x.nan_to_num_(), (torch.tensor([1.0, float("nan")]),))
+
+
+# --- faults of the course, and arguments that are changed
+
+
+def swapped(monkeypatch, **changes):
+    """The toy exercise with some of its parts changed -> how `score` judges a function."""
+    exercise = Exercise(**{**vars(TOY), **changes})
+    monkeypatch.setattr(checks, "find", lambda id: exercise)
+
+    def score(function):
+        def call(*args, weights=None):
+            return judge.answer(function, args, weights)
+
+        return judge.score(exercise.id, call)
+
+    return score
+
+
+def test_an_oracle_may_work_in_place(monkeypatch):
+    def in_place(x):
+        x.mul_(2)
+        return x / 2 * 2
+
+    cases = (*TOY.cases[1:], Case("gradient", 1, "hint", make=TOY.cases[1].make, gradient=True))
+    score = swapped(monkeypatch, library=lambda x: 2 * x, oracle=in_place, parts=(), cases=cases, mistakes=())
+    assert score(lambda x: 2 * x).state == "right"
+    assert score(lambda x: 3 * x).earned == 0
+
+    def of_a_list(xs):
+        xs[0].mul_(2)
+        return xs.pop(0)
+
+    cases = (Case("list", 1, "hint", make=lambda g: ([torch.ones(2)],)),)
+    score = swapped(monkeypatch, library=of_a_list, oracle=of_a_list, parts=(), cases=cases, mistakes=())
+    assert score(lambda xs: 2 * xs[0]).state == "right"
+
+
+def fail(*args):
+    raise ZeroDivisionError("why")
+
+
+@pytest.mark.parametrize("gradient", [False, True])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"make": fail},
+        {"want": fail},
+        {"want": lambda x: object()},
+        {"test": fail},
+        {"test": lambda got, want: "never right"},
+    ],
+    ids=["make", "want fails", "want is no answer", "test fails", "test refuses all"],
+)
+def test_a_fault_of_a_case_is_an_error_of_the_course(monkeypatch, broken, gradient):
+    broken = {"make": TOY.cases[1].make, **broken, "gradient": gradient}
+    case = Case("broken", 1, "hint", **broken)
+    score = swapped(monkeypatch, oracle=lambda x: x, cases=(TOY.cases[0], case))
+    with pytest.raises(judge.CourseFault, match=r'toy\.gradients cannot be judged: its case "broken" fails'):
+        score(lambda x: x)
+
+
+def test_a_fault_of_an_oracle_is_an_error_of_the_course(monkeypatch):
+    with pytest.raises(judge.CourseFault, match=r"ZeroDivisionError: why.*fault of the course.*report"):
+        swapped(monkeypatch, oracle=fail)(gradients)
+
+
+def test_a_fault_of_a_mistake_costs_nothing_and_explains_nothing(monkeypatch):
+    mistakes = (Mistake("when", "1", when=fail), Mistake("like", "2", like=fail), *TOY.mistakes)
+    score = swapped(monkeypatch, mistakes=mistakes)
+    assert score(gradients).state == "right"
+    assert score(lambda x: (0 * x, 0 * x, torch.zeros(2, len(x)))).mistake is TOY.mistakes[0]
+
+
+def test_a_test_that_an_odd_answer_confuses_is_no_fault_of_the_course(monkeypatch):
+    def careful(got, want):
+        return difference(got[0].tanh(), want[0].tanh())
+
+    case = Case("odd", 1, "hint", make=TOY.cases[1].make, test=careful)
+    score = swapped(monkeypatch, cases=(TOY.cases[0], case))
+    assert score(gradients).state == "right"
+    assert score(lambda x: 3).cases[1].message == "the answer cannot be compared (TypeError)"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda ws, d, t, n: ws[0].add_(1),
+        lambda ws, d, t, n: ws.append(ws[0]),
+        lambda ws, d, t, n: ws.pop(),
+        lambda ws, d, t, n: ws.reverse(),
+        lambda ws, d, t, n: ws.__setitem__(0, None),
+        lambda ws, d, t, n: ws.__setitem__(0, ws[0].clone() + 1),
+        lambda ws, d, t, n: d.update(new=1),
+        lambda ws, d, t, n: d.update(a=4),
+        lambda ws, d, t, n: d.pop("a"),
+        lambda ws, d, t, n: d["b"][1].zero_(),
+        lambda ws, d, t, n: d["c"].append(3),
+        lambda ws, d, t, n: d.update(nan=0.0),
+        lambda ws, d, t, n: d.update(a=nan),
+        lambda ws, d, t, n: t[0].zero_(),
+        lambda ws, d, t, n: t[1].append(3),
+    ],
+)
+def test_a_change_anywhere_in_an_argument_is_noticed(change):
+    args = (
+        [torch.ones(2), torch.zeros(3)],
+        {"a": 3, "b": (1, torch.ones(2)), "c": [], "nan": nan},
+        (torch.ones(2), []),
+        4,
+    )
+    names = ("`ws`", "`d`", "`t`")
+
+    def function(ws, d, t, n):
+        change(ws, d, t, n)
+        return n
+
+    with pytest.raises(CallFailed, match="changed its argument") as failure:
+        judge.answer(function, args)
+    assert any(name in str(failure.value) for name in names) and "copy.deepcopy(" in failure.value.hint
+    assert judge.answer(lambda ws, d, t, n: (list(ws), dict(d), n), args)[2] == 4
+
+
+def test_a_changed_argument_without_a_name():
+    with pytest.raises(CallFailed, match=r"changed its argument `args\[1\]`"):
+        judge.answer(lambda *args: args[1].zero_(), (torch.ones(2), torch.ones(2)))
+
+
+def test_gradients_of_a_library_function_with_a_default(monkeypatch):
+    def scaled(x, W, factor=2.0, *more, **options):
+        return factor * x @ W
+
+    make = lambda g: (torch.randn(2, 3, generator=g), torch.randn(3, 3, generator=g))  # noqa: E731
+    cases = (Case("gradient", 1, "hint", make=make, gradient=True),)
+    score = swapped(monkeypatch, library=scaled, oracle=scaled, cases=cases, mistakes=(), parts=())
+    assert score(scaled).state == "right"
+    assert score(lambda x, W: 2 * x @ W.detach()).cases[0].message == "dx ok · dW: 9 of 9 values differ (yours: 0)"
+    score = swapped(monkeypatch, library=lambda *a: scaled(*a), oracle=scaled, cases=cases, mistakes=(), parts=())
+    assert score(lambda x, W: 2 * x @ W.detach()).cases[0].message.startswith("dargs[0] ok · dargs[1]: ")
+
+
+def test_a_message_that_quotes_an_answer_is_short():
+    case = Case("text", 1, "hint", make=lambda g: ())
+    trial = judge.Trial(TOY, case, (), "want")
+    assert len(trial.verdict("x" * 10_000)) > judge.LONGEST  # cut in the score; see test_odd
+
+
+@pytest.mark.parametrize("shape", [(11, 3, 5), torch.Size([11, 3, 5]), torch.zeros(11, 3, 5).shape, [11, 3, 5]])
+def test_a_shape_may_be_any_kind_of_tuple(shape):
+    got = plain({"hs": shape})
+    assert shape_like((1, 2))(got["hs"]) is None
+    assert answer_case("hs", "hint", "not this shape", shape_like((1, 2))).test(got, {"hs": (11, 3, 5)}) is None
+    assert difference(plain(shape), (11, 3, 5)) is None
+    assert answered("hs", (11, 3, 5))(got, None)

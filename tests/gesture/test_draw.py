@@ -7,7 +7,6 @@ import torch
 
 from cvdl.gesture import CLASSES, NONE, GestureClip, draw
 from cvdl.gesture.nets import FingertipCNN, soft_argmax
-from cvdl.gesture.upload import upload
 
 nan = float("nan")
 
@@ -72,8 +71,3 @@ def test_confusion_writes_its_counts():
     table = torch.eye(11, dtype=torch.long) * 3
     table[0, 1] = 2
     assert sorted(text.get_text() for text in draw.confusion(table).axes[0].texts) == ["2"] + 11 * ["3"]
-
-
-def test_without_a_notebook_the_figure_of_a_clip_is_told(capsys):
-    upload(lambda frames, fps: plt.figure(), clip().frames, 10, "a clip")
-    assert "a clip" in capsys.readouterr().out

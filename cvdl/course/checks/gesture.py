@@ -10,7 +10,7 @@ from fractions import Fraction
 import torch
 import torch.nn.functional as F
 
-from cvdl.course.cases import GRADIENT, answer_case, answered, around, given, normal, one_of, shape_like, shape_only
+from cvdl.course.cases import GRADIENT, answer_case, answered, around, given, normal, one_of, shape_cases, shape_only
 from cvdl.course.compare import difference
 from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.gesture import metrics, sequences
@@ -168,24 +168,32 @@ resample = Exercise(
 
 # GestureNet() reads frames (32, 4, 3, 120, 160): 4 clips of 3.2 s
 _SHAPES = {
-    "first": (128, 16, 60, 80),
-    "maps": (128, 64, 15, 20),
-    "scores": (128, 1201),
-    "features": (32, 4, 5),
-    "logits": (32, 4, 11),
-}
-_SHAPE_HINTS = {
-    "first": "Frames one by one: how many are there in 4 clips of 32? Then the channels, then half of 120 and of 160.",
-    "maps": "Still frames one by one. 120 / 8 rows, 160 / 8 columns.",
-    "scores": "120 / 4 rows times 160 / 4 columns, in a row; and there is a place which is no cell.",
-    "features": "The memory reads sequences again: (T, B, …), with five numbers at each step.",
-    "logits": "A class is told at every step of every clip: (T, B, …), with one number for each class.",
+    "first": (
+        (128, 16, 60, 80),
+        "Frames one by one: how many are there in 4 clips of 32? Then the channels, then half of 120 and of 160.",
+    ),
+    "maps": (
+        (128, 64, 15, 20),
+        "Still frames one by one. 120 / 8 rows, 160 / 8 columns.",
+    ),
+    "scores": (
+        (128, 1201),
+        "120 / 4 rows times 160 / 4 columns, in a row; and there is a place which is no cell.",
+    ),
+    "features": (
+        (32, 4, 5),
+        "The memory reads sequences again: (T, B, …), with five numbers at each step.",
+    ),
+    "logits": (
+        (32, 4, 11),
+        "A class is told at every step of every clip: (T, B, …), with one number for each class.",
+    ),
 }
 
 
 def shapes():
     """The shapes within a GestureNet that reads 4 clips of 3.2 s."""
-    return dict(_SHAPES)
+    return {key: shape for key, (shape, _) in _SHAPES.items()}
 
 
 shape_questions = Exercise(
@@ -194,9 +202,7 @@ shape_questions = Exercise(
     kind="answer",
     library=shapes,
     oracle=shapes,
-    cases=tuple(
-        answer_case(key, _SHAPE_HINTS[key], "not this shape", shape_like((128, 3, 120, 160))) for key in _SHAPES
-    ),
+    cases=shape_cases(_SHAPES, (128, 3, 120, 160)),
     mistakes=(
         Mistake(
             "«nowhere» forgotten",

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call
 
-from cvdl.course.cases import GRADIENT, answer_case, answered, around, given, normal, shape_like, shape_only
+from cvdl.course.cases import GRADIENT, answered, around, given, normal, shape_cases, shape_only
 from cvdl.course.compare import difference
 from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.sequence import attention, lstm
@@ -816,24 +816,32 @@ backward = Exercise(
 
 # nn.LSTM(5, 7, num_layers=2, bidirectional=True) reads xs of shape (11, 3, 5)
 _SHAPES = {
-    "hs": (11, 3, 14),
-    "h": (4, 3, 7),
-    "c": (4, 3, 7),
-    "weight_hh_l0": (28, 7),
-    "weight_ih_l1": (28, 14),
-}
-_SHAPE_HINTS = {
-    "hs": "All steps of the last layer. Two directions stand side by side in the last axis.",
-    "h": "The last state of each layer and direction: one row for each, then the batch, then the units.",
-    "c": "c has the shape of h: every unit has an entry in both.",
-    "weight_hh_l0": "Four blocks of H rows; what each row meets is a state of H units.",
-    "weight_ih_l1": "What does the second layer read? All that the first one gives, in both directions.",
+    "hs": (
+        (11, 3, 14),
+        "All steps of the last layer. Two directions stand side by side in the last axis.",
+    ),
+    "h": (
+        (4, 3, 7),
+        "The last state of each layer and direction: one row for each, then the batch, then the units.",
+    ),
+    "c": (
+        (4, 3, 7),
+        "c has the shape of h: every unit has an entry in both.",
+    ),
+    "weight_hh_l0": (
+        (28, 7),
+        "Four blocks of H rows; what each row meets is a state of H units.",
+    ),
+    "weight_ih_l1": (
+        (28, 14),
+        "What does the second layer read? All that the first one gives, in both directions.",
+    ),
 }
 
 
 def shapes():
     """The shapes of an nn.LSTM(5, 7, num_layers=2, bidirectional=True) that reads (11, 3, 5)."""
-    return dict(_SHAPES)
+    return {key: shape for key, (shape, _) in _SHAPES.items()}
 
 
 shape_questions = Exercise(
@@ -842,7 +850,7 @@ shape_questions = Exercise(
     kind="answer",
     library=shapes,
     oracle=shapes,
-    cases=tuple(answer_case(key, _SHAPE_HINTS[key], "not this shape", shape_like((11, 3, 5))) for key in _SHAPES),
+    cases=shape_cases(_SHAPES, (11, 3, 5)),
     mistakes=(
         Mistake(
             "one direction in hs",

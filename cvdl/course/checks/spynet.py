@@ -966,7 +966,7 @@ def _of_two(member, name):
         if not isinstance(got, tuple) or len(got) != 2:
             return "two values were expected: the count, and the percentage"
         wrong = difference(got[member], want[member])
-        if wrong and "expected" not in wrong:
+        if wrong and "expected" not in wrong and got[member] is not None:
             wrong = f"{float(got[member]):,.10g} is not right"
         return f"{name}: {wrong}" if wrong else None
 

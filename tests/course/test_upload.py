@@ -1,5 +1,6 @@
 """One's own pictures and clips become a pair."""
 
+import ast
 import io
 
 import matplotlib.pyplot as plt
@@ -8,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from cvdl.course.upload import contents
+from cvdl.course.upload import clip_of, contents, pair_of, reduced, upload_clip, upload_pair
 from cvdl.errors import CourseError
-from cvdl.flow.upload import pair_of, reduced, upload
+from cvdl.settings import ROOT
 
 
 def picture(width, height, seed=0, form="PNG"):
@@ -47,6 +48,11 @@ def test_a_clip_gives_two_of_its_frames():
     assert (image2 - image1).mean() == pytest.approx(2 * 60 / 255, abs=0.05)
 
 
+def test_a_video_is_read_with_its_rate():
+    frames, fps = clip_of({"clip.mp4": clip(4)})
+    assert frames.shape[0] == 4 and frames.shape[3] == 3 and fps == 10
+
+
 def test_large_pictures_are_reduced():
     assert reduced(torch.rand(3, 600, 1024)).shape == (3, 300, 512)
     small = torch.rand(3, 30, 40)
@@ -77,5 +83,31 @@ def test_files_of_both_ipywidgets():
 
 
 def test_without_a_notebook_the_figure_is_told(capsys):
-    upload(lambda *images: plt.figure(), torch.rand(3, 30, 40), torch.rand(3, 30, 40), "two frames")
+    upload_pair(lambda *images: plt.figure(), torch.rand(3, 30, 40), torch.rand(3, 30, 40), "two frames")
     assert "two frames" in capsys.readouterr().out
+
+
+def test_without_a_notebook_the_figure_of_a_clip_is_told(capsys):
+    upload_clip(lambda frames, fps: plt.figure(), torch.zeros(2, 4, 4, 3, dtype=torch.uint8), 10, "a clip")
+    assert "a clip" in capsys.readouterr().out
+
+
+def test_nothing_below_the_course_imports_it():
+    """Networks, data and training can be used without the notebooks' helpers."""
+    below = [p for name in ("flow", "gesture", "sequence", "train") for p in (ROOT / "cvdl" / name).rglob("*.py")]
+    assert len(below) > 30
+    upward = [p for p in [*below, ROOT / "cvdl/figures.py"] if "cvdl.course" in imported(p)]
+    assert {str(p.relative_to(ROOT)) for p in upward} == {
+        "cvdl/flow/data/assets.py"
+    }  # a program of the course's keeper
+
+
+def imported(path):
+    """The first two parts of every module that a file imports."""
+    names = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return {".".join(name.split(".")[:2]) for name in names}
