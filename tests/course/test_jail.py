@@ -17,12 +17,13 @@ from cvdl.course import jail, warden, wire
 from cvdl.course.compare import CallFailed
 from cvdl.course.jail import BACKENDS, IMAGE, Container, choose, faults
 from cvdl.errors import CourseError
+from tests import RUNAWAY
 
 
-def inside(backend, program, seconds=60):
+def inside(backend, program):
     """Run a program in the jail -> what it printed."""
     command = backend.command(["-c", program], "cvdl-test")
-    return subprocess.run(command, capture_output=True, timeout=seconds, stdin=subprocess.DEVNULL).stdout.decode()
+    return subprocess.run(command, capture_output=True, timeout=RUNAWAY, stdin=subprocess.DEVNULL).stdout.decode()
 
 
 def test_what_can_be_seen(backend):
@@ -71,9 +72,10 @@ def test_nothing_outlives_the_judge(backend, end):
         assert len(before) >= 4
         # the judge itself, or the process that it started and ends when it is done
         os.kill(judge.pid if end == "kill" else before[1], signal.SIGKILL)
-        end_of_all = time.monotonic() + 10
-        while (left := [p for p in before if alive(p)]) and time.monotonic() < end_of_all:
+        for _ in range(20 * RUNAWAY):
             judge.poll()
+            if not (left := [p for p in before if alive(p)]):
+                break
             time.sleep(0.05)
         assert not left
 
@@ -264,23 +266,22 @@ class Liar:
 @pytest.mark.parametrize(
     "program, error",
     [
-        ("time.sleep(60)", TimeoutError),
-        ("os.write(1, bytes(7)); time.sleep(60)", TimeoutError),  # half a frame
+        ("time.sleep(10**6)", TimeoutError),
+        ("os.write(1, bytes(7)); time.sleep(10**6)", TimeoutError),  # half a frame
         ("", EOFError),
         ("os.write(1, bytes(7))", EOFError),
         ("os.kill(os.getpid(), 9)", EOFError),
         ("while True: os.write(1, b'\\xff' * 4096)", ValueError),  # a length of 4 GB
-        ("os.write(1, bytes([0, 0, 0, 1, 0, 0, 0, 0]) + b'{'); time.sleep(60)", ValueError),
-        ("x = b'x' * (1 << 28); y = bytearray(x)\ntime.sleep(60)", MemoryError),
+        ("os.write(1, bytes([0, 0, 0, 1, 0, 0, 0, 0]) + b'{'); time.sleep(10**6)", ValueError),
+        ("x = b'x' * (1 << 28); y = bytearray(x)\ntime.sleep(10**6)", MemoryError),
     ],
 )
 def test_liars(program, error, monkeypatch):
     monkeypatch.setattr(warden, "MEMORY", 1 << 28)
-    inmate, begin = warden.Inmate(Liar(program)), time.monotonic()
+    inmate = warden.Inmate(Liar(program))
     try:
         with pytest.raises(error):
-            inmate.ask(wire.pack({}), 10 if error is not TimeoutError else 1)
-        assert time.monotonic() - begin < 30
+            inmate.ask(wire.pack({}), 1 if error is TimeoutError else RUNAWAY)
     finally:
         inmate.close()
     assert inmate.process.returncode is not None

@@ -10,6 +10,7 @@ import pytest
 
 from cvdl.course import limit
 from cvdl.course.limit import TimeIsUp, time_limit
+from tests import RUNAWAY
 
 
 def test_it_leaves_nothing_behind():
@@ -49,5 +50,5 @@ def test_it_ends_under_a_tracer():
         "import sys; from cvdl.course.limit import time_limit\n"
         "sys.settrace(lambda *_: None)\nwith time_limit(100): pass\nprint('left')"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=RUNAWAY)
     assert done.stdout == "left\n", done.stderr
