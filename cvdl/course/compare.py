@@ -33,7 +33,12 @@ def plain(value):
 
     Only the type of the answer is believed, not what a class written by a student says of itself.
     """
-    return _plain(value, iter(range(ITEMS)), 0)
+    try:
+        return _plain(value, iter(range(ITEMS)), 0)
+    except CallFailed:
+        raise
+    except Exception as error:  # of a class that a student wrote, say
+        raise CallFailed(f"the answer cannot be read ({type(error).__name__})") from None
 
 
 def _plain(value, room, depth):
@@ -68,10 +73,11 @@ def dense(tensor):
     """
     if type(tensor).__torch_dispatch__ is torch.Tensor.__torch_dispatch__:
         with torch._C.DisableTorchFunctionSubclass():  # a subclass may have its own idea of what follows
-            tensor = torch.Tensor.as_subclass(tensor, torch.Tensor)
-        odd = tensor.is_complex() or tensor.is_quantized or tensor.is_nested or tensor.device.type == "meta"
-        if tensor.layout == torch.strided and not odd:
-            return tensor.detach().cpu()
+            if torch.Tensor.layout.__get__(tensor) == torch.strided:
+                tensor = torch.Tensor.as_subclass(tensor, torch.Tensor)
+                odd = tensor.is_complex() or tensor.is_quantized or tensor.is_nested or tensor.device.type == "meta"
+                if not odd:
+                    return tensor.detach().cpu()
     raise CallFailed("returned a tensor that is not a plain array of real numbers")
 
 

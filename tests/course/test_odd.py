@@ -207,6 +207,15 @@ def test_large_odd_answers_and_computed_mistakes(id, odd):
     assert_all_wrong(checks.find(id), odd)
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_odd_tensors_are_named():
+    kinds = [name for name in ODD if name.startswith(("a sparse", "a meta", "a nested", "a quantised", "a complex t"))]
+    assert len(kinds) == 6
+    for name in [*kinds, "one complex number", "a tensor that computes in Python"]:
+        with pytest.raises(compare.CallFailed, match="returned a tensor that is not a plain array of real numbers"):
+            compare.plain([ODD[name]()])
+
+
 def test_there_are_many_kinds_of_odd_answers():
     assert len(ODD) >= 40
 
