@@ -368,7 +368,9 @@ def test_what_can_be_called_and_fails_is_told_on_a_card(name, fresh):
     assert card.state == "wrong" and told in repr(card) and "0 of 15" in card.headline
 
 
-@pytest.mark.parametrize("thing", [3, None, "text", dict, Called, classmethod(body), torch.zeros(2)], ids=lambda thing: type(thing).__name__)
+@pytest.mark.parametrize(
+    "thing", [3, None, "text", dict, Called, classmethod(body), torch.zeros(2)], ids=lambda thing: type(thing).__name__
+)
 def test_what_cannot_be_called_is_refused(thing, fresh):
     with pytest.raises(CourseError, match=r"@exercise\(.rnn\.step.\) expects a function below it"):
         exercise("rnn.step")(thing)
