@@ -52,7 +52,7 @@ def test_wrong_profile(monkeypatch):
 
 def test_no_data(monkeypatch, tmp_path):
     monkeypatch.setenv("CVDL_DATA", str(tmp_path / "nowhere"))
-    assert "git checkout -- data" in problem()
+    assert "CVDL_DATA names that folder" in problem()
 
 
 @pytest.mark.parametrize("damage", [lambda p: p.unlink(), lambda p: p.write_text("abcd")], ids=["missing", "size"])
