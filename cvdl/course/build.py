@@ -105,7 +105,7 @@ BAR = re.compile(r"(?:^|\r|(?<=\n))[^\r\n]*\d+%\|[^\r\n]*\|[^\r\n]*\[[^\r\n]*\](
 def execute(master):
     """Run the master's notebook from top to bottom in the laptop profile -> notebook with outputs."""
     from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
     nb, sources = solution_notebook(master), dependencies.snapshot()
     hidden = [nbformat.v4.new_code_cell(s) for s in (_RECORD, _REPORT)]
@@ -125,6 +125,9 @@ def execute(master):
             client.execute()
         except CellExecutionError as error:
             raise _failed(master, nb, error) from None
+        except (DeadKernelError, CellTimeoutError) as error:  # out of memory, say, or a loop that never ends
+            c = next(c for c, cell in zip(master.cells, nb.cells[1:], strict=False) if _unfinished(cell))
+            raise broken(master, c, 1, f"{error} Nothing was written.") from None
     report = json.loads(hidden[1].outputs[0].text)
     nb.cells = json.loads(json.dumps(nb.cells[1:-1]).replace(str(ROOT), "~/cvdl"), object_hook=nbformat.from_dict)
     for c, cell in zip(master.cells, nb.cells, strict=True):
@@ -143,6 +146,10 @@ def execute(master):
         "sources": dependencies.digests(report, code_of(master), sources),
     }
     return nb
+
+
+def _unfinished(cell):
+    return cell.cell_type == "code" and cell.execution_count is None
 
 
 def _without_bars(output):
@@ -194,8 +201,11 @@ def with_outputs(master, old):
     return nb
 
 
-def check_built(masters, folder):
-    """What is wrong with the built notebooks -> (problems, warnings), one line each; executes nothing."""
+def check_built(masters, folder=None):
+    """What is wrong with the built notebooks -> (problems, warnings), one line each; executes nothing.
+
+    folder: of all masters, if `masters` are all of them; then every students' notebook must have one.
+    """
     problems, warnings = [], []
     for master in masters:
         if not master.solution.exists():
@@ -211,11 +221,12 @@ def check_built(masters, folder):
         elif master.student.read_text(encoding="utf-8") != written(student_notebook(master, solution)):
             problems.append(f"{master.student} is not what its master gives: run `make build`")
     secrets = [s for m in masters for s in answer_lines(m)]
-    stems = {m.stem for m in masters}
-    for path in sorted(folder.parent.glob("notebooks/*.ipynb")):
-        if path.stem not in stems:
+    built = {m.student for m in masters if m.student.exists()}
+    for path in sorted(folder.parent.glob("notebooks/*.ipynb")) if folder else ():
+        if path not in built:
             problems.append(f"{path} has no master {folder.name}/{path.stem}.py")
-        problems += [f"{path} shows a line of an answer: {s!r}" for s in leaks(path, secrets)]
+            built.add(path)
+    problems += [f"{path} shows a line of an answer: {s!r}" for path in sorted(built) for s in leaks(path, secrets)]
     return problems, warnings
 
 
@@ -285,7 +296,7 @@ def main(
         chosen = [p for p in paths if not names or any(p.stem.startswith(Path(n).stem) for n in names)]
         masters = [read_master(p) for p in chosen]
         if check:
-            problems, warnings = check_built(masters, folder) if not names else check_built(masters, Path("."))
+            problems, warnings = check_built(masters, None if names else folder)
             for warning in warnings:
                 print(f"warning: {warning}", file=sys.stderr)
             print("\n".join(problems) or f"{len(masters)} notebooks match their masters and leak nothing.")

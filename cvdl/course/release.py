@@ -41,7 +41,7 @@ def release(dest, root=ROOT):
     new = {name: root / name for name in files(root)}
     for path in [*root.glob("solutions/*.ipynb"), *(p for n, p in new.items() if n.endswith(".ipynb"))]:
         readable(path)
-    if problems := check_built(masters, root / "solutions") + leaked(new, masters):
+    if problems := check_built(masters, root / "solutions")[0] + leaked(new, masters):
         raise CourseError("Not released:\n" + "\n".join(problems))
     digests = {name: digest(path) for name, path in new.items()}
     if lost := [n for n in digests | old if not expendable(dest, n, {digests.get(n), old.get(n)})]:

@@ -226,6 +226,7 @@ def test_check_passes_then_fails_on_each_drift(built, tmp_path):
     student.write_text(good)
     (student.parent / "09_orphan.ipynb").write_text(good)
     assert "has no master" in run("--check", "--folder", folder).output
+    assert run("--check", "00", "--folder", folder).exit_code == 0, "only the notebook that was named"
     solution.unlink()
     result = run("--check", "--folder", folder)
     assert result.exit_code == 1 and "00_toy.ipynb is missing" in result.output.replace("\n", "")
@@ -360,3 +361,11 @@ def test_what_the_cards_tell_one_to_call_is_imported(path):
     imports = [n for n in ast.walk(ast.parse(code)) if isinstance(n, ast.ImportFrom) and n.module == "cvdl"]
     names = {alias.name for n in imports for alias in n.names}
     assert {"check", "exercise", "hint", "progress", "use_library"} <= names
+
+
+def test_a_kernel_that_dies_is_named_with_its_cell(folder):
+    edit(folder, "import torch\n\nprint", "import os\n\nos._exit(1)\nprint")
+    result = run("00", "--folder", folder)
+    told = result.output.replace("\n", " ")
+    assert result.exit_code == 1 and "cell 6, line" in told and "died" in told and "Traceback" not in told, told
+    assert not (folder / "00_toy.ipynb").exists()

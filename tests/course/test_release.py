@@ -71,7 +71,7 @@ def course(tmp_path, monkeypatch):
     git(root, "add", ".")
     write(root, **{"work/00_toy.ipynb": "the teacher's own", "untracked.txt": ANSWER})
     # a notebook is executed when it is built, and that is tested in test_build.py
-    monkeypatch.setattr(release, "check_built", lambda masters, folder: [])
+    monkeypatch.setattr(release, "check_built", lambda masters, folder: ([], []))
     return root
 
 
@@ -247,7 +247,7 @@ def test_a_release_that_was_stopped_is_finished_by_the_next(course, run, tmp_pat
     assert code == 1 and "disk full" in output and release.RECORD in tree(out)
     monkeypatch.undo()
     monkeypatch.setattr(release.release, "__defaults__", (course,))
-    monkeypatch.setattr(release, "check_built", lambda masters, folder: [])
+    monkeypatch.setattr(release, "check_built", lambda masters, folder: ([], []))
     assert run(out)[0] == 0 and tree(out).keys() == RELEASED
 
 
