@@ -1,6 +1,6 @@
 """The command `cvdl`: help for everything, and errors in one paragraph."""
 
-import os
+import io
 import subprocess
 import sys
 
@@ -53,7 +53,10 @@ def test_course_error_is_one_paragraph(monkeypatch):
 
 
 def test_course_error_of_the_real_command(tmp_path):
-    code = "import sys; sys.modules['jupyterlab'] = None; sys.argv = ['cvdl', 'lab']; from cvdl.cli import app; app()"
+    code = (
+        "import runpy, sys; sys.modules['jupyterlab'] = None; sys.argv = ['cvdl', 'lab'];"
+        "runpy.run_module('cvdl.cli', run_name='__main__')"
+    )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.count("\n") == 1 and "pip install" in result.stderr
@@ -66,8 +69,13 @@ def test_doctor_exit_code(monkeypatch):
     assert "Problem: CVDL_PROFILE is 'huge'" in result.stdout and "Traceback" not in result.output
 
 
-def test_a_code_page_without_check_mark():
-    environment = os.environ | {"PYTHONIOENCODING": "latin-1", "CVDL_PROFILE": "huge"}
-    command = [sys.executable, "-m", "cvdl.cli", "doctor"]
-    result = subprocess.run(command, capture_output=True, encoding="latin-1", env=environment)
-    assert result.returncode == 1 and result.stdout.startswith("? 1 problem")
+def test_a_code_page_without_check_mark(monkeypatch):
+    streams = [io.TextIOWrapper(io.BytesIO(), encoding="latin-1") for _ in range(2)]
+    monkeypatch.setattr(sys, "stdout", streams[0])
+    monkeypatch.setattr(sys, "stderr", streams[1])
+    monkeypatch.setenv("CVDL_PROFILE", "huge")
+    with pytest.raises(SystemExit) as end:
+        cli.app(["doctor"])
+    assert end.value.code == 1
+    out, err = (stream.buffer.getvalue().decode("latin-1") for stream in streams if not stream.flush())
+    assert out.startswith("? 1 problem") and not err

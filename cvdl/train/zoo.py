@@ -19,7 +19,6 @@ from safetensors.torch import save_file
 
 from cvdl import tables
 from cvdl.errors import CourseError, DataNotFound, InvalidInput
-from cvdl.flow import evaluate
 from cvdl.flow.data.chairs import FULL
 from cvdl.flow.nets.base import count
 from cvdl.flow.nets.flownet import FlowNetC, FlowNetS
@@ -230,6 +229,8 @@ def measure(net, size=FULL):
 
     size: of the rendered pairs.  Small ones move less and cost less: there are more of them.
     """
+    from cvdl.flow import evaluate  # with it comes torchvision, whose import takes longer than that of all else here
+
     methods = evaluate.classical() | evaluate.networks("net", net)
     measured = {"commit": commit(), "date": time.strftime("%Y-%m-%d"), "hardware": hardware("cpu"), "size": list(size)}
     limit = min(64, round(evaluate.COUNT * math.prod(FULL) / math.prod(size)))

@@ -11,6 +11,7 @@ from cvdl.train.flow import FlowStage, free_new_level, up_to_level
 from cvdl.train.stages import Recipe
 
 SIZE = (16, 24)  # of level 0
+FEW = {"SAMPLES": 3, "HELD_OUT": 4}  # held-out pairs, and measurements on them: what `cvdl.train.loop` is set to
 
 
 def tiny(steps=8, loss=up_to_level, **options):

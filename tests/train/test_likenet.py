@@ -17,6 +17,12 @@ from cvdl.train.stages import Recipe
 UNSUPERVISED = ("likenet", "likenet-smooth", "likenet-occlusion", "likenet-census")
 
 
+@pytest.fixture(autouse=True)
+def few(monkeypatch):
+    """Held-out pairs: two."""
+    monkeypatch.setattr(loop, "SAMPLES", 2)
+
+
 @pytest.fixture
 def quick(monkeypatch):
     """One stage of six steps; the copy inside D follows every fourth."""
@@ -31,6 +37,7 @@ def test_training_gets_images_only(name, tmp_path, monkeypatch):
     """In every profile and stage: what reaches the loss, while the weights learn, is two images and no more."""
     seen, real = [], find(name)
     for profile in ("quick", "laptop", "gpu"):
+        short = []
         for stage in real.stages_of(profile):
             assert not stage.truth
 
@@ -38,11 +45,11 @@ def test_training_gets_images_only(name, tmp_path, monkeypatch):
                 seen.append((torch.is_grad_enabled(), pairs))
                 return loss(net, pairs)
 
-            short = dataclasses.replace(stage, loss=watched, steps=2, warmup=0, batch=2, size=(16, 32))
-            monkeypatch.setitem(RECIPES, name, Recipe("test", lambda: LikeNet(1 / 16), {profile: [short]}))
-            loop.train(name, profile, tmp_path / profile / stage.name)
+            short.append(dataclasses.replace(stage, loss=watched, steps=1, warmup=0, batch=2, size=(16, 32)))
+        monkeypatch.setitem(RECIPES, name, Recipe("test", lambda: LikeNet(1 / 16), {profile: short}))
+        loop.train(name, profile, tmp_path / profile)
     learning = [pairs for learns, pairs in seen if learns]
-    assert len(learning) == 2 * 9
+    assert len(learning) == 3 * 3
     for pairs in learning:
         assert pairs.image1.shape == pairs.image2.shape == (2, 3, 16, 32)
         assert pairs[2:] == (None, None, None, None)

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from functools import partial
 
@@ -28,7 +27,8 @@ from cvdl.train.recipes import RECIPES
 from cvdl.train.runs import read_json, read_log
 from cvdl.train.stages import Recipe, all_free, rate_factor, settings
 from cvdl.train.zoo import read_weights
-from tests.train import full_disk, tiny
+from tests import RUNAWAY
+from tests.train import FEW, apart, full_disk, tiny
 
 FILES = ["card.json", "log.csv", "weights.safetensors"]
 
@@ -42,11 +42,32 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def rendered_once():
+    """All runs see the same few pairs, so each is rendered once: what it shows depends on its number alone."""
+    made = {}
+
+    def pairs(self, numbers, render=Chairs.pairs):
+        key = self.split, self.seed, self.size, self.window, self.motion, tuple(numbers)
+        if key not in made:
+            made[key] = render(self, numbers)
+        return type(made[key])(*(part.clone() for part in made[key]))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Chairs, "pairs", pairs)
+        yield
+
+
+def make_small(patch):
+    """The tiny recipe, and few held-out pairs."""
+    patch.setitem(RECIPES, "tiny", tiny())
+    for name, number in FEW.items():
+        patch.setattr(loop, name, number)
+
+
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    """The tiny recipe, and few held-out pairs."""
-    monkeypatch.setitem(RECIPES, "tiny", tiny())
-    monkeypatch.setattr(loop, "SAMPLES", 3)
+    make_small(monkeypatch)
 
 
 def cvdl_train(out, *options, recipe="tiny"):
@@ -68,11 +89,10 @@ def refused(result):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, one_thread):
+def whole(tmp_path_factory, one_thread, rendered_once):
     """A run that was never stopped."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(RECIPES, "tiny", tiny())
-        patch.setattr(loop, "SAMPLES", 3)
+        make_small(patch)
         return finish(tmp_path_factory.mktemp("whole") / "run")
 
 
@@ -225,8 +245,6 @@ def test_several_batches_made_at_once(whole, tmp_path, monkeypatch):
         counts.append(len(numbers))
         return made(self, numbers)
 
-    monkeypatch.setitem(RECIPES, "tiny", tiny())
-    monkeypatch.setattr(loop, "SAMPLES", 3)
     monkeypatch.setattr(FlowStage, "at_once", lambda self, device: 6)
     monkeypatch.setattr(Chairs, "pairs", pairs)
     assert cvdl_train(tmp_path / "run", "--minutes", 0).exit_code == 0
@@ -267,54 +285,14 @@ def large_loss(net, pairs, k):
     return 10 * loss, error
 
 
-SCRIPT = """
-import os
-import sys
-import torch
-from cvdl.errors import CourseError
-from cvdl.flow.data.chairs import Chairs
-from cvdl import cli
-from cvdl.train import loop
-from cvdl.train.recipes import RECIPES
-from tests.train import tiny
-
-RECIPES["tiny"] = tiny(steps={steps}, batch=2)
-loop.SAMPLES, loop.SAVE_EVERY = 3, {save_every}
-torch.set_num_threads(1)
-{fault}
-cli.app()
-"""
-
-
-def start(folder, out, *options, steps=8, save_every=60, fault=""):
-    """`cvdl train tiny` in a process of its own."""
-    script = folder / "script.py"
-    script.write_text(SCRIPT.format(steps=steps, save_every=save_every, fault=fault))
-    command = [sys.executable, script, "train", "tiny", "--profile", "quick", "--device", "cpu", "--out", out, *options]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    return subprocess.Popen(list(map(str, command)), env=environment, start_new_session=True, **pipes)
-
-
-def test_killed_in_the_middle_of_a_stage(tmp_path, monkeypatch):
-    out, steps = tmp_path / "run", 150
-    process = start(tmp_path, out, "--stage", "level0", steps=steps, save_every=0.15)
-    log, checkpoint = out / "level0/log.csv", out / "level0/checkpoint.ckpt"
-    while not (checkpoint.exists() and len(read_log(log)) > 20):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    process.communicate()
-    saved = torch.load(checkpoint, weights_only=True)["done"]
-    assert 0 < saved <= len(read_log(log)) < steps and not (out / "level0/card.json").exists()
-
-    monkeypatch.setitem(RECIPES, "tiny", tiny(steps=steps))
-    same(
-        finish(out, "--stage", "level0", "--resume"),
-        finish(tmp_path / "straight", "--stage", "level0"),
-        stages=["level0"],
-    )
+@pytest.mark.parametrize("fault", [apart.killed_in_a_step, apart.killed_in_a_row, apart.killed_in_a_checkpoint])
+def test_killed_in_the_middle_of_a_stage(whole, tmp_path, fault):
+    out = tmp_path / "run"
+    codes, printed = apart.run(tmp_path, "--stage", "level0", "--out", out, fault=fault)
+    assert codes == [-signal.SIGKILL], printed
+    assert torch.load(out / "level0/checkpoint.ckpt", weights_only=True)["done"] == 5
+    assert len(read_log(out / "level0/log.csv")) in (5, 6) and not (out / "level0/card.json").exists()
+    same(finish(out, "--stage", "level0", "--resume"), whole, stages=["level0"])
     assert sorted(path.name for path in (out / "level0").iterdir()) == FILES
 
 
@@ -335,51 +313,52 @@ def test_rows_after_the_checkpoint_are_not_kept_twice(whole, tmp_path):
 
 def test_two_processes_do_as_one(whole, tmp_path):
     out = tmp_path / "run"
-    process = start(tmp_path, out, "--devices", "2")
-    _, told = process.communicate(timeout=300)
-    assert process.returncode == 0 and "finished" in told, told
+    codes, printed = apart.run(tmp_path, "--out", out, count=2)
+    assert codes == [0, 0] and "finished" in printed, printed
     same(out, whole, tolerance=2e-4, stages=("level0", "level1"))
     # Adam makes a whole step of a gradient near zero, whose sign is a matter of rounding: a few steps later it shows.
     same(out, whole, tolerance=1e-2, stages=("joint",))
     card = read_json(out / "level1/card.json")
     assert card["hardware"].startswith("2 CPU threads") and card["batch"] == 2
 
-    process = start(tmp_path, out, "--devices", "2")  # without --resume
-    _, told = process.communicate(timeout=300)
-    assert process.returncode == 1 and "holds a run already" in told and "Traceback" not in told, told
+    codes, printed = apart.run(tmp_path, "--out", out, count=2)  # without --resume
+    assert codes == [1, 1] and "holds a run already" in printed and "Traceback" not in printed, printed
 
 
-LOST_DATA = """
-def pairs(self, numbers, made=Chairs.pairs):
-    if os.environ["LOCAL_RANK"] == "1" and min(numbers) >= 4:
-        raise CourseError("The data of this process are lost. Fetch them again.")
-    return made(self, numbers)
+SCRIPT = """
+from cvdl import cli
+from cvdl.train.recipes import RECIPES
+from tests.train import tiny
 
-Chairs.pairs = pairs
+RECIPES["tiny"] = tiny(steps=1)
+cli.app()
 """
-FULL_DISK = """
-def save(*_):
-    raise OSError(28, "No space left on device")
 
-torch.save = save  # only the first process calls it
-"""
+
+@pytest.mark.long
+def test_the_command_starts_the_other_process(tmp_path):
+    """Elsewhere the tests start both."""
+    script, out = tmp_path / "script.py", tmp_path / "run"
+    script.write_text(SCRIPT)
+    options = ["--profile", "quick", "--device", "cpu", "--devices", "2", "--stage", "level0", "--out", str(out)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(script), "train", "tiny", *options]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=RUNAWAY)
+    assert done.returncode == 0 and "finished" in done.stderr, done.stderr
+    assert read_json(out / "level0/card.json")["hardware"].startswith("2 CPU threads")
 
 
 @pytest.mark.parametrize(
     "fault, rank, told",
     [
-        (LOST_DATA, 1, "The data of this process are lost. Fetch them again."),
-        (FULL_DISK, 0, "checkpoint.ckpt could not be written ([Errno 28] No space left on device)"),
+        (apart.lost_data, 1, "The data of this process are lost. Fetch them again."),
+        (apart.full_disk, 0, "checkpoint.ckpt could not be written ([Errno 28] No space left on device)"),
     ],
 )
 def test_one_of_two_processes_fails(tmp_path, fault, rank, told):
-    """Both end, and both say why; the time limit is there to stop those that wait for each other."""
-    process = start(tmp_path, tmp_path / "run", "--devices", "2", "--stage", "level0", save_every=0, fault=fault)
-    try:
-        _, said = process.communicate(timeout=1800)  # returns when nobody holds the pipes any more
-    finally:
-        os.killpg(process.pid, signal.SIGKILL) if process.poll() is None else None
-    assert process.returncode == 1, said
+    """Both end, and both say why."""
+    codes, said = apart.run(tmp_path, "--out", tmp_path / "run", "--stage", "level0", fault=fault, count=2)
+    assert codes == [1, 1], said
     assert said.count(told) >= 2 and f"Process {1 - rank} stops, because process {rank} failed: " in said, said
     assert "Traceback" not in said, said
 
@@ -622,8 +601,7 @@ def test_a_full_disk_at_the_end(whole, tmp_path, monkeypatch):
     assert "weights.safetensors could not be written" in refused(cvdl_train(out))
     assert torch.load(out / "level0/checkpoint.ckpt", weights_only=True)["done"] == 8
     monkeypatch.undo()
-    monkeypatch.setitem(RECIPES, "tiny", tiny())
-    monkeypatch.setattr(loop, "SAMPLES", 3)
+    make_small(monkeypatch)
     same(finish(out, "--resume"), whole)
 
 
