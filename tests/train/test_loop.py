@@ -255,7 +255,7 @@ def test_how_much_a_gpu_renders_at_once():
 def test_half_precision_goes_on_with_its_scale(tmp_path, monkeypatch):
     """The factor on the loss halves when gradients overflow; a run that forgets it takes other steps."""
     monkeypatch.setattr(loop, "launch", lambda *_: (scaled(), "16-mixed"))
-    monkeypatch.setitem(RECIPES, "tiny", tiny(loss=large_loss))
+    monkeypatch.setitem(RECIPES, "tiny", tiny(loss=large_loss, window=(16, 16)))
     options, scales = ["--resume", "--stage", "level0"], []
     straight = finish(tmp_path / "straight", *options)
     while "the time is up" in cvdl_train(tmp_path / "run", *options, "--minutes", 0).stderr:
