@@ -31,6 +31,7 @@ from tests import RUNAWAY
 from tests.train import FEW, apart, full_disk, rendered_once, tiny
 
 FILES = ["card.json", "log.csv", "weights.safetensors"]
+SMALLER = {"batch": 1, "window": (16, 16)}  # for half precision, which took a CPU 14 times as long as float32
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -255,7 +256,7 @@ def test_how_much_a_gpu_renders_at_once():
 def test_half_precision_goes_on_with_its_scale(tmp_path, monkeypatch):
     """The factor on the loss halves when gradients overflow; a run that forgets it takes other steps."""
     monkeypatch.setattr(loop, "launch", lambda *_: (scaled(), "16-mixed"))
-    monkeypatch.setitem(RECIPES, "tiny", tiny(loss=large_loss, window=(16, 16)))
+    monkeypatch.setitem(RECIPES, "tiny", tiny(loss=large_loss, **SMALLER))
     options, scales = ["--resume", "--stage", "level0"], []
     straight = finish(tmp_path / "straight", *options)
     while "the time is up" in cvdl_train(tmp_path / "run", *options, "--minutes", 0).stderr:
@@ -538,11 +539,9 @@ def level0(whole, tmp_path_factory):
     """Runs of the first stage that were never stopped, by precision."""
     with pytest.MonkeyPatch.context() as patch:
         make_small(patch)
-        half = tmp_path_factory.mktemp("half") / "run"
-        return {
-            "32-true": whole,
-            "bf16-mixed": finish(half, "--stage", "level0", "--precision", "bf16-mixed"),
-        }
+        patch.setitem(RECIPES, "tiny", tiny(**SMALLER))
+        half = finish(tmp_path_factory.mktemp("half") / "run", "--stage", "level0", "--precision", "bf16-mixed")
+        return {"32-true": whole, "bf16-mixed": half}
 
 
 @pytest.mark.parametrize("loss", [nan_loss, nan_gradient])
@@ -550,7 +549,7 @@ def level0(whole, tmp_path_factory):
 def test_a_loss_that_is_not_finite(level0, tmp_path, monkeypatch, loss, precision):
     out, options = tmp_path / "run", ["--stage", "level0", "--precision", precision]
     monkeypatch.setattr(loop, "SAVE_EVERY", 0)
-    monkeypatch.setitem(RECIPES, "tiny", tiny(loss=loss))
+    monkeypatch.setitem(RECIPES, "tiny", tiny(loss=loss, **(SMALLER if precision == "bf16-mixed" else {})))
     nan_loss.calls, nan_loss.at = 0, 5
     told = refused(cvdl_train(out, *options))
     assert "level0: the loss or the weights became NaN or infinite by step 5" in told
