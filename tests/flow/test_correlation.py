@@ -31,7 +31,7 @@ def random_cases(n):
         yield dice.randint(1, 3), dice.randint(1, 40), dice.randint(1, 45), dice.randint(1, 45), r * s, s
 
 
-FIXED = [(1, 3, 1, 1, 20, 2), (2, 5, 1, 9, 20, 2), (1, 4, 33, 41, 20, 2), (1, 4, 35, 17, 4, 1), (1, 256, 24, 32, 20, 2)]
+FIXED = [(1, 3, 1, 1, 20, 2), (2, 5, 1, 9, 20, 2), (1, 4, 33, 41, 20, 2), (1, 4, 35, 17, 4, 1), (1, 256, 18, 20, 20, 2)]
 
 
 @pytest.mark.parametrize("B, C, H, W, D, s", [*FIXED, *random_cases(25)])
@@ -87,7 +87,7 @@ def test_gradcheck_across_tiles():
 
 
 def check_gradients(layer):
-    f = tuple(maps(2, 2, 3, 4, dtype=torch.float64))
+    f = tuple(maps(1, 2, 3, 4, dtype=torch.float64))
     assert torch.autograd.gradcheck(layer, f) and torch.autograd.gradgradcheck(layer, f)
 
 

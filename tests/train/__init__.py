@@ -4,14 +4,16 @@ from contextlib import contextmanager
 from functools import partial
 
 import lightning.fabric  # noqa: F401  its log goes to what is sys.stderr now, not to a test's that is closed later
+import pytest
 
 from cvdl.flow.data.augment import Augment
+from cvdl.flow.data.chairs import Chairs
 from cvdl.flow.nets.spynet import SPyNet
 from cvdl.train.flow import FlowStage, free_new_level, up_to_level
 from cvdl.train.stages import Recipe
 
 SIZE = (16, 24)  # of level 0
-FEW = {"SAMPLES": 3, "HELD_OUT": 4}  # held-out pairs, and measurements on them: what `cvdl.train.loop` is set to
+FEW = {"SAMPLES": 3, "HELD_OUT": 2}  # held-out pairs, and measurements on them: what `cvdl.train.loop` is set to
 
 
 def tiny(steps=8, loss=up_to_level, **options):
@@ -32,6 +34,22 @@ def tiny(steps=8, loss=up_to_level, **options):
     ]
     joint = FlowStage("joint", steps, partial(up_to_level, k=1), size=(32, 48), **common)
     return Recipe("tiny", partial(SPyNet, 2), {"quick": [*levels, joint]})
+
+
+@contextmanager
+def rendered_once():
+    """Runs that see the same few pairs share them: what a pair shows depends on its number and the renderer alone."""
+    made = {}
+
+    def pairs(self, numbers, render=Chairs.pairs):
+        key = self.split, self.seed, self.size, self.window, self.motion, tuple(numbers)
+        if key not in made:
+            made[key] = render(self, numbers)
+        return type(made[key])(*(part.clone() for part in made[key]))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Chairs, "pairs", pairs)
+        yield
 
 
 @contextmanager

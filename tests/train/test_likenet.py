@@ -13,8 +13,15 @@ from cvdl.train import loop
 from cvdl.train.recipes import RECIPES, find
 from cvdl.train.runs import read_log
 from cvdl.train.stages import Recipe
+from tests.train import rendered_once
 
 UNSUPERVISED = ("likenet", "likenet-smooth", "likenet-occlusion", "likenet-census")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def once():
+    with rendered_once():
+        yield
 
 
 @pytest.fixture(autouse=True)
