@@ -111,6 +111,7 @@ def execute(master):
     hidden = [nbformat.v4.new_code_cell(s) for s in (_RECORD, _REPORT)]
     nb.cells = [hidden[0], *nb.cells, hidden[1]]
     os.environ |= {"CVDL_PROFILE": "laptop", "CVDL_REAL": ""}  # nobody's private data in a picture
+    started = []  # cells, the last of which is running
     with typer.progressbar(length=len(nb.cells), label=master.stem, file=sys.stderr) as bar:
         client = NotebookClient(
             nb,
@@ -119,6 +120,7 @@ def execute(master):
             coalesce_streams=True,
             record_timing=False,
             resources={"metadata": {"path": str(master.path.parent)}},
+            on_cell_execute=lambda cell_index, **_: started.append(cell_index),
             on_cell_executed=lambda **_: bar.update(1),
         )
         try:
@@ -126,8 +128,8 @@ def execute(master):
         except CellExecutionError as error:
             raise _failed(master, nb, error) from None
         except (DeadKernelError, CellTimeoutError) as error:  # out of memory, say, or a loop that never ends
-            c = next(c for c, cell in zip(master.cells, nb.cells[1:], strict=False) if _unfinished(cell))
-            raise broken(master, c, 1, f"{error} Nothing was written.") from None
+            cell = master.cells[min(max(started[-1] - 1, 0), len(master.cells) - 1)]  # less the hidden first one
+            raise broken(master, cell, 1, f"{error}. Nothing was written.") from None
     report = json.loads(hidden[1].outputs[0].text)
     nb.cells = json.loads(json.dumps(nb.cells[1:-1]).replace(str(ROOT), "~/cvdl"), object_hook=nbformat.from_dict)
     for c, cell in zip(master.cells, nb.cells, strict=True):
@@ -146,10 +148,6 @@ def execute(master):
         "sources": dependencies.digests(report, code_of(master), sources),
     }
     return nb
-
-
-def _unfinished(cell):
-    return cell.cell_type == "code" and cell.execution_count is None
 
 
 def _without_bars(output):
@@ -214,7 +212,8 @@ def check_built(masters, folder=None):
         solution = nbformat.read(master.solution, 4)
         if master.solution.read_text(encoding="utf-8") != written(with_outputs(master, solution)):
             problems.append(f"{master.solution} does not have the cells of {master.path.name}: run `make build`")
-        elif why := outdated(master):
+            continue
+        if why := outdated(master):
             warnings.append(f"{master.solution} {why}: `make build` executes it")
         if not master.student.exists():
             problems.append(f"{master.student} is missing: run `make build`")

@@ -147,7 +147,7 @@ def _hole(answer):
 def _check_order(master):
     """Each exercise is followed by its check and, if its kind is code, by one cell tagged "expect"."""
     starts = [i for i, c in enumerate(master.cells) if c.exercise]
-    for start, end in zip(starts, [*starts[1:], len(master.cells)], strict=True):
+    for start, end in zip(starts, [*starts[1:], len(master.cells)], strict=False):
         c, rest = master.cells[start], master.cells[start + 1 : end]
         if sum(r.checks == c.exercise for r in rest) != 1:
             raise broken(master, c, 1, f'the exercise {c.exercise} is not followed by one check("{c.exercise}")')

@@ -237,7 +237,7 @@ def test_the_mistakes_of_an_exercise_look_at_odd_answers(monkeypatch):
 
 
 def body(x, h, V, W, b_h):
-    return torch.tanh(x @ V.T + h @ W.T + b_h)
+    return (x @ V.T + h @ W.T + b_h).tanh()
 
 
 class Called:
@@ -273,7 +273,7 @@ class Whatever(Called):
 
 def without_source():
     namespace = {"torch": torch}
-    exec("def step(x, h, V, W, b_h): return torch.tanh(x @ V.T + h @ W.T + b_h)", namespace)
+    exec("def step(x, h, V, W, b_h): return (x @ V.T + h @ W.T + b_h).tanh()", namespace)
     return namespace["step"]
 
 
