@@ -32,7 +32,7 @@ test: $(READY)  ## check style, library, built notebooks, and run every notebook
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(if $(MASTERS),$(RUN) -m cvdl.course.build --check)
-	$(PYTEST) tests
+	$(PYTEST) -p no:nbval tests
 	$(if $(NOTEBOOKS),CVDL_PROFILE=quick CVDL_REAL= CVDL_TRY_SLIDERS=1 \
 	  $(PYTEST) -p tests.notebooks.plugin --nbval-lax --nbval-current-env $(sort $(dir $(NOTEBOOKS))))
 

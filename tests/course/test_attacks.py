@@ -27,9 +27,9 @@ else:
     HAND_INS, KNOWN = [], []
 # One of each mechanism; the rest takes too long for `make test`.
 SHORT = {
-    *("equal to everything", "huge whole number", "forged answers", "a flood of answers", "calls the oracle"),
-    *("IPv4", "writes a file", "reads the environment", "fork bomb", "memory bomb", "endless loop", "os._exit"),
-    *("zip bomb", "links in a folder", "code at the top", "more points"),
+    *("equal to everything", "huge whole number", "forged answers", "calls the oracle"),
+    *("IPv4", "writes a file", "reads the environment", "fork bomb", "memory bomb", "endless loop"),
+    *("zip bomb", "code at the top"),
 }
 BACKENDS = [b if b == "bubblewrap" else pytest.param(b, marks=pytest.mark.long) for b in jail.BACKENDS]
 BECOME = ["setpriv", f"--reuid={jail.NOBODY}", f"--regid={jail.NOBODY}", "--clear-groups", "--"]
@@ -128,12 +128,9 @@ ODD = [None, True, 2**62, float("nan"), "", (), {"": None}]
 
 
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.id)
-@pytest.mark.parametrize("odd", ODD, ids=lambda o: repr(o)[:20])
-def test_odd_answers_are_no_right_ones(exercise, odd):
-    def call(*args, weights=None):
-        return crossed(odd)
-
-    assert judge.score(exercise.id, call, "a seed").earned == 0
+def test_odd_answers_are_no_right_ones(exercise):
+    for odd in ODD:
+        assert judge.score(exercise.id, lambda *args, weights=None, odd=odd: crossed(odd), "a seed").earned == 0, odd
 
 
 def nan_like(value):

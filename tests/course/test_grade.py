@@ -88,6 +88,7 @@ HOSTILE = {
 }  # fmt: skip
 
 
+@pytest.mark.long
 def test_whoever_breaks_the_jail_loses_that_exercise_alone(backend, monkeypatch):
     monkeypatch.setattr(warden, "CALL", 8)
     monkeypatch.setattr(warden, "LOAD", 0)
@@ -361,6 +362,7 @@ def test_any_executor_will_do(tmp_path, judge_of_paper):
     assert len(list(grade.grade(find(top), tmp_path / "out", SEED, None, executor=Here()))) == 2
 
 
+@pytest.mark.long
 def test_on_dask(tmp_path, backend):
     distributed = pytest.importorskip("distributed")
     top = put(tmp_path / "in", "a.ipynb", "b.ipynb", data=notebook(SETUP, STEP))

@@ -82,6 +82,7 @@ def test_a_saved_notebook(work):
     assert found.notebook == STEM and found.problem is None
 
 
+@pytest.mark.long
 def test_a_hanging_answer_is_stopped(work, monkeypatch):
     monkeypatch.setattr(handin, "PATIENCE", 1)
     path = edit(work / "00_start_here.ipynb", {"start.to_unit": "import time; time.sleep(600)"})  # one call into C

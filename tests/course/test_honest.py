@@ -101,7 +101,10 @@ def mixed(number, id):
 
 
 @pytest.mark.skipif(RELEASED, reason="the answers are kept back from students")
-@pytest.mark.parametrize("chapter", checks.chapters())
+@pytest.mark.parametrize(
+    "chapter",
+    [c if c in ("rnn", "spynet", "start") else pytest.param(c, marks=pytest.mark.long) for c in checks.chapters()],
+)
 @pytest.mark.parametrize("choose", [pytest.param(right(0), marks=pytest.mark.long, id="right"), mixed])
 def test_every_exercise_crosses_the_jail(chapter, choose, backend):
     cells = from_answers(chapter, choose)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import nbformat
+import pytest
 
 from cvdl.settings import ROOT
 from tests import RUNAWAY
@@ -64,6 +65,7 @@ def test_what_fails_and_what_is_only_reported(tmp_path):
     assert "Budget in the profile quick: 1 CPU seconds and 0.3 GB." in result.stdout
 
 
+@pytest.mark.long
 def test_with_workers_and_with_nothing_to_run(tmp_path):
     result, table = run(tmp_path)
     assert result.returncode == 5 and not table
