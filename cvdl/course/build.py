@@ -1,7 +1,7 @@
-"""From one master per notebook to two notebooks: `python -m cvdl.course.build [NN …] [--check] [--stale no]`.
+"""Build two notebooks from each master: `python -m cvdl.course.build [NN …] [--check] [--stale no]`.
 
 solutions/NN_name.py becomes solutions/NN_name.ipynb, executed, and notebooks/NN_name.ipynb, with stubs
-for answers and without outputs.
+instead of answers and without outputs.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ def _notebook(cells):
 
 
 def _grading(c):
-    """nbgrader's metadata, version 3: the answer is editable, the check is locked and counts."""
+    """nbgrader's metadata, version 3: the answer is editable; the check is locked and carries the points."""
     if not (c.exercise or c.checks):
         return {}
     data = {"schema_version": 3, "grade_id": c.id, "task": False, "solution": bool(c.exercise)}
@@ -55,7 +55,7 @@ def solution_notebook(master):
 
 
 def student_notebook(master, solution):
-    """The students' notebook; `solution` is the executed one, whose outputs say what to expect."""
+    """The students' notebook; `solution` is the executed one, whose outputs show what to expect."""
     outputs = {c.id: c.get("outputs", []) for c in solution.cells}
     cells = []
     for i, c in enumerate(master.cells):
@@ -70,7 +70,7 @@ def student_notebook(master, solution):
 
 
 def _expected(c, outputs):
-    """A Markdown cell with the text and the pictures that the answer gives."""
+    """A Markdown cell with the text and the images that the answer produces."""
     parts, attachments = ["*What to expect:*"], {}
     for o in outputs:
         data = o.get("data", {})
@@ -110,8 +110,8 @@ def execute(master):
     nb, sources = solution_notebook(master), dependencies.snapshot()
     hidden = [nbformat.v4.new_code_cell(s) for s in (_RECORD, _REPORT)]
     nb.cells = [hidden[0], *nb.cells, hidden[1]]
-    os.environ |= {"CVDL_PROFILE": "laptop", "CVDL_REAL": ""}  # nobody's private data in a picture
-    started = []  # cells, the last of which is running
+    os.environ |= {"CVDL_PROFILE": "laptop", "CVDL_REAL": ""}  # so that no figure shows private data
+    started = []  # indices of cells; the last one is running
     with typer.progressbar(length=len(nb.cells), label=master.stem, file=sys.stderr) as bar:
         client = NotebookClient(
             nb,
@@ -127,8 +127,8 @@ def execute(master):
             client.execute()
         except CellExecutionError as error:
             raise _failed(master, nb, error) from None
-        except (DeadKernelError, CellTimeoutError) as error:  # out of memory, say, or a loop that never ends
-            cell = master.cells[min(max(started[-1] - 1, 0), len(master.cells) - 1)]  # less the hidden first one
+        except (DeadKernelError, CellTimeoutError) as error:  # for example out of memory, or an endless loop
+            cell = master.cells[min(max(started[-1] - 1, 0), len(master.cells) - 1)]  # minus the hidden first cell
             raise broken(master, cell, 1, f"{error}. Nothing was written.") from None
     report = json.loads(hidden[1].outputs[0].text)
     nb.cells = json.loads(json.dumps(nb.cells[1:-1]).replace(str(ROOT), "~/cvdl"), object_hook=nbformat.from_dict)
@@ -151,7 +151,7 @@ def execute(master):
 
 
 def _without_bars(output):
-    """Take progress bars out of an output -> whether anything is left of it."""
+    """Remove progress bars from an output -> whether anything is left."""
     if output.output_type != "stream":
         return True
     output.text = BAR.sub("", output.text)
@@ -163,7 +163,7 @@ def code_of(master):
 
 
 def digest(master):
-    """Of the code that was executed: text between the cells does not count."""
+    """Digest of the code cells; Markdown cells do not count."""
     return hashlib.sha256("\0".join(code_of(master)).encode()).hexdigest()[:12]
 
 
@@ -176,7 +176,7 @@ def _failed(master, nb, error):
 
 
 def outdated(master):
-    """Why the outputs of the executed notebook may not be what its code gives now, or None."""
+    """Why the outputs of the executed notebook may be out of date, or None."""
     if not master.solution.exists():
         return "was never executed"
     known = nbformat.read(master.solution, 4).metadata.get("cvdl", {})
@@ -189,7 +189,7 @@ def outdated(master):
 
 
 def with_outputs(master, old):
-    """The teachers' notebook with the master's cells and the outputs that `old` has for the same ones."""
+    """The teachers' notebook with the master's cells and the outputs that `old` has for them."""
     nb = solution_notebook(master)
     nb.metadata = old.metadata
     known = {c.id: c for c in old.cells if c.cell_type == "code"}
@@ -202,7 +202,7 @@ def with_outputs(master, old):
 def check_built(masters, folder=None):
     """What is wrong with the built notebooks -> (problems, warnings), one line each; executes nothing.
 
-    folder: of all masters, if `masters` are all of them; then every students' notebook must have one.
+    folder: the masters' folder, if `masters` is complete; then every students' notebook must have a master in it.
     """
     problems, warnings = [], []
     for master in masters:
@@ -238,9 +238,9 @@ def written(nb):
 
 
 def build(master, stale="execute"):
-    """Write both notebooks of one master; executes only if the outputs could come out differently.
+    """Write both notebooks of one master, executing it only if its outputs could change.
 
-    stale: "execute"; "no" to leave old outputs as they are; "all" to execute in any case.
+    stale: "execute"; "no" to keep old outputs, if there are any; "all" to execute in any case.
     """
     refuse_answers(master.student)
     why = "was asked for" if stale == "all" else outdated(master)

@@ -1,13 +1,12 @@
-"""What the outputs of an executed notebook depend on, so that a build executes only what could come out differently.
+"""What the outputs of an executed notebook depend on, so that a build executes only notebooks that could change.
 
 In the kernel, `Recorder` notes every function of cvdl that runs and every file below data/ that is opened. From the
-sources, `digests` then works out which pieces of code that amounts to: the functions that ran, and the module-level
-constants and class bodies whose names they use, directly or through one another. A piece is hashed without comments,
-docstrings and blank lines. So a notebook is not out of date because of a docstring, nor because of a function that it
-never called.
+sources, `digests` then works out which pieces of code were used: the functions that ran, and the module-level constants
+and class bodies whose names they use, directly or indirectly. A piece is hashed without comments, docstrings and blank
+lines, so changing a docstring, or a function that a notebook never called, does not put the notebook out of date.
 
-The names are not resolved to the module they come from: a constant counts as used if any module has a constant of
-that name. A build may therefore execute a notebook once too often, but does not miss a change of what it used.
+Names are not resolved to the module they come from: if a name is used, the constants of that name in all loaded modules
+count as used. A build may therefore execute a notebook unnecessarily, but does not miss a change to code that it used.
 """
 
 import ast
@@ -31,7 +30,7 @@ class Recorder:
     """Notes which functions of cvdl run in this process, in all threads, and which data files are opened."""
 
     def __init__(self):
-        self.codes, self.opened = {}, set()  # {id: code object}, since hashing one takes long
+        self.codes, self.opened = {}, set()  # {id: code object}, since hashing a code object is slow
         sys.addaudithook(self._opening)
         if sys.version_info >= (3, 12):
             monitoring = sys.monitoring
@@ -44,10 +43,10 @@ class Recorder:
 
     def _starting(self, code, offset):
         self.codes[id(code)] = code
-        return sys.monitoring.DISABLE  # once is enough
+        return sys.monitoring.DISABLE  # one call of each function is enough
 
     def _calling(self, frame, event, arg):
-        self.codes[id(frame.f_code)] = frame.f_code  # and returns None: the lines of this call are not traced
+        self.codes[id(frame.f_code)] = frame.f_code  # returns None, so that lines are not traced
 
     def _opening(self, event, arguments):
         if event == "open" and isinstance(arguments[0], str):
@@ -77,7 +76,7 @@ class Piece(NamedTuple):
     last: int
     text: str  # without comments, docstrings and blank lines
     names: frozenset[str]  # the identifiers in it
-    called: bool  # it counts when it is called, not when its name is used
+    called: bool  # whether it counts only if it ran, rather than if its name is used
 
 
 @cache
@@ -155,9 +154,9 @@ def snapshot():
 
 
 def digests(report, cells, sources):
-    """What was recorded -> {file within the repository: {piece: digest}, or a digest for a data file}.
+    """The recorder's report -> {file within the repository: {piece: digest}, or a digest for a data file}.
 
-    cells: the sources of the notebook's code cells, which use names, too.  sources: a snapshot from before they ran.
+    cells: the sources of the notebook's code cells, whose names count, too.  sources: a snapshot from before they ran.
     """
     loaded = {Path(m).resolve() for m in report["modules"]}
     modules = {path: pieces(text) for path, text in sources.items() if path in loaded}
@@ -198,7 +197,7 @@ def _at(modules, path, line):
 def _parsed(cell):
     try:
         return ast.parse(cell)
-    except SyntaxError:  # a magic
+    except SyntaxError:  # an IPython magic
         return ast.Module([], [])
 
 
@@ -207,7 +206,7 @@ def _digest(data):
 
 
 def changed(recorded):
-    """What differs now from what was recorded, one text each: "warp in cvdl/flow/warp.py", "data/photos.npz"."""
+    """What has changed since it was recorded, one string each: "warp in cvdl/flow/warp.py", "data/photos.npz"."""
     for file, was in recorded.items():
         path = ROOT / file
         if not path.is_file():

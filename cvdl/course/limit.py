@@ -5,7 +5,7 @@ import threading
 import time
 from contextlib import contextmanager
 
-PATIENCE = 6  # times the limit by the clock, for a call that hardly got the CPU
+PATIENCE = 6  # the multiple of the limit after which a call is stopped even if it hardly got any CPU time
 
 
 class TimeIsUp(BaseException):
@@ -14,11 +14,12 @@ class TimeIsUp(BaseException):
 
 @contextmanager
 def time_limit(seconds):
-    """Raise TimeIsUp inside the block once `seconds` have passed in which it could compute.
+    """Raise TimeIsUp inside the block once it has used up its time limit.
 
-    On a busy machine the CPU time of the process counts, but PATIENCE times the limit is the end in any case.  The
-    exception is set in the running thread and rises at its next Python instruction; a single call into C is not
-    interrupted.  It is set again each second, for code that catches everything.
+    The limit is reached once `seconds` have elapsed and the process has used CPU time of at least 0.8 * seconds, so
+    that a busy machine does not count against the block.  After PATIENCE * seconds it is reached in any case.  The
+    exception is set in the running thread and raised at its next Python instruction; a single call into C is not
+    interrupted.  It is set again every second, in case the code catches everything.
     """
     thread, over, lock = threading.get_ident(), threading.Event(), threading.Lock()
     begin, cpu, raised = time.monotonic(), time.process_time(), False
@@ -45,9 +46,9 @@ def time_limit(seconds):
         try:
             with lock:
                 over.set()
-            for _ in range(100 * raised):  # if one is still pending, it rises in this loop and not further down
+            for _ in range(100 * raised):  # an exception that is still pending is raised in this loop, not later
                 pass
-        finally:  # it may rise before the lock is taken
+        finally:  # the exception may be raised before the lock is taken
             over.set()
 
 

@@ -43,13 +43,13 @@ def show(figure, alt):
 
 
 def outcome(claim, holds, needs=None):
-    """Assert that a claim of the text came true in this run; raise CourseError if it did not.
+    """Assert that a claim made in the text holds in this run; raise CourseError if it does not.
 
     Args:
         claim: what the text says, as a sentence without a full stop.
         holds: whether the run shows it.
-        needs: "laptop" for a claim about training that takes longer than `quick` trains.  In `quick` such a claim is
-            not asserted, and the output says so.
+        needs: "laptop" for a claim that takes more training than `quick` does.  In `quick` such a claim is not
+            asserted, and the output says so.
 
     Raises:
         CourseError: the claim was asserted and does not hold.

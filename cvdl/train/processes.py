@@ -1,7 +1,7 @@
-"""Training in several processes: if one of them fails, all of them end.
+"""Training in several processes: if one of them fails, all of them stop.
 
-A process that raises leaves the others waiting for it in a collective operation, such as the sum of the gradients, where
-no exception can reach them.  So each process has a thread that watches a store which all of them share.
+A process that raises leaves the others waiting for it in a collective operation, such as summing the gradients, where
+no exception can reach them.  Each process therefore has a thread that watches a store shared by all of them.
 """
 
 import os
@@ -12,13 +12,13 @@ from contextlib import contextmanager, suppress
 
 from torch.distributed import TCPStore
 
-POLL = 0.5  # seconds between two looks into the store
-GRACE = 20  # seconds that a failed process waits, at most, until the others have read why
+POLL = 0.5  # seconds between two checks of the store
+GRACE = 20  # the most seconds that a failed process waits for the others to read why
 
 
 @contextmanager
 def all_or_none(fabric):
-    """Run a block in all processes.  Where it raises, the others print why and exit with code 1."""
+    """Run a block in all processes.  If it raises in one of them, the others print why and exit with code 1."""
     if fabric.world_size == 1:
         yield
         return
@@ -34,11 +34,11 @@ def all_or_none(fabric):
         raise
     over.set()
     watcher.join()
-    fabric.barrier()  # the store lives in the first process, so that one ends when nobody watches any more
+    fabric.barrier()  # the first process holds the store, so it must not end while others still watch it
 
 
 def shared_store(fabric):
-    """A store of keys and values that the first process serves."""
+    """A key-value store, served by the first process."""
     host = fabric.strategy.cluster_environment.main_address
     store = TCPStore(host, 0, is_master=True, wait_for_workers=False) if fabric.is_global_zero else None
     port = fabric.broadcast(store.port if store else None)
@@ -46,8 +46,8 @@ def shared_store(fabric):
 
 
 def report(store, fabric, error):
-    """Leave word of an error, and wait until all others have read it or have failed themselves."""
-    with suppress(RuntimeError):  # the first process, and with it the store, has gone
+    """Record an error in the store, and wait until all others have read it or have failed themselves."""
+    with suppress(RuntimeError):  # the first process has ended, and the store with it
         store.set("failed", f"{fabric.global_rank} failed: {error or type(error).__name__}")
         ended = store.add("ended", 1)
         end = time.monotonic() + GRACE
@@ -68,4 +68,4 @@ def watch(store, rank, over):
             why = "0 ended without a message."
         if not over.is_set():
             print(f"Process {rank} stops, because process {why}", file=sys.stderr, flush=True)
-            os._exit(1)  # the main thread may be waiting where an exception does not reach it
+            os._exit(1)  # the main thread may be waiting where no exception can reach it

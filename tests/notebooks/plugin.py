@@ -1,12 +1,12 @@
-"""pytest plugin for runs of the notebooks: a table of the time and memory that each took, next to its budget.
+"""pytest plugin for runs of the notebooks: a table of the time and memory of each, and of where it exceeds its budget.
 
     pytest -p tests.notebooks.plugin --nbval-lax notebooks solutions
 
-Time and memory never fail a run: machines differ, and so does what else they are doing. A notebook fails as a whole
+Time and memory never fail a run: machines differ in speed and load. Apart from its cells, a notebook fails as a whole
 only if it ran no code or showed nothing. A cell that never ends is stopped after tests.RUNAWAY seconds.
 
-With -o notebook_record=FILE.json the measurements are written down, and with -o notebook_save=FOLDER the executed
-notebooks are; tests.notebooks.measure uses both.
+With -o notebook_record=FILE.json the measurements are written to a file, and with -o notebook_save=FOLDER the
+executed notebooks are saved; tests.notebooks.measure uses both.
 """
 
 import json
@@ -24,7 +24,7 @@ import pytest
 
 from tests import RUNAWAY
 
-# What a notebook should take in each profile, on two ordinary cores: seconds, of CPU time in `quick`, and GB.
+# The budget of a notebook in each profile, on two ordinary cores. Seconds are CPU time in `quick`, else elapsed time.
 SECONDS = {"quick": 45, "laptop": 600, "gpu": 600}
 GB = {"quick": 2, "laptop": 8, "gpu": 12}
 CPU, PEAK, GPU_PEAK = "kernel's CPU seconds", "kernel's peak GB", "GPU's peak GB"
@@ -32,13 +32,13 @@ PROFILE = os.environ.get("CVDL_PROFILE") or "laptop"
 
 
 def pytest_addoption(parser):
-    parser.addini("notebook_record", "JSON file to write what was measured to", default="")
+    parser.addini("notebook_record", "JSON file to write the measurements to", default="")
     parser.addini("notebook_save", "folder to write the executed notebooks to", default="")
 
 
 def pytest_configure(config):
     config.option.nbval_kernel_startup_timeout = RUNAWAY
-    if not hasattr(config, "workerinput"):  # xdist's workers measure, and report to the one process that counts
+    if not hasattr(config, "workerinput"):  # xdist's workers measure; the main process collects
         config.pluginmanager.register(Budget(config), "notebook-budget")
 
 
@@ -46,7 +46,7 @@ def pytest_configure(config):
 def pytest_runtest_call(item):
     kernel = getattr(item.parent, "kernel", None)
     if kernel:
-        item.output_timeout = RUNAWAY  # for what the kernel still sends once a cell has ended
+        item.output_timeout = RUNAWAY  # for messages that arrive after a cell has ended
         notice_death(kernel)
     pid = kernel and kernel.km.provisioner.pid  # read before the cell runs, since the cell may end the kernel
     try:
@@ -63,7 +63,7 @@ def pytest_runtest_call(item):
 
 
 def notice_death(kernel):
-    """Let nbval give up on a kernel that has died at once, and not when the time of its cell is up."""
+    """Make nbval notice at once that a kernel has died, rather than wait until the time limit of the cell."""
     if "get_message" in vars(kernel):
         return
     wait = kernel.get_message
@@ -89,7 +89,7 @@ def pytest_runtest_teardown(item, nextitem):
 
 
 def peak_memory(pid):
-    """The most bytes the process has held; on macOS, which keeps no such number, those it holds now."""
+    """The process's peak memory in bytes; on macOS, which does not record it, the current memory."""
     try:
         memory = psutil.Process(pid).memory_info()
         status = Path(f"/proc/{pid}/status")
@@ -97,12 +97,12 @@ def peak_memory(pid):
             peak = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())  # a dead process has none
             return int(peak[1]) * 1024 if peak else 0
         return getattr(memory, "peak_wset", memory.rss)
-    except (psutil.Error, OSError):  # the kernel has died, and its cell says so
+    except (psutil.Error, OSError):  # the kernel has died, which its cell reports
         return 0
 
 
 def cpu_seconds(pid):
-    """CPU time that the process has used so far: 0 if it has died."""
+    """Seconds of CPU time that the process has used so far; 0 if it has died."""
     try:
         times = psutil.Process(pid).cpu_times()
         return times.user + times.system
@@ -111,9 +111,9 @@ def cpu_seconds(pid):
 
 
 def peak_gpu_memory(kernel):
-    """The most bytes that torch, in this kernel, has taken from the card: 0 if none.
+    """The most GPU memory, in bytes, that torch has reserved in this kernel; 0 if none.
 
-    Its cache counts, so that this is what a card has to have, and not what a computation needs at least.
+    This includes torch's cache, so a computation may get by with less.
     """
     peak = "__import__('torch').cuda.max_memory_reserved() if 'torch' in __import__('sys').modules else 0"
     if not kernel.is_alive():
@@ -123,12 +123,12 @@ def peak_gpu_memory(kernel):
         while (reply := kernel.get_message("shell", timeout=RUNAWAY))["parent_header"].get("msg_id") != asked:
             pass
         return int(reply["content"]["user_expressions"]["peak"]["data"]["text/plain"])
-    except (Empty, KeyError):  # still busy with a cell whose time was up, or about to die: the cell says so
+    except (Empty, KeyError):  # busy with a timed-out cell, or dying: the cell reports it
         return 0
 
 
 def machine():
-    """The processor's cores, and the GPU if there is one."""
+    """The number of CPU cores, and the GPU if there is one."""
     import torch
 
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
@@ -154,7 +154,7 @@ class Budget:
         self.seconds, self.gb = (budgets.get(PROFILE, budgets["laptop"]) for budgets in (SECONDS, GB))
 
     def pytest_sessionstart(self):
-        # from the disk, since a notebook without code cells is never reported
+        # read from disk, since pytest never reports a notebook without code cells
         for argument in map(Path, self.config.args):
             for path in sorted(argument.rglob("*.ipynb")) if argument.is_dir() else [argument]:
                 if path.suffix == ".ipynb" and ".ipynb_checkpoints" not in path.parts:
