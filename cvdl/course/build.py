@@ -243,14 +243,14 @@ def build(master, stale="execute"):
     stale: "execute"; "no" to keep old outputs, if there are any; "all" to execute in any case.
     """
     refuse_answers(master.student)
-    why = "was asked for" if stale == "all" else outdated(master)
+    why = "is to be executed in any case" if stale == "all" else outdated(master)
     if why and (stale != "no" or not master.solution.exists()):
-        print(f"{master.stem}: executing, since it {why}", file=sys.stderr)
+        print(f"{master.stem} {why}: executing it", file=sys.stderr)
         solution = execute(master)
     else:
         solution = with_outputs(master, nbformat.read(master.solution, 4))
         if why:
-            print(f"{master.stem}: not executed, although it {why}", file=sys.stderr)
+            print(f"{master.stem} {why}: not executed", file=sys.stderr)
     student = student_notebook(master, solution)
     for nb, path in ((solution, master.solution), (student, master.student)):
         path.parent.mkdir(exist_ok=True)
@@ -282,7 +282,10 @@ def main(
     ] = False,
     stale: Annotated[
         Stale,
-        typer.Option(help="Execute notebooks whose outputs are out of date, leave their outputs (no), or execute all."),
+        typer.Option(
+            help="What to do about outputs that are out of date. execute: execute those notebooks; no: leave the old "
+            "outputs; all: execute every notebook."
+        ),
     ] = Stale.execute,
     folder: Annotated[Path, typer.Option(help="Folder of the masters.")] = ROOT / "solutions",
 ):
