@@ -8,7 +8,7 @@ from cvdl.settings import ROOT
 from tests import RUNAWAY
 from tests.browser.conftest import open_notebook, picture, run_all, save
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.tour
 
 STEMS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 
