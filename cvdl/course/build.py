@@ -4,7 +4,6 @@ solutions/NN_name.py becomes solutions/NN_name.ipynb, executed, and notebooks/NN
 instead of answers and without outputs.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -125,11 +124,9 @@ def execute(master):
         )
         try:
             client.execute()
-        except CellExecutionError as error:
-            raise _failed(master, nb, error) from None
-        except (DeadKernelError, CellTimeoutError) as error:  # for example out of memory, or an endless loop
+        except (CellExecutionError, DeadKernelError, CellTimeoutError) as error:
             cell = master.cells[min(max(started[-1] - 1, 0), len(master.cells) - 1)]  # minus the hidden first cell
-            raise broken(master, cell, 1, f"{error}. Nothing was written.") from None
+            raise _failed(master, cell, error) from None
     report = json.loads(hidden[1].outputs[0].text)
     nb.cells = json.loads(json.dumps(nb.cells[1:-1]).replace(str(ROOT), "~/cvdl"), object_hook=nbformat.from_dict)
     for c, cell in zip(master.cells, nb.cells, strict=True):
@@ -164,22 +161,28 @@ def code_of(master):
 
 def digest(master):
     """Digest of the code cells; Markdown cells do not count."""
-    return hashlib.sha256("\0".join(code_of(master)).encode()).hexdigest()[:12]
+    return dependencies.digest("\0".join(code_of(master)).encode())
 
 
-def _failed(master, nb, error):
-    index = next(i for i, c in enumerate(nb.cells) if any(o.output_type == "error" for o in c.get("outputs", [])))
-    c = master.cells[index - 1]
+def _failed(master, cell, error):
+    """What went wrong in a cell: an exception; or the kernel died, for example out of memory; or the time is up."""
+    if not hasattr(error, "ename"):
+        return broken(master, cell, 1, f"{error}. Nothing was written.")
     text = re.sub(r"\x1b\[[\d;]*m", "", str(error))
     lines = re.findall(r"Cell In\[\d+\], line (\d+)", text) or ["1"]
-    return broken(master, c, int(lines[-1]), f"{error.ename}: {error.evalue}")
+    return broken(master, cell, int(lines[-1]), f"{error.ename}: {error.evalue}")
 
 
-def outdated(master):
+def read_solution(master):
+    """The executed notebook of a master, or None if there is none yet."""
+    return nbformat.read(master.solution, 4) if master.solution.exists() else None
+
+
+def outdated(master, solution):
     """Why the outputs of the executed notebook may be out of date, or None."""
-    if not master.solution.exists():
+    if solution is None:
         return "was never executed"
-    known = nbformat.read(master.solution, 4).metadata.get("cvdl", {})
+    known = solution.metadata.get("cvdl", {})
     if "code" not in known:
         return "has no record of what its outputs depend on"
     if known["code"] != digest(master):
@@ -189,13 +192,19 @@ def outdated(master):
 
 
 def with_outputs(master, old):
-    """The teachers' notebook with the master's cells and the outputs that `old` has for them."""
+    """The teachers' notebook with the master's cells and the outputs that `old` has for them.
+
+    Where the code is the same, its cells are matched in order: their ids depend on the headings above them.
+    """
     nb = solution_notebook(master)
     nb.metadata = old.metadata
-    known = {c.id: c for c in old.cells if c.cell_type == "code"}
-    for cell in nb.cells:
-        if cell.cell_type == "code" and cell.id in known:
-            cell.outputs, cell.execution_count = known[cell.id].outputs, known[cell.id].execution_count
+    code, known = ([c for c in book.cells if c.cell_type == "code"] for book in (nb, old))
+    if [c.source for c in code] != [c.source for c in known]:
+        by_id = {c.id: c for c in known}
+        code = [c for c in code if c.id in by_id]
+        known = [by_id[c.id] for c in code]
+    for cell, executed in zip(code, known, strict=True):
+        cell.outputs, cell.execution_count = executed.outputs, executed.execution_count
     return nb
 
 
@@ -206,14 +215,14 @@ def check_built(masters, folder=None):
     """
     problems, warnings = [], []
     for master in masters:
-        if not master.solution.exists():
+        solution = read_solution(master)
+        if solution is None:
             problems.append(f"{master.solution} is missing: run `make build`")
             continue
-        solution = nbformat.read(master.solution, 4)
         if master.solution.read_text(encoding="utf-8") != written(with_outputs(master, solution)):
             problems.append(f"{master.solution} does not have the cells of {master.path.name}: run `make build`")
             continue
-        if why := outdated(master):
+        if why := outdated(master, solution):
             warnings.append(f"{master.solution} {why}: `make build` executes it")
         if not master.student.exists():
             problems.append(f"{master.student} is missing: run `make build`")
@@ -243,12 +252,13 @@ def build(master, stale="execute"):
     stale: "execute"; "no" to keep old outputs, if there are any; "all" to execute in any case.
     """
     refuse_answers(master.student)
-    why = "is to be executed in any case" if stale == "all" else outdated(master)
-    if why and (stale != "no" or not master.solution.exists()):
+    old = read_solution(master)
+    why = "was requested" if stale == "all" else outdated(master, old)
+    if why and (stale != "no" or old is None):
         print(f"{master.stem} {why}: executing it", file=sys.stderr)
         solution = execute(master)
     else:
-        solution = with_outputs(master, nbformat.read(master.solution, 4))
+        solution = with_outputs(master, old)
         if why:
             print(f"{master.stem} {why}: not executed", file=sys.stderr)
     student = student_notebook(master, solution)

@@ -23,6 +23,7 @@ from typing import NamedTuple
 from cvdl.settings import ROOT
 
 CODE, DATA = ROOT / "cvdl", ROOT / "data"
+FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 REST = "<rest of the module>"  # statements at module level that define no name: loops, calls
 
 
@@ -82,7 +83,8 @@ class Piece(NamedTuple):
 @cache
 def pieces(source):
     """The pieces of a module -> {name: Piece}; methods are called `Class.method`."""
-    lines, found = _significant_lines(source), {}
+    tree = ast.parse(source)
+    lines, found = _significant_lines(source, tree), {}
 
     def add(name, *nodes, called=False, without=()):
         left_out = {n for w in without for n in range(_first(w), w.end_lineno + 1)}
@@ -96,11 +98,11 @@ def pieces(source):
         found[name] = Piece(_first(nodes[0]), nodes[-1].end_lineno, text, names, called)
 
     rest = []
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+    for node in tree.body:
+        if isinstance(node, FUNCTIONS):
             add(node.name, node, called=True)
         elif isinstance(node, ast.ClassDef):
-            methods = [n for n in node.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+            methods = [n for n in node.body if isinstance(n, FUNCTIONS)]
             add(node.name, node, without=methods)
             for method in methods:
                 add(f"{node.name}.{method.name}", method, called=True)
@@ -133,17 +135,16 @@ def _names(nodes):
             yield node.name.rpartition(".")[2]
 
 
-def _significant_lines(source):
+def _significant_lines(source, tree):
     """The lines without comments, docstrings and trailing spaces, counted from 1; line 0 is empty."""
     lines = ["", *source.splitlines()]
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             number, column = token.start
             lines[number] = lines[number][:column]
-    for node in ast.walk(ast.parse(source)):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and not isinstance(node, ast.If) and _is_docstring(body[0]):
-            for number in range(body[0].lineno, body[0].end_lineno + 1):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | FUNCTIONS) and node.body and _is_docstring(node.body[0]):
+            for number in range(node.body[0].lineno, node.body[0].end_lineno + 1):
                 lines[number] = ""
     return [line.rstrip() for line in lines]
 
@@ -170,10 +171,10 @@ def digests(report, cells, sources):
         names |= {name for path, piece in new for name in modules[path][piece].names}
     out = {}
     for path, name in sorted(used):
-        out.setdefault(path.relative_to(ROOT).as_posix(), {})[name] = _digest(modules[path][name].text.encode())
+        out.setdefault(path.relative_to(ROOT).as_posix(), {})[name] = digest(modules[path][name].text.encode())
     for path in map(Path, report["data"]):
         if path.is_file():
-            out[path.resolve().relative_to(ROOT).as_posix()] = _digest(path.read_bytes())
+            out[path.resolve().relative_to(ROOT).as_posix()] = digest(path.read_bytes())
     return out
 
 
@@ -201,7 +202,7 @@ def _parsed(cell):
         return ast.Module([], [])
 
 
-def _digest(data):
+def digest(data):
     return hashlib.sha256(data).hexdigest()[:12]
 
 
@@ -212,12 +213,12 @@ def changed(recorded):
         if not path.is_file():
             yield file
         elif isinstance(was, str):
-            if _digest(path.read_bytes()) != was:
+            if digest(path.read_bytes()) != was:
                 yield file
         else:
             now = pieces(path.read_text(encoding="utf-8"))
             yield from (
                 f"{name} in {file}"
-                for name, digest in was.items()
-                if name not in now or _digest(now[name].text.encode()) != digest
+                for name, before in was.items()
+                if name not in now or digest(now[name].text.encode()) != before
             )

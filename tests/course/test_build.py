@@ -189,6 +189,15 @@ def test_changed_text_is_built_without_executing(built, tmp_path, executed):
     assert run("--check", "--folder", folder).exit_code == 0
 
 
+def test_a_changed_heading_keeps_the_outputs_below_it(built, tmp_path, executed):
+    folder = copy(built, tmp_path)
+    edit(folder, "# ## End", "# ## The end")  # the ids of the cells below it change
+    assert run("00", "--folder", folder).exit_code == 0 and not executed
+    solution = nbformat.read(folder / "00_toy.ipynb", 4)
+    assert solution.cells[-1].id != built[1].cells[-1].id and solution.cells[-1].outputs == built[1].cells[-1].outputs
+    assert run("--check", "--folder", folder).exit_code == 0
+
+
 def test_changed_code_is_executed_unless_that_is_put_off(built, tmp_path, executed):
     folder = copy(built, tmp_path)
     edit(folder, "figsize=(1, 1)", "figsize=(2, 1)")
