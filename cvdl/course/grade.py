@@ -11,11 +11,11 @@ from functools import cache
 
 from cvdl.course import checks, judge, results
 from cvdl.course.handins import stems
+from cvdl.course.judge import LONGEST
 from cvdl.course.warden import Notebook
 from cvdl.errors import CourseError
 from cvdl.settings import ROOT
 
-LONGEST = 500  # characters of a message
 READY_MADE = {  # what does the whole exercise at once; by chapter, or by exercise
     "rnn": r"\bnn\.RNN(Cell)?\b",
     "bptt": r"\bautograd\b|\.backward\(|functional\.jacobian|\bjacrev\b",
