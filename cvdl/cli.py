@@ -249,26 +249,43 @@ def data_gallery(
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="What to train; without it, all recipes are listed.")] = "",
+    recipe: Annotated[str, typer.Argument(help="Recipe to train, or all; without it, all recipes are listed.")] = "",
     profile: Annotated[
         str | None,
-        typer.Option(help="Size of the recipe: quick, laptop or gpu; by CVDL_PROFILE or the machine, if not given."),
+        typer.Option(help="Size of the recipe: quick, laptop or gpu. [default: CVDL_PROFILE, or by the machine]"),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUE",
+            help="Override a hyper-parameter, such as lr=3e-4; of one stage, joint.batch=4. May be repeated.",
+        ),
     ] = None,
     stage: Annotated[
-        str | None, typer.Option(help="Train only this stage; the ones before it have to be finished.")
+        str | None, typer.Option(help="Train only this stage; the ones before it must be finished.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder to write to.", show_default="runs/RECIPE-PROFILE")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in that folder.")] = False,
-    minutes: Annotated[float | None, typer.Option(min=0, help="Stop after this time, to be resumed.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write to; of all runs, for all.", show_default="runs/RECIPE-PROFILE")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in that folder, or begin it.")] = False,
+    minutes: Annotated[float | None, typer.Option(min=0, help="Stop after this time; --resume continues.")] = None,
     scale: Annotated[float, typer.Option(min=1e-6, help="Factor on the steps of every stage and its schedule.")] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other weights and other pairs.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the initial weights and the samples.")] = 0,
     device: Device = None,
     devices: Annotated[int, typer.Option(min=1, help="Processes, or GPUs, among which batches are divided.")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Computers; run the same command on each, under torchrun.")] = 1,
     precision: Annotated[
-        str | None, typer.Option(help="32-true, bf16-mixed or 16-mixed; what suits the device, if not given.")
+        str | None, typer.Option(help="32-true, bf16-mixed or 16-mixed. [default: what suits the device]")
+    ] = None,
+    pool: Annotated[Path | None, typer.Option(help="Folder for rendered pairs.", show_default="runs/pools")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="For all: show what would be done.")] = False,
+    nice: Annotated[bool, typer.Option("--nice", help="For all: run at the lowest priority.")] = False,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="For all: recipes at the same time. [default: 1 on a CPU, 6 on a GPU]")
     ] = None,
 ):
-    """Train a network: RECIPE's stages, one after the other.
+    """Train a network: RECIPE's stages, one after the other; or all recipes, in order of worth.
 
     Writes a log, checkpoints, weights and a card for each stage. An interrupted run continues with --resume: on a CPU
     with exactly the same results, on CUDA with the same up to rounding. `cvdl zoo add` ships the result.
@@ -281,35 +298,65 @@ def train(
     if not recipe:
         typer.echo(listing())
         return
-    from cvdl.train.loop import train
-
-    profile = profile or current()
+    profile, overrides = profile or current(), tuple(set_ or ())
     if profile not in PROFILES:
         raise CourseError(f"There is no profile {profile!r}; there are {', '.join(PROFILES)}.")
+    pool, device = pool or Path("runs/pools"), choose(device)
+    if recipe == "all":
+        if overrides or stage or nodes > 1 or devices > 1:
+            raise CourseError("--set, --stage, --devices and --nodes are for one recipe; leave them out, or name it.")
+        return train_everything(
+            profile, out or Path("runs"), device, minutes, jobs, nice, dry_run, pool, scale, seed, precision
+        )
+    if dry_run or nice or jobs:
+        raise CourseError("--dry-run, --nice and --jobs are for `cvdl train all`.")
+    from cvdl.train.loop import TrainConfig
+    from cvdl.train.loop import train as run
+
     out = out or Path("runs") / f"{recipe}-{profile}"
-    done = train(
-        recipe,
-        profile,
-        out,
-        resume=resume,
-        minutes=minutes,
+    config = TrainConfig(
+        recipe=recipe,
+        profile=profile,
+        out=out,
+        overrides=overrides,
         seed=seed,
         scale=scale,
         only=stage,
-        device=choose(device),
+        resume=resume,
+        minutes=minutes,
+        device=device,
         devices=devices,
+        nodes=nodes,
         precision=precision,
+        pools=pool,
     )
-    typer.echo(f"{out}: {'finished' if done else 'the time is up; the same command with --resume goes on'}", err=True)
+    done = run(config)
+    typer.echo(f"{out}: {'finished' if done else 'the time is up; the same command with --resume continues'}", err=True)
+
+
+def train_everything(profile, out, device, minutes, at_once, nice, dry_run, pool, scale, seed, precision):
+    from cvdl.train import queue
+
+    jobs = queue.jobs_of((), profile, out)
+    if dry_run:
+        typer.echo(queue.plan(jobs))
+        return
+    options = ["--pool", str(pool), "--scale", str(scale), "--seed", str(seed)]
+    options += ["--precision", precision] if precision else []
+    common = dict(device=device, minutes=minutes, at_once=at_once, nice=nice, options=options)
+    done = queue.train_all(jobs, out, **common)
+    typer.echo(f"{out}: {'all finished' if done else 'the time is up; the same command continues'}", err=True)
 
 
 @app.command("eval")
 def evaluate(
-    net: Annotated[
-        str,
+    nets: Annotated[
+        list[str],
         typer.Argument(
+            metavar="NET...",
             help="A name out of `cvdl zoo`, a .safetensors file that `cvdl train` wrote, or a published SPyNet or "
-            "FlowNet: network-*.pytorch, flownet*.pth, FlowNet2*.pth.tar of their common PyTorch ports.",
+            "FlowNet: network-*.pytorch, flownet*.pth, FlowNet2*.pth.tar of their common PyTorch ports. Several are measured "
+            "side by side.",
         ),
     ],
     pairs: Annotated[
@@ -324,7 +371,13 @@ def evaluate(
         int | None,
         typer.Option(min=1, help="At most so many pairs of each; 16 rendered ones, or 110 clips, if not given."),
     ] = None,
-    compare: Annotated[bool, typer.Option(help="Zero flow, and OpenCV's Farneback and DIS, beside it.")] = True,
+    compare: Annotated[bool, typer.Option(help="Zero flow, and OpenCV's Farneback and DIS, besides.")] = True,
+    paired: Annotated[
+        bool,
+        typer.Option(
+            "--paired", help="Compare networks, or one with the others, on the same pairs: difference and wins."
+        ),
+    ] = False,
     json: Numbers = None,
     save: Annotated[Path | None, typer.Option(help="Folder to draw every pair and its flows into.")] = None,
     device: Device = None,
@@ -337,21 +390,28 @@ def evaluate(
     from cvdl.flow import evaluate as measures
     from cvdl.train import zoo
 
-    network = zoo.load(net)
-    if type(network).__name__ in zoo.GESTURE_NETS:
-        return evaluate_gestures(network, net, pairs or save or device, limit, json)
+    networks = {name: zoo.load(name) for name in nets}
+    gestures = [name for name, net in networks.items() if type(net).__name__ in zoo.GESTURE_NETS]
+    if gestures:
+        if len(nets) > 1:
+            raise CourseError(f"{gestures[0]} recognises gestures: measure it alone.")
+        return evaluate_gestures(networks[nets[0]], nets[0], pairs or save or device or paired, limit, json)
     device = choose(device)
     methods = measures.classical() if compare else {}
     if compare and len(methods) == 1:
         typer.echo('Farneback and DIS are left out: OpenCV comes with pip install -e ".[compare]"', err=True)
-    methods |= measures.networks(Path(net).stem if Path(net).suffix else net, network, device)
+    for name, network in networks.items():
+        methods |= measures.networks(Path(name).stem if Path(name).suffix else name, network, device)
+    if paired and len(methods) < 2:
+        raise CourseError("--paired compares two methods or more: name another network, or leave out --no-compare.")
     look = measures.drawer(save) if save else None
     rows = measures.evaluate(methods, measures.samples_of(pairs or ["chairs"], limit), look)
     typer.echo(measures.table(rows))
+    if paired:
+        typer.echo("\n" + measures.paired_table(rows))
     if json:
-        json.write_text(
-            measures.as_json(rows, net=net, pairs=pairs or ["chairs"], machine=machine(device)), encoding="utf-8"
-        )
+        about = dict(net=nets[0] if len(nets) == 1 else nets, pairs=pairs or ["chairs"], machine=machine(device))
+        json.write_text(measures.as_json(rows, **about), encoding="utf-8")
 
 
 def evaluate_gestures(network, name, unfit, limit, json):

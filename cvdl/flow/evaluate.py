@@ -2,7 +2,9 @@
 
 import json
 import math
+import statistics
 import time
+from typing import NamedTuple
 
 import torch
 from tqdm import tqdm
@@ -203,6 +205,44 @@ def table(rows):
     head, *lines = tables.table(cells, right=range(2, 2 + len(heads)))
     gaps = ["\n" if pair else "" for pair, *_ in cells[1:]]  # an empty line before each pair but the first
     return "\n".join([head, *(gap + line for gap, line in zip(["", *gaps[1:]], lines, strict=True))])
+
+
+class Comparison(NamedTuple):
+    """Errors of A minus errors of B on the same pairs."""
+
+    difference: float  # mean; negative where A is better
+    standard_error: float  # of the mean; NaN for fewer than two pairs
+    wins: int  # pairs on which A is better
+    losses: int
+    pairs: int
+
+    def __str__(self):
+        return (
+            f"{self.difference:+.3f} ± {self.standard_error:.3f} px, better on {self.wins} and worse on {self.losses} of "
+            f"{self.pairs} pairs"
+        )
+
+
+def paired(errors, others):
+    """Compare two methods on the same pairs, errors in the same order -> Comparison."""
+    gaps = [a - b for a, b in zip(errors, others, strict=True) if not (math.isnan(a) or math.isnan(b))]
+    error = statistics.stdev(gaps) / len(gaps) ** 0.5 if len(gaps) > 1 else math.nan
+    wins, losses = sum(gap < 0 for gap in gaps), sum(gap > 0 for gap in gaps)
+    return Comparison(statistics.mean(gaps), error, wins, losses, len(gaps))
+
+
+def paired_table(rows):
+    """Each method compared with each one before it, as text."""
+    errors = {}
+    for row in rows:
+        errors.setdefault(row["method"], []).append(row["epe"])
+    names, lines = list(errors), [("compared", "difference of EPE", "better on", "worse on", "pairs")]
+    for i, name in enumerate(names):
+        for other in names[:i]:
+            result = paired(errors[name], errors[other])
+            gap = f"{result.difference:+.3f} ± {result.standard_error:.3f} px"
+            lines.append((f"{name} - {other}", gap, str(result.wins), str(result.losses), str(result.pairs)))
+    return "\n".join(tables.table(lines, right=(1, 2, 3, 4)))
 
 
 def as_json(rows, **about):

@@ -4,6 +4,7 @@ The memory learns from tracks of the finger tip, which cost next to nothing to m
 frames, few of each clip, so that they differ; then the memory from whole clips, to know what the CNN makes of them.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -17,7 +18,7 @@ from cvdl.gesture.nets import GestureNet, TrackLSTM, heatmap_loss, places, soft_
 from cvdl.gesture.render import PARTS, SPLITS, Gestures
 from cvdl.gesture.sequences import many_to_many, many_to_one
 from cvdl.train import zoo
-from cvdl.train.stages import Recipe, Stage, all_free
+from cvdl.train.stages import Recipe, Stage, unfreeze_all
 
 NEAR = 0.1  # half widths of the frame: a tip is found that is no farther away, 8 of 160 pixels
 
@@ -87,29 +88,30 @@ class Rendered:
         return Sequences(frames, points, mask, labels, kinds)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GestureStage(Stage):
-    """A stage on sequences of rendered clips.  Its error is a share: of frames in which the tip is not found, or of
-    sequences that are named wrongly at their end."""
+    """A stage on sequences of rendered clips.  Its error is a share: of frames in which the fingertip is not found, or of
+    sequences that are misclassified at their end."""
 
-    frames: bool = True  # False: finger-tip tracks, which are rendered much faster
-    pick: int | None = None  # so many frames of each clip, and mirrored at times; None: whole clips
+    predict_with: Callable  # (net, batch) -> output
+    frames: bool = True  # False: fingertip tracks, which are rendered much faster
+    pick: int | None = None  # frames of each clip, some of them mirrored; None: complete clips
     chain: int = 1  # clips in a sequence
     limit: int = 80  # ticks of a clip
     size: tuple = (120, 160)
     fps: tuple = (10, 20)
     fixed: tuple = ()  # what does not vary: of PARTS of cvdl.gesture.render
 
-    def source(self, split, seed, device):
+    def dataset(self, split, seed, device, pools):
         split, fixed = ("train", self.fixed) if split == "train" else ("val", ())
         clips = Gestures(split, seed, self.size, self.fps, fixed=fixed)
         return Rendered(clips, self.frames, self.chain, self.limit, device, self.pick)
 
-    def vary(self, batch, numbers):
-        dice = torch.Generator().manual_seed(numbers[0])
+    def augment_batch(self, batch, indices):
+        generator = torch.Generator().manual_seed(indices[0])
 
         def rand(*shape):
-            return torch.rand(shape, generator=dice).to(batch.points)
+            return torch.rand(shape, generator=generator).to(batch.points)
 
         if self.pick:
             if rand() < 0.5:
@@ -119,14 +121,17 @@ class GestureStage(Stage):
         T, B = batch.mask.shape
         lost = rand(T, B, 1) < 0.25 * rand(B, 1)  # of some sequences nothing, of others an eighth on average
         stray = rand(T, B, 1) < 0.02
-        tremble = 0.04 * rand(B, 1) * torch.randn((T, B, 2), generator=dice).to(batch.points)
+        tremble = 0.04 * rand(B, 1) * torch.randn((T, B, 2), generator=generator).to(batch.points)
         offset = (rand(B, 2) - 0.5) * 0.4 + tremble + stray * (2 * rand(T, B, 2) - 1)
         return batch._replace(gain=0.75 + 0.5 * rand(B, 2), offset=offset, keep=~lost * (0.5 + 0.5 * rand(T, B, 1)))
 
-    def shown(self, error):
+    def predict(self, net, batch):
+        return self.predict_with(net, batch)
+
+    def format_metric(self, error):
         return f"{error:.1%} wrong"
 
-    def data(self):
+    def describe_data(self, dataset):
         kind = "frames" if self.pick else "clips" if self.frames else "tracks"
         return {
             "kind": f"rendered {kind}",
@@ -136,17 +141,35 @@ class GestureStage(Stage):
             "fixed": self.fixed,
         }
 
-    def summary(self, errors, source):
-        return super().summary(errors, source) | {"sequences": len(errors)}
+    def summarise(self, rows):
+        return super().summarise(rows) | {"sequences": len(rows)}
 
 
-# Losses: (net, sequences) -> loss, error
+# How the network is called: (net, sequences) -> output.
 
 
-def fingertip(net, batch):
-    """The CNN alone, on single frames."""
+def detect(net, batch):
+    """The CNN alone, on single frames -> its heatmap scores."""
+    return net.detect(batch.frames)[1]
+
+
+def follow_tracks(net, batch):
+    """The memory alone, on true tracks of the fingertip -> logits."""
+    return getattr(net, "memory", net)(batch.disturb(spread(batch.points, batch.mask)))[0]
+
+
+def follow_clips(net, batch):
+    """The memory, on what the CNN sees in complete clips -> logits."""
+    with torch.no_grad():
+        maps, scores = net.detect(batch.frames)
+    return net.remember(maps, scores, batch.mask, batch.frames.shape[2:], disturb=batch.disturb)[0]
+
+
+# Losses: (output, sequences) -> loss, error
+
+
+def fingertip_loss(scores, batch):
     size = batch.frames.shape[2:]
-    _, scores = net.detect(batch.frames)
     with torch.no_grad():
         found, true = soft_argmax(scores, size), batch.points
         near = (found - true)[:, :2].norm(dim=1) <= NEAR
@@ -154,21 +177,7 @@ def fingertip(net, batch):
     return heatmap_loss(scores, batch.points, size), 1 - right.float().mean()
 
 
-def tracks(net, batch):
-    """The memory alone, on true tracks of the finger tip."""
-    logits, _ = getattr(net, "memory", net)(batch.disturb(spread(batch.points, batch.mask)))
-    return at_every_step(logits, batch)
-
-
-def whole_clips(net, batch):
-    """The memory, on what the CNN sees in whole clips."""
-    with torch.no_grad():
-        maps, scores = net.detect(batch.frames)
-    logits, _ = net.remember(maps, scores, batch.mask, batch.frames.shape[2:], disturb=batch.disturb)
-    return at_every_step(logits, batch)
-
-
-def at_every_step(logits, batch):
+def sequence_loss(logits, batch):
     """Cross-entropy at every step, many-to-many, and once more at the last one of each sequence: many-to-one.
 
     With the first alone, most of what is learned is to guess early.  The error is the share of sequences that are named
@@ -214,23 +223,52 @@ def shipped(name):
 
 
 before_memory = partial(memory_of_tracks, learns=only_cnn)
-stage = partial(GestureStage, schedule="cosine", decay=1e-4)
+stage = partial(GestureStage, schedule="cosine", weight_decay=1e-4)
 
 
-def stages(cnn_steps=0, track_steps=0, clip_steps=0, *, batch=(16, 64, 8), reuse=6, begin=all_free):
+def stages(cnn_steps=0, track_steps=0, clip_steps=0, *, batch=(16, 64, 8), reuse=6, begin=unfreeze_all):
     """begin: what a memory begins with, and what learns then."""
     every = [
         stills(cnn_steps, batch[0]),
-        stage("tracks", track_steps, tracks, begin, batch=batch[1], reuse=reuse, rate=1e-3, frames=False, chain=2),
-        stage("clips", clip_steps, whole_clips, begin, batch=batch[2], reuse=max(1, reuse // 2), rate=3e-4),
+        stage(
+            name="tracks",
+            steps=track_steps,
+            predict_with=follow_tracks,
+            loss=sequence_loss,
+            prepare=begin,
+            batch=batch[1],
+            steps_per_batch=reuse,
+            lr=1e-3,
+            frames=False,
+            chain=2,
+        ),
+        stage(
+            name="clips",
+            steps=clip_steps,
+            predict_with=follow_clips,
+            loss=sequence_loss,
+            prepare=begin,
+            batch=batch[2],
+            steps_per_batch=max(1, reuse // 2),
+            lr=3e-4,
+        ),
     ]
     return [each for each in every if each.steps]
 
 
 def stills(steps, batch, prepare=only_cnn, **options):
-    warmup = min(100, steps // 2)
     return stage(
-        "fingertip", steps, fingertip, prepare, batch=batch, reuse=2, rate=2e-3, warmup=warmup, pick=4, **options
+        name="fingertip",
+        steps=steps,
+        predict_with=detect,
+        loss=fingertip_loss,
+        prepare=prepare,
+        batch=batch,
+        steps_per_batch=2,
+        lr=2e-3,
+        warmup=min(100, steps // 2),
+        pick=4,
+        **options,
     )
 
 

@@ -1,8 +1,9 @@
 """The folder of a run: what it writes, and how it is read again.
 
     runs/spynet-laptop/level0/
-        log.csv              a row every few seconds: step, seconds, loss, epe or another error, rate, held_out
+        log.csv              a row every few seconds: step, seconds, loss, epe or another error, lr, held_out
         checkpoint.ckpt      all it takes to go on; gone when the stage is finished
+        held_out_start.csv   errors on each held-out sample, before the stage; and held_out_end.csv, after it
         weights.safetensors  half precision, the moving average
         card.json            command, commit, seed, data, machine, minutes, numbers
 
@@ -60,11 +61,11 @@ def read_json(path):
 class Log:
     """A CSV file that grows.  With `until`, rows after that step are dropped: they will come again.
 
-    measure: the column that the error stands in.
+    metric: the column of the error.
     """
 
-    def __init__(self, path, measure="epe", until=0):
-        self.path, self.columns = Path(path), ("step", "seconds", "loss", measure, "rate", "held_out")
+    def __init__(self, path, metric="epe", until=0):
+        self.path, self.columns = Path(path), ("step", "seconds", "loss", metric, "lr", "held_out")
         rows = [row for row in read_log(path) if row["step"] <= until] if self.path.exists() else []
         with replacing(self.path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self.columns, lineterminator="\n")
@@ -82,6 +83,14 @@ class Log:
                 f"{self.path} could not be written ({error}). Is the disk full? The last checkpoint is whole: make room "
                 "and go on with --resume."
             ) from error
+
+
+def write_rows(path, rows):
+    """Rows, dicts with the same keys, as a CSV file."""
+    with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({k: v if isinstance(v, str) else text(v) for k, v in row.items()} for row in rows)
 
 
 def text(number):

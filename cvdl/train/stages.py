@@ -1,101 +1,133 @@
-"""What a recipe is made of: stages, whatever is learned in them.
+"""What a recipe is made of: stages and their hyper-parameters.
 
-A kind of stage says where its batches come from, what is measured, and what its card tells: see `Stage`.
+A kind of stage adds its data, how the network is called, and what is measured: see `cvdl.train.flow.FlowStage` and
+`cvdl.train.gestures.GestureStage`.
 """
 
+import ast
 import bisect
+import dataclasses
 import math
+import statistics
+import types
+import typing
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
 
 from cvdl.errors import InvalidInput
 
-# Steps, and where the rate is halved, as parts of the whole.  FlowNet 2.0 (Ilg et al., CVPR 2017), section 3: S_short
-# 600k steps, S_long 1.2M, S_fine 500k after S_long.
+# Where the learning rate is halved, as shares of the number of steps.  FlowNet 2.0 (Ilg et al., CVPR 2017), section 3:
+# S_short has 600k steps, S_long 1.2M, and S_fine 500k after S_long.
 HALVINGS = {
     "S_short": (300 / 600, 400 / 600, 500 / 600),
     "S_long": (400 / 1200, 600 / 1200, 800 / 1200, 1000 / 1200),
     "S_fine": (200 / 500, 300 / 500, 400 / 500),
     "constant": (),
 }
+SCHEDULES = (*HALVINGS, "cosine", "one-cycle")
+WARMUP_SHARE = 0.05  # of a one-cycle schedule
 
 
-def all_free(net):
+def unfreeze_all(net):
     net.requires_grad_(True)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One piece of a recipe.  What it learns from is told by its kinds, such as FlowStage."""
+    """One part of a recipe.  `cvdl train --set FIELD=VALUE` overrides the fields that hold numbers, words or tuples."""
 
     name: str
+    loss: Callable  # (output of predict, batch) -> loss to minimise, error to report
+    prepare: Callable = unfreeze_all  # (net): selects the parameters that learn, and may initialise some of them
+
     steps: int
-    loss: Callable  # (net, batch) -> loss to minimise, error to show
-    prepare: Callable = all_free  # (net): which parameters learn, where they begin
-    batch: int = 8  # pairs or clips a step, over all processes
-    reuse: int = (
-        1  # steps for which rendered ones are kept, augmented anew each time: rendering may cost more than learning
-    )
-    rate: float = 1e-4
-    schedule: str = "S_short"  # or "S_long", "S_fine", "cosine", "constant"
-    warmup: int = 0  # steps in which the rate rises from nothing
-    decay: float = 4e-4  # weight decay, AdamW's
-    clip: float = 1.0  # greatest norm of the gradient
-    ema: float = 0.999  # of the weights that are kept: their exponential moving average over the steps
+    batch: int = 8  # samples per step, over all processes
+    steps_per_batch: int = 1  # steps for which rendered samples are kept, with a new augmentation each time
+    lr: float = 1e-4  # peak learning rate
+    schedule: str = "S_short"  # one of SCHEDULES
+    warmup: int = 0  # steps in which the learning rate rises linearly from 0
+    weight_decay: float = 4e-4  # of AdamW
+    max_grad_norm: float | None = 1.0  # gradients are clipped to this global norm; None: they are not
+    ema_decay: float = 0.999  # of the exponential moving average of the weights, which is what is kept
 
-    measure = "error"  # what the error is: the name of its column in the log
+    held_out: int = 64  # held-out samples that are measured at the start and the end
+    held_out_per_row: int = 64  # of these, how many are measured for the log
 
-    def source(self, split, seed, device):
-        """What gives batches by their numbers: has `pairs(numbers)`.  split: "train", or "test" for held-out ones."""
+    metric = "error"  # what the error is: the name of its column in the log
+
+    def dataset(self, split, seed, device, pools):
+        """What gives batches by sample indices: an object with `pairs(indices)`.
+
+        Args:
+            split: "train", or "test" for held-out samples.
+            seed: int, or a sequence of them.
+            pools: the folder for pools of rendered pairs.
+        """
         raise NotImplementedError
 
-    def at_once(self, device):
-        """How many samples are made in one go, at the least those of a batch."""
+    def render_batch(self, device):
+        """How many samples are rendered together, at least."""
         return 1
 
-    def vary(self, batch, numbers):
-        """What a step sees of a batch, which may have been used before.  numbers: those of this time's samples."""
+    def augment_batch(self, batch, indices):
+        """The batch that a step sees."""
         return batch
 
-    def shown(self, error):
-        """The error in words, for the progress bar."""
-        return f"error {error:.3f}"
-
-    def data(self):
-        """What its card says of the data."""
+    def predict(self, net, batch):
+        """Call the network on a batch -> the argument of the loss."""
         raise NotImplementedError
 
-    def summary(self, errors, source):
-        """What its card says of held-out samples.  errors: (samples,), of source.pairs(range(samples))."""
-        return {
-            self.measure: round(errors.mean().item(), 4),
-            "standard_error": round((errors.std() / len(errors) ** 0.5).item(), 4),
-        }
+    def evaluate(self, net, dataset, count):
+        """Errors on held-out samples 0 … count - 1, one by one -> rows: [{"sample": name, metric: error, …}]."""
+        errors = (self.loss(self.predict(net, batch), batch)[1] for batch in (dataset.pairs([i]) for i in range(count)))
+        return [{"sample": str(i), self.metric: error.item()} for i, error in enumerate(errors)]
+
+    def format_metric(self, error):
+        """The error as text for the progress bar."""
+        return f"error {error:.3f}"
+
+    def describe_data(self, dataset):
+        """What the card reports about the data: a dict."""
+        raise NotImplementedError
+
+    def summarise(self, rows):
+        """What the card reports about the rows of `evaluate`: a dict."""
+        return mean_and_error([row[self.metric] for row in rows], self.metric)
+
+
+def mean_and_error(values, name):
+    """The mean and its standard error, rounded: {name: …, "standard_error": …}."""
+    known = [value for value in values if not math.isnan(value)]
+    error = statistics.stdev(known) / len(known) ** 0.5 if len(known) > 1 else None
+    mean = round(statistics.mean(known), 4) if known else None
+    return {name: mean, "standard_error": None if error is None else round(error, 4)}
 
 
 def settings(stage):
-    """What a stage does, as {name of a field: text}: equal for equal stages, in any process."""
-    return {field.name: in_words(getattr(stage, field.name)) for field in fields(stage)}
+    """A stage as {field: text}: equal for equal stages, in any process."""
+    return {field.name: as_text(getattr(stage, field.name)) for field in fields(stage)}
 
 
-def in_words(value):
-    """A value of a recipe as text.  Functions, of which repr shows an address, are named."""
+def as_text(value):
+    """A value of a recipe as text.  Functions, whose repr contains an address, are named."""
     if isinstance(value, partial):
-        arguments = [in_words(each) for each in value.args]
-        arguments += [f"{name}={in_words(each)}" for name, each in value.keywords.items()]
-        return f"{in_words(value.func)}({', '.join(arguments)})"
+        arguments = [as_text(each) for each in value.args]
+        arguments += [f"{name}={as_text(each)}" for name, each in value.keywords.items()]
+        return f"{as_text(value.func)}({', '.join(arguments)})"
     return getattr(value, "__qualname__", None) or repr(value)
 
 
-def rate_factor(stage, steps, step):
-    """What the stage's rate is multiplied with at a step: warm-up, then the schedule scaled to the stage's length.
+def lr_factor(stage, steps, step):
+    """The factor on the stage's learning rate at a step: warm-up, then the schedule stretched to the stage's length.
 
-    Warm-up has its own length, but half of a stage that was made short at most.
+    The warm-up has its own length, but at most half of a stage that was shortened by --scale.
     """
     warmup = min(stage.warmup, steps // 2)
     rise = min(1.0, (step + 1) / warmup) if warmup else 1.0
     done = step / steps
+    if stage.schedule == "one-cycle":  # Smith and Topin, 2019: up and linearly down to nothing
+        return min((done + 1 / steps) / WARMUP_SHARE, (1 - done) / (1 - WARMUP_SHARE), 1.0)
     if stage.schedule == "cosine":
         return rise * (1 + math.cos(math.pi * min(1.0, done))) / 2
     return rise * 0.5 ** bisect.bisect_right(HALVINGS[stage.schedule], done)
@@ -106,15 +138,80 @@ class Recipe:
     """A network and its stages in three sizes."""
 
     title: str
-    net: Callable | dict  # () -> the network; or profile -> such a function
-    stages: dict  # profile -> list of Stage
+    net: Callable | dict  # () -> the network; or {profile: such a function}
+    stages: dict  # {profile: list of Stage}
 
     def build(self, profile):
-        """The network, new."""
+        """The network, newly initialised."""
         return (self.net[profile] if isinstance(self.net, dict) else self.net)()
 
-    def stages_of(self, profile):
-        """The list of its stages.  Raises CourseError for a profile it does not have."""
+    def stages_of(self, profile, overrides=()):
+        """The stages of a profile, with `overrides` applied: texts such as "lr=3e-4" or "joint.batch=4".
+
+        Raises InvalidInput for a profile that the recipe does not have, and for an override that does not fit.
+        """
         if profile not in self.stages:
             raise InvalidInput(f"This recipe has no profile {profile!r}; it has: {', '.join(self.stages)}.")
-        return self.stages[profile]
+        stages = self.stages[profile]
+        for text in overrides:
+            stages = override(stages, text)
+        return stages
+
+
+def override(stages, text):
+    """Stages with one field changed.
+
+    text: FIELD=VALUE for all stages, or STAGE.FIELD=VALUE for one.  FIELD may lead into a nested dataclass:
+    augment.noise=0.
+    """
+    path, equals, value = text.partition("=")
+    path = path.strip().split(".")
+    if not equals or not all(path):
+        raise InvalidInput(f"--set takes FIELD=VALUE or STAGE.FIELD=VALUE, such as lr=3e-4; it was {text!r}.")
+    names = [stage.name for stage in stages]
+    only = path.pop(0) if len(path) > 1 and path[0] in names else None
+    return [
+        replace_field(stage, path, value.strip(), text) if only in (None, stage.name) else stage for stage in stages
+    ]
+
+
+def replace_field(owner, path, value, text):
+    kinds = field_types(type(owner))
+    name, *rest = path
+    if name not in kinds or name == "name":
+        raise InvalidInput(f"--set {text}: there is no field {name!r}; there are {', '.join(sorted(kinds))}.")
+    if rest:
+        nested = getattr(owner, name)
+        if not dataclasses.is_dataclass(nested):
+            raise InvalidInput(f"--set {text}: {name} is {nested!r} and has no fields.")
+        return dataclasses.replace(owner, **{name: replace_field(nested, rest, value, text)})
+    try:
+        parsed = ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        parsed = value  # a word needs no quotation marks
+    if isinstance(parsed, int) and not isinstance(parsed, bool) and float in kinds[name]:
+        parsed = float(parsed)
+    if type(parsed) not in kinds[name]:
+        wanted = " or ".join(sorted("None" if kind is type(None) else kind.__name__ for kind in kinds[name]))
+        raise InvalidInput(f"--set {text}: {name} must be {wanted}; {value!r} is {type(parsed).__name__}.")
+    if name == "schedule" and parsed not in SCHEDULES:
+        raise InvalidInput(f"--set {text}: there is no schedule {parsed!r}; there are {', '.join(SCHEDULES)}.")
+    if name in ("steps", "batch", "steps_per_batch") and parsed < 1:
+        raise InvalidInput(f"--set {text}: {name} must be 1 or more.")
+    if isinstance(parsed, float) and (not math.isfinite(parsed) or parsed < 0):
+        raise InvalidInput(f"--set {text}: {name} must be a finite number, 0 or more.")
+    return dataclasses.replace(owner, **{name: parsed})
+
+
+def field_types(kind):
+    """{field: the types its values may have}, of those fields of a dataclass that text can set or lead into."""
+    found = {}
+    for name, hint in typing.get_type_hints(kind).items():
+        if name in {field.name for field in fields(kind)}:
+            options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+            if all(option in SIMPLE or dataclasses.is_dataclass(option) for option in options):
+                found[name] = options
+    return found
+
+
+SIMPLE = (bool, int, float, str, tuple, dict, type(None))

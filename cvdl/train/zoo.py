@@ -7,6 +7,7 @@ in data/runs/NAME/.
 import hashlib
 import json
 import math
+import os
 import re
 import shutil
 import statistics
@@ -39,9 +40,23 @@ LARGEST = 6_000_000  # bytes of a weight file
 PUBLISHED = (".pytorch", ".pth", ".pt", ".tar")  # how weights of others end
 
 
+WEIGHTS_VARIABLE = "CVDL_WEIGHTS"  # a folder of weights that come before the shipped ones: see `cvdl train all`
+
+
 def names():
-    """Names of the shipped weights, sorted; [] where there is no data folder."""
-    return sorted(path.stem for path in shipped_files("weights/*.safetensors"))
+    """Names of the weights, sorted; [] where there is no data folder."""
+    return sorted({path.stem for path in [*shipped_files("weights/*.safetensors"), *own_files()]})
+
+
+def own_files():
+    folder = os.environ.get(WEIGHTS_VARIABLE)
+    return Path(folder).glob("*.safetensors") if folder else ()
+
+
+def weights_path(name):
+    """The file of weights with one of names()."""
+    own = [path for path in own_files() if path.stem == name]
+    return own[0] if own else data_path("weights", f"{name}.safetensors")
 
 
 def shipped_files(pattern):
@@ -64,7 +79,7 @@ def load(name):
     Raises InvalidInput, a ValueError, for another name or a damaged file.
     """
     if name in names():
-        return read_weights(data_path("weights", f"{name}.safetensors")).eval()
+        return read_weights(weights_path(name)).eval()
     if Path(name).suffix == ".safetensors" and Path(name).exists():
         return read_weights(name).eval()
     if Path(name).suffix in PUBLISHED and Path(name).exists():
@@ -157,7 +172,7 @@ def begin(net):
             f"This stack stands on {net.before!r}, and the zoo has no such weights. It has: {listed()}. Train and ship them "
             f"first: cvdl train {net.before}, then cvdl zoo add."
         )
-    net.begin_with(read_weights(data_path("weights", f"{net.before}.safetensors")))
+    net.begin_with(read_weights(weights_path(net.before)))
 
 
 def add(run, name, data=ROOT / "data", card_only=False):

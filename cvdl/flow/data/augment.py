@@ -1,147 +1,205 @@
-"""Augmentation as for FlowNet: other places, other light, and the flow goes with them.
+"""Augmentation for optical flow: geometric and photometric changes of a batch of pairs, and the flow that results.
 
-    augment = Augment()
-    pairs = augment(chairs.batch(0, 8), range(8))  # pair i is always changed in the same way
+    augment = Augment(crop=(256, 320))
+    pairs = augment(chairs.batch(0, 8), range(8))  # pair i always gets the same augmentation
 
-Kinds and ranges are those of Dosovitskiy et al., *FlowNet*, ICCV 2015, section 4.3.  The paper calls the
-relative transform between the frames small and gives no number; ours is a Gaussian.  So are the order of the
-changes of light and the share of grey pairs ours.
+The kinds and ranges follow Dosovitskiy et al., *FlowNet*, ICCV 2015, section 4.3.  The paper describes the relative
+transform between the frames as small and gives no number; we sample it from a Gaussian.  Flips and blur were added, and the
+order of the photometric changes and the share of grey pairs are our choice.
 
-Dice are thrown on the CPU, for each pair by its own generator; pictures are computed where they are.  The noise
-comes from the device's own generator, seeded by one of the dice: on a GPU it is another noise than on a CPU.
+Random numbers are drawn on the CPU with one generator per pair; images are processed on the device where they are.
 """
 
+import functools
 import math
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 
 from cvdl.flow.data.affine import about, compose, invert, similarity
 from cvdl.flow.data.arguments import check_size, check_whole
 from cvdl.flow.data.dice import normal, throw
 
 GREY = (0.299, 0.587, 0.114)  # weights of red, green, blue (ITU-R BT.601)
-PLACE, LIGHT = 8, 9  # dice for a pair
-AUGMENT = 2  # makes these dice others than those of the scenes
+GEOMETRIC, PHOTOMETRIC = 10, 12  # random numbers per pair
+STREAM = 2  # separates these random numbers from those of the scenes
+NOISE = 1 << 22  # length of the table of noise
+BLUR = 2  # pixels on each side that the blur looks at
 
 
 @dataclass(frozen=True)
 class Augment:
-    """Ranges of the random changes.  Called with Pairs and their numbers, it gives other Pairs."""
+    """Ranges of the random changes.  Calling it with Pairs and their indices returns the augmented Pairs.
 
-    size: tuple | None = None  # height and width of what comes out; None: as it comes in
-    translation: float = 0.2  # both ways, in widths of the frame
-    rotation: float = 17.0  # degrees, both ways
-    scale: tuple = (0.9, 2.0)
-    relative: float = 0.01  # standard deviation: in widths, in radians, and of log(scale)
-    noise: float = 0.04  # greatest standard deviation
+    Ground truth that is absent (None) stays absent.  The background that enters at the border is black and not valid.
+    """
+
+    crop: tuple | None = None  # (height, width) of the output; None: that of the input
+    translation: float = 0.2  # largest shift of both frames, in image widths
+    rotation: float = 17.0  # largest rotation of both frames, in degrees
+    scale: tuple = (0.9, 2.0)  # zoom of both frames
+    relative: float = 0.01  # standard deviation between the frames: in image widths, in radians, and of log(scale)
+    flip: tuple = (0.5, 0.1)  # probability of a horizontal and a vertical flip
+    noise: float = 0.04  # largest standard deviation
     contrast: tuple = (-0.8, 0.4)
     colour: tuple = (0.5, 2.0)  # factor on each channel
     gamma: tuple = (0.7, 1.5)
     brightness: float = 0.2  # standard deviation
-    grey: float = 0.1  # share of pairs that lose their colours
-    places: bool = True  # False: only the light changes
+    grey: float = 0.1  # probability that a pair loses its colours
+    blur: float = 0.1  # probability that a pair is blurred, with a standard deviation of up to 1.2 px
+    geometric: bool = True  # False: photometric changes only
+    photometric: bool = True  # False: geometric changes only
     seed: int = 0
 
     def __post_init__(self):
         check_whole(self.seed, "seed")
-        if self.size is not None:
-            check_size(self.size, least=1)
+        if self.crop is not None:
+            check_size(self.crop, "crop", least=1)
 
     def __call__(self, pairs, indices):
-        dice = throw((self.seed, AUGMENT), indices, PLACE + LIGHT)
-        if self.places:
-            pairs = move(pairs, *self.cuts(dice[:, :PLACE], pairs.flow.shape[-2:]), self.size)
-        return self.light(pairs, dice[:, PLACE:])
+        uniform = throw((self.seed, STREAM), indices, GEOMETRIC + PHOTOMETRIC)
+        if self.geometric:
+            pairs = transform(pairs, *self.maps(uniform[:, :GEOMETRIC], pairs.flow.shape[-2:]), self.crop)
+        return self.change_light(pairs, uniform[:, GEOMETRIC:]) if self.photometric else pairs
 
-    def cuts(self, dice, size):
-        """Where to cut frames 1 and 2 out.
+    def maps(self, uniform, size):
+        """Sample the geometric change of each frame.
 
-        dice: (B, PLACE) in [0, 1) -> affine maps from the new to the old frame, two of (B, 2, 3) float64.
+        Args:
+            uniform: (B, GEOMETRIC) in [0, 1).
+            size: (height, width) of the input.
+
+        Returns:
+            Affine maps from output to input coordinates, for frames 1 and 2, each (B, 2, 3) float64.
         """
-        x, y, turn, scale, *small = dice.unbind(1)
+        x, y, turn, scale, *small, across, down = uniform.unbind(1)
         width = size[1]
-        old, new = (torch.tensor([s[1] - 1, s[0] - 1], dtype=torch.float64) / 2 for s in (size, self.size or size))
+        old, new = (torch.tensor([s[1] - 1, s[0] - 1], dtype=torch.float64) / 2 for s in (size, self.crop or size))
         shift = (2 * torch.stack([x, y], -1) - 1) * self.translation * width
         turned = similarity((2 * turn - 1) * math.radians(self.rotation), 1 / between(scale, *self.scale))
-        first = about(turned, new.expand(len(dice), 2), old + shift)
+        flips = (torch.where(u < share, -1.0, 1.0) for u, share in zip((across, down), self.flip, strict=True))
+        turned = turned * torch.stack(list(flips), -1)[:, None]
+        first = about(turned, new.expand(len(uniform), 2), old + shift)
         turn, scale, x, y = (self.relative * normal(each) for each in small)
-        relative = about(similarity(turn, scale.exp()), old.expand(len(dice), 2), old + width * torch.stack([x, y], -1))
+        relative = about(
+            similarity(turn, scale.exp()), old.expand(len(uniform), 2), old + width * torch.stack([x, y], -1)
+        )
         return first, compose(relative, first)
 
-    def light(self, pairs, dice):
-        """Change both frames of a pair alike, then add noise to each.  dice: (B, LIGHT) in [0, 1)"""
-        images = torch.stack([pairs.image1, pairs.image2])  # (2, B, 3, H, W)
-        device = images.device
-        noise = torch.stack([grain(each, images[:, 0], device) for each in dice[:, 0].tolist()], 1)
-        each = dice.float()[..., None, None].to(device)  # (B, LIGHT, 1, 1)
-        colour = between(each[:, 1:4], *(math.log(c) for c in self.colour)).exp()
-        contrast, gamma, sigma = (
-            between(each[:, i : i + 1], *ends)
-            for i, ends in ((4, self.contrast), (5, self.gamma), (6, (0, self.noise)))
+    def change_light(self, pairs, uniform):
+        """Change both frames of a pair in the same way, then add different noise to each.  uniform: (B, PHOTOMETRIC)"""
+        images = torch.stack([pairs.image1, pairs.image2], 1)  # (B, 2, 3, H, W)
+        sigma = torch.where(uniform[:, 9] < self.blur, 0.4 + 0.8 * uniform[:, 10], 0.0)
+        if sigma.any():
+            images = blurred(images, sigma)
+        each = uniform.float().to(images.device)[..., None, None, None, None]  # (B, PHOTOMETRIC, 1, 1, 1, 1)
+        colour = between(each[:, None, 1:4, 0, 0], *(math.log(c) for c in self.colour)).exp()  # (B, 1, 3, 1, 1)
+        contrast, gamma, noise = (
+            between(each[:, i], *ends) for i, ends in ((4, self.contrast), (5, self.gamma), (6, (0, self.noise)))
         )
-        brightness, grey = self.brightness * normal(each[:, 7:8]), each[:, 8:9] < self.grey
+        brightness, grey = self.brightness * normal(each[:, 7]), uniform[:, 8] < self.grey
 
-        weights = torch.tensor(GREY, device=device)[:, None, None]
-        images = torch.where(grey, (images * weights).sum(2, keepdim=True), images * colour)
-        middle = images.mean((0, 2, 3, 4), keepdim=True)
-        images = middle + (1 + contrast) * (images - middle) + brightness
-        images = images.clamp(0, 1) ** gamma
-        images = (images + sigma * torch.where(grey, noise[:, :, :1], noise)).clamp(0, 1)
-        return pairs._replace(image1=images[0], image2=images[1])
+        colour = torch.where(grey.to(images.device)[:, None, None, None, None], 1, colour)
+        images = images * colour
+        for i in grey.nonzero()[:, 0].tolist():
+            weights = images.new_tensor(GREY)[:, None, None]
+            images[i] = (images[i] * weights).sum(1, keepdim=True)
+        middle = images.mean((1, 2, 3, 4), keepdim=True)
+        images = images.mul_(1 + contrast).add_(brightness - contrast * middle)
+        images = images.clamp_(0, 1).pow_(gamma)
+        if self.noise:
+            for i, begin in enumerate(uniform[:, 0].tolist()):
+                images[i].addcmul_(grain(images[i], begin, bool(grey[i])), noise[i])
+            images.clamp_(0, 1)
+        return pairs._replace(image1=images[:, 0], image2=images[:, 1])
 
 
 def between(uniform, low, high):
     return low + (high - low) * uniform
 
 
-def grain(die, images, device):
-    """Standard normal noise for both frames of a pair, (2, 3, H, W), by a die in [0, 1)."""
-    generator = torch.Generator(device).manual_seed(int(die * 2**53))
-    return torch.randn(images.shape, device=device, generator=generator)
+@functools.cache
+def noise_table(device):
+    """Standard normal noise, the same on every device; drawing so many numbers anew for each pair would cost too much."""
+    return torch.randn(NOISE, generator=torch.Generator().manual_seed(0)).to(device)
 
 
-def move(pairs, first, second, size=None):
-    """See each frame through its own affine map, and the flow as it is then.
+def grain(images, begin, grey):
+    """Noise for the frames of a pair, (2, 3, H, W); (2, 1, H, W) for grey ones.  begin: in [0, 1), where it is read."""
+    table, shape = noise_table(images.device), (2, 1 if grey else 3, *images.shape[-2:])
+    count = math.prod(shape)
+    first = int(begin * NOISE)
+    if first + count <= NOISE:
+        return table[first : first + count].view(shape)
+    return table[(first + torch.arange(count, device=table.device)) % NOISE].view(shape)
 
-    first, second: (B, 2, 3), from the new to the old frame 1 and 2.  size: (height, width) of the new frames.
-    With p the old place of a new pixel x, what goes to p + flow(p) in the old frame 2 goes to
-    second⁻¹(p + flow(p)) in the new one.  What comes from outside the old frame is black, and not valid;
-    `backward` is zero there.
+
+def blurred(images, sigma):
+    """Gaussian blur of those pairs whose standard deviation is above 0.  images: (B, 2, 3, H, W), sigma: (B,)"""
+    images = images.clone()
+    for i in sigma.nonzero()[:, 0].tolist():
+        x = torch.arange(-BLUR, BLUR + 1)
+        weights = torch.exp(-(x**2) / (2 * sigma[i] ** 2))
+        weights = (weights / weights.sum()).tolist()
+        for axis, pad in ((-1, (BLUR, BLUR, 0, 0)), (-2, (0, 0, BLUR, BLUR))):
+            padded, side = F.pad(images[i], pad, mode="replicate"), images.shape[axis]
+            images[i] = sum(w * padded.narrow(axis, k, side) for k, w in enumerate(weights))
+    return images
+
+
+def transform(pairs, first, second, size=None):
+    """Show each frame under its own affine map, with the flow that results.
+
+    With p the input position of an output pixel x, the point that moves to p + flow(p) in the input's frame 2 is at
+    second⁻¹(p + flow(p)) in the output.  What comes from outside the input is black and not valid; `backward` is zero
+    there.
+
+    Args:
+        pairs: Pairs with a flow; `backward` and `occlusion` may be None, and `valid` too: everything is valid then.
+        first, second: (B, 2, 3) affine maps from output to input coordinates, for frames 1 and 2.
+        size: (height, width) of the output.
     """
     size = size or pairs.flow.shape[-2:]
-    x1, y1 = places(first, size, pairs.flow)
-    x2, y2 = places(second, size, pairs.flow)
+    x1, y1 = positions(first, size, pairs.flow)
+    x2, y2 = positions(second, size, pairs.flow)
     known1, known2 = inside(x1, y1, pairs.flow), inside(x2, y2, pairs.flow)
-    flow, x, y = carry(pairs.flow, x1, y1, second)
-    backward, _, _ = carry(pairs.backward, x2, y2, first)
-    # A point is not to be seen if it leaves the new frame 2, or lands where that is black.
-    seen = inside(x, y, flow) & nearest(known2, x, y)
+    flow, x, y = transform_flow(pairs.flow, x1, y1, second)
+    valid = known1 if pairs.valid is None else nearest(pairs.valid, x1, y1) & known1
+    occlusion = backward = None
+    if pairs.occlusion is not None:  # also hidden: what leaves the new frame 2, or arrives where that is black
+        arrives = inside(x, y, flow) & nearest(known2, x, y)
+        occlusion = nearest(pairs.occlusion, x1, y1) | ~arrives
+    if pairs.backward is not None:
+        backward = transform_flow(pairs.backward, x2, y2, first)[0] * known2
     return pairs._replace(
         image1=bilinear(pairs.image1, x1, y1) * known1,
         image2=bilinear(pairs.image2, x2, y2) * known2,
         flow=flow * known1,
-        valid=nearest(pairs.valid, x1, y1) & known1,
-        occlusion=nearest(pairs.occlusion, x1, y1) | ~seen,
-        backward=backward * known2,
+        valid=valid,
+        occlusion=occlusion,
+        backward=backward,
     )
 
 
-def places(affine, size, like):
-    """Where the pixels of a frame of this size go: x, y, each (B, 1, H, W), as `like` in device and precision."""
+def positions(affine, size, like):
+    """Where the pixels of a frame of this size are in the input: x, y, each (B, 1, H, W); device and dtype of `like`."""
     (a, b, c), (d, e, f) = (row.unbind(1) for row in affine.to(like)[..., None, None, None].unbind(1))
     x = torch.arange(size[1], device=like.device, dtype=like.dtype)
     y = torch.arange(size[0], device=like.device, dtype=like.dtype)[:, None]
-    return a * x + b * y + c, d * x + e * y + f
+    return a * x + (b * y + c), d * x + (e * y + f)
 
 
-def carry(flow, x, y, target):
-    """The flow at old places (x, y), as it is when `target` leads from the new to the old target frame.
+def transform_flow(flow, x, y, target):
+    """The flow at input positions (x, y), when `target` maps from the output to the input of the other frame.
 
-    -> the new flow, and the new places x, y to which it leads.  Between pixels of one layer it is interpolated;
-    where layers meet (the neighbours disagree) the nearest pixel's counts.
+    Between pixels of one object the flow is interpolated; at motion boundaries, where neighbours differ by more than
+    half a pixel, the nearest one counts.
+
+    Returns:
+        The flow in the output's pixels, and the positions x, y in the output to which it points.
     """
-    exact, smooth = nearest(flow, x, y), bilinear(flow, x, y)
+    exact, smooth = sample(flow, x, y, "nearest"), bilinear(flow, x, y)
     old = torch.where((exact - smooth).abs().amax(1, keepdim=True) > 0.5, exact, smooth)
     (a, b, c), (d, e, f) = (row.unbind(1) for row in invert(target).to(flow)[..., None, None, None].unbind(1))
     x, y = x + old[:, :1], y + old[:, 1:]
@@ -152,23 +210,24 @@ def carry(flow, x, y, target):
 
 
 def inside(x, y, frame):
-    """Is a place in the frame?  bool, shaped as x; to a hundredth of a pixel, for rounding."""
+    """Whether a position is in the frame, up to a hundredth of a pixel of rounding: bool, shaped like x."""
     height, width = frame.shape[-2:]
     return (x > -0.01) & (x < width - 0.99) & (y > -0.01) & (y < height - 0.99)
 
 
 def nearest(image, x, y):
-    """image: (B, C, H, W), x, y: (B, 1, h, w) -> its nearest pixels (B, C, h, w)."""
+    """image: (B, C, H, W) of any type, x, y: (B, 1, h, w) -> its nearest pixels (B, C, h, w)."""
     height, width = image.shape[-2:]
     index = y.round().long().clamp(0, height - 1) * width + x.round().long().clamp(0, width - 1)
     return image.flatten(2).gather(2, index.flatten(2).expand(-1, image.shape[1], -1)).unflatten(2, x.shape[-2:])
 
 
 def bilinear(image, x, y):
-    """As `nearest`, between four pixels.  (`warp` does the same for a flow of the image's own size.)"""
-    left, top = x.floor(), y.floor()
-    right_share, lower_share = x - left, y - top
-    upper, lower = (
-        torch.lerp(nearest(image, left, row), nearest(image, left + 1, row), right_share) for row in (top, top + 1)
-    )
-    return torch.lerp(upper, lower, lower_share)
+    """image: (B, C, H, W), x, y: (B, 1, h, w) -> interpolated pixels (B, C, h, w); the border is repeated outside."""
+    return sample(image, x, y, "bilinear")
+
+
+def sample(image, x, y, mode):
+    height, width = image.shape[-2:]
+    grid = torch.cat([x * (2 / max(1, width - 1)) - 1, y * (2 / max(1, height - 1)) - 1], 1).permute(0, 2, 3, 1)
+    return F.grid_sample(image, grid, mode, "border", align_corners=True)

@@ -22,6 +22,7 @@ class FlowNet(nn.Module):
     """
 
     multiple = 1
+    reduce = 1  # factor by which images are reduced first, in training with the coarse scales of a network alone
 
     def flows(self, image1, image2):
         raise NotImplementedError
@@ -29,18 +30,27 @@ class FlowNet(nn.Module):
     def forward(self, image1, image2):
         H, W = check_images(image1, image2)
         if self.training:
-            if H % self.multiple or W % self.multiple:
+            multiple = self.multiple * self.reduce
+            if H % multiple or W % multiple:
                 raise InvalidInput(
-                    f"In train mode {type(self).__name__} wants sides divisible by {self.multiple}; these are {H} × {W}. "
+                    f"In train mode {type(self).__name__} wants sides divisible by {multiple}; these are {H} × {W}. "
                     "Cut or render other sizes, or call net.eval() first: then any size will do."
                 )
+            return self.reduced_flows(image1, image2)
+        return self.padded(lambda *images: self.reduced_flows(*images)[0], image1, image2)
+
+    def reduced_flows(self, image1, image2):
+        """The flows of images reduced by `reduce`, in pixels of the images as they come in."""
+        if self.reduce == 1:
             return self.flows(image1, image2)
-        return self.padded(lambda *images: self.flows(*images)[0], image1, image2)
+        images = (F.avg_pool2d(image, self.reduce) for image in (image1, image2))
+        return [self.reduce * flow for flow in self.flows(*images)]
 
     def padded(self, flow_of, image1, image2):
         """flow_of(image1, image2), given images padded to the multiple: its flow, cut back to their size."""
         H, W = image1.shape[-2:]
-        bottom, right = -H % self.multiple, -W % self.multiple
+        multiple = self.multiple * self.reduce
+        bottom, right = -H % multiple, -W % multiple
         images = (F.pad(image, [0, right, 0, bottom], mode="replicate") for image in (image1, image2))
         return resize(flow_of(*images), (H + bottom, W + right))[..., :H, :W]
 

@@ -175,16 +175,20 @@ class FlowNetC(Estimator):
 
     variant="lecture" has 32,569,256 parameters.  The lecture's table has 32,561,032: it leaves out the 8,224 of
     conv_redir.
+
+    normalise=True divides each feature vector by its length before the correlation, times the square root of the number of
+    channels, so that scores do not grow with the square of the contrast (as in UFlow, Jonschkowski et al., ECCV 2020,
+    where it is the cost volume's input that is normalised).  The paper's network, and published weights, are without.
     """
 
-    def __init__(self, width=1.0, max_displacement=20, stride=2, variant="released", mean_of="photos"):
+    def __init__(self, width=1.0, max_displacement=20, stride=2, variant="released", mean_of="photos", normalise=False):
         super().__init__(width, mean_of)
         c = self.c
         if stride < 1 or max_displacement < 0 or max_displacement % stride:
             raise InvalidInput(
                 f"max_displacement, {max_displacement}, has to be a multiple of stride, {stride}. The paper has 20 and 2."
             )
-        self.max_displacement, self.stride, self.variant = max_displacement, stride, variant
+        self.max_displacement, self.stride, self.variant, self.normalise = max_displacement, stride, variant, normalise
         self.conv1 = conv(3, c(64), 7, 2)
         self.conv2 = conv(c(64), c(128), 5, 2)
         self.conv3 = conv(c(128), c(256), 5, 2)
@@ -200,13 +204,19 @@ class FlowNetC(Estimator):
         conv2 = self.conv2(self.conv1(x[:, :3]))  # the way up goes on from frame 1
         first = self.conv3(conv2)
         second = self.conv3(self.conv2(self.conv1(x[:, 3:])))
-        scores = self.activation(correlation(first, second, self.max_displacement, self.stride))
+        matched = (unit_length(first), unit_length(second)) if self.normalise else (first, second)
+        scores = self.activation(correlation(*matched, self.max_displacement, self.stride))
         conv3_1 = self.conv3_1(torch.cat([self.conv_redir(first), scores], dim=1))  # 1/8
         return scaled(self.refinement(conv2, *top(self, conv3_1)))
 
     def options(self):
         correlation = {"max_displacement": self.max_displacement, "stride": self.stride}
-        return self.changed(variant="released", mean_of="photos") | correlation
+        return self.changed(variant="released", mean_of="photos", normalise=False) | correlation
+
+
+def unit_length(features):
+    """Feature vectors (B, C, H, W) of length √C, so that the mean of their products over channels is a cosine."""
+    return features.shape[1] ** 0.5 * nn.functional.normalize(features, dim=1)
 
 
 def start(net):

@@ -40,6 +40,8 @@ class SPyNet(FlowNet):
     - u puts corner on corner, where ours puts edge on edge: centres of pixels and not their borders;
     - level 0 sees images of at most 32 pixels, so the finest levels rest unless a side is over 2^(levels - 2) · 32;
     - in eval mode images are not padded but resized to sides divisible by 2^(levels - 1), and the flow back.
+
+    `active` is the number of levels in use, the coarsest first: all of them, but training begins with fewer.
     """
 
     def __init__(self, levels=5, published=False):
@@ -48,7 +50,7 @@ class SPyNet(FlowNet):
             raise InvalidInput(f"SPyNet has at least one level, not {levels}. The paper has 5.")
         self.levels = nn.ModuleList(level() for _ in range(levels))
         self.published = published
-        self.multiple = 2 ** (levels - 1)
+        self.active = levels
         self.register_buffer("mean", torch.tensor(MEAN)[:, None, None], persistent=False)
         self.register_buffer("deviation", torch.tensor(DEVIATION)[:, None, None], persistent=False)
 
@@ -95,18 +97,31 @@ class SPyNet(FlowNet):
     def depth(self, H, W):
         """How many levels work on images of that size, counted from the coarsest."""
         halvings = ((max(H, W) - 1) // 32).bit_length()  # until both sides are 32 or less
-        return min(len(self.levels), 1 + halvings) if self.published else len(self.levels)
+        return min(len(self.levels), 1 + halvings) if self.published else self.active
+
+    @property
+    def multiple(self):
+        return 2 ** (self.active - 1)
+
+    @property
+    def reduce(self):
+        return 2 ** (len(self.levels) - self.active)
 
     def climb(self, image1, image2, count):
         """The first `count` levels, on normalised images of the size of the last of them -> V_0 … V_{count-1}."""
         flows = []
-        for net, first, second in zip(self.levels, pyramid(image1, count), pyramid(image2, count), strict=False):
+        for net, first, second in zip(self.levels[:count], pyramid(image1, count), pyramid(image2, count), strict=True):
             below = upsample(flows[-1], self.published) if flows else torch.zeros_like(first[:, :2])
-            flows.append(below + net(torch.cat([first, warp(second, below), below], dim=1)))
+            flows.append(below + net(level_input(first, second, below)))
         return flows
 
     def normalise(self, image):
         return (image - self.mean) / self.deviation
+
+
+def level_input(image1, image2, flow):
+    """What a level sees: image 1, image 2 warped by the flow so far, and that flow.  -> (B, 8, h, w)"""
+    return torch.cat([image1, warp(image2, flow), flow], dim=1)
 
 
 def pyramid(image, count):
