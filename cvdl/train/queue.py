@@ -216,7 +216,7 @@ than those of today. To ship a finished run: `cvdl zoo add runs/spynet-laptop sp
 
 def shipped_state(name):
     """How the recorded run of a recipe was trained; those of several seeds count as one."""
-    cards = [zoo.card(run) for run in zoo.runs() if run == name or run.startswith(f"{name}-s") and run[-1].isdigit()]
+    cards = [zoo.card(run) for run in zoo.runs() if run == name or (run.startswith(f"{name}-s") and run[-1].isdigit())]
     if not cards:
         return "none"
     stages = {tuple(stage["stage"] for stage in card["stages"]) for card in cards}

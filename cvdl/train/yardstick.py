@@ -7,6 +7,7 @@ Errors are kept pair by pair, so that two networks can be compared on the same p
 
 import math
 import statistics
+
 import torch
 
 from cvdl.flow.data.chairs import FULL
