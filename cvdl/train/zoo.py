@@ -167,12 +167,14 @@ def read_weights(path):
 
 def begin(net):
     """Give a stack the weights of the zoo on which it stands.  Raises CourseError where there are none."""
-    if net.before not in names():
-        raise InvalidInput(
-            f"This stack stands on {net.before!r}, and the zoo has no such weights. It has: {listed()}. Train and ship them "
-            f"first: cvdl train {net.before}, then cvdl zoo add."
-        )
-    net.begin_with(read_weights(weights_path(net.before)))
+    before = (net.before,) if isinstance(net.before, str) else net.before
+    for name in before:
+        if name not in names():
+            raise InvalidInput(
+                f"This {type(net).__name__} stands on {name!r}, and the zoo has no such weights. It has: {listed()}. Train "
+                f"and ship them first: cvdl train {name}, then cvdl zoo add."
+            )
+    net.begin_with(*(read_weights(weights_path(name)) for name in before))
 
 
 def add(run, name, data=ROOT / "data", card_only=False):

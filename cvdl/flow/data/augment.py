@@ -179,6 +179,7 @@ def transform(pairs, first, second, size=None):
         valid=valid,
         occlusion=occlusion,
         backward=backward,
+        estimates=tuple(transform_flow(each, x1, y1, second)[0] * known1 for each in pairs.estimates),
     )
 
 

@@ -40,6 +40,7 @@ class Pairs(NamedTuple):
     valid: torch.Tensor  # (B, 1, H, W) bool: the flow is known; here everywhere
     occlusion: torch.Tensor  # (B, 1, H, W) bool: the point of frame 1 is covered or outside in frame 2
     backward: torch.Tensor  # (B, 2, H, W), from frame 2 to frame 1
+    estimates: tuple = ()  # flows (B, 2, H, W) that networks predicted, for networks that refine them
 
     def images_only(self):
         """The same pairs without ground truth: None in its place."""

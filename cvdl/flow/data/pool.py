@@ -13,6 +13,7 @@ complete record.
 """
 
 import bisect
+import hashlib
 import itertools
 import json
 import math
@@ -48,9 +49,10 @@ class Pool:
         flow: (N, 2, H, W) float16.
     """
 
-    def __init__(self, about, images, flow, device="cpu"):
+    def __init__(self, about, images, flow, device="cpu", folder=None):
         self.about, self.device = about, torch.device(device)
-        self.images, self.flow = images.to(self.device), flow.to(self.device)
+        self.images, self.flow, self.estimates = images.to(self.device), flow.to(self.device), []
+        self.folder = folder
 
     def __len__(self):
         return len(self.images)
@@ -94,13 +96,39 @@ class Pool:
                 "another folder by --pool."
             ) from error
         records = np.memmap(path, record, "c", shape=(count,))  # copy on write: torch has no read-only tensors
-        return cls(about | {"count": count}, *(torch.from_numpy(records[part]) for part in ("images", "flow")), device)
+        return cls(
+            about | {"count": count}, *(torch.from_numpy(records[part]) for part in ("images", "flow")), device, folder
+        )
 
     def pairs(self, indices):
         """Pairs with images and flow; `valid` is None, which means everywhere, and so is what the pool does not keep."""
         indices = torch.as_tensor(list(indices), device=self.device)
         images, flow = self.images[indices].float().div_(255), self.flow[indices].float()
-        return Pairs(images[:, 0], images[:, 1], flow, None, None, None)
+        estimates = tuple(each[indices].float() for each in self.estimates)
+        return Pairs(images[:, 0], images[:, 1], flow, None, None, None, estimates)
+
+    def add_estimates(self, name, net):
+        """Add the flows that a network predicts on all pairs, as `estimates` of the pairs.
+
+        They are computed once on complete frames, and kept in a file beside the pairs.  A network that refines them
+        (FlowNet 2.0's stack) then trains without running those before it.
+
+        Args:
+            name: of the network, for the file.
+            net: in eval mode.  Its weights are part of the file's name, so that other weights get another file.
+        """
+        digest = hashlib.sha256(b"".join(w.detach().cpu().numpy().tobytes() for w in net.state_dict().values()))
+        path = self.folder / f"flow-of-{name}-{digest.hexdigest()[:12]}.bin"
+        shape, net = tuple(self.flow.shape[1:]), net.to(self.device)
+        record = np.dtype((np.float16, shape))
+        with FileLock(self.folder / "lock"), path.open("ab") as file, torch.no_grad():
+            there = min(len(self), path.stat().st_size // record.itemsize)
+            file.truncate(max(there * record.itemsize, path.stat().st_size // record.itemsize * record.itemsize))
+            for i in tqdm(range(there, len(self)), desc=f"{name} on {self.folder.name}", disable=there == len(self)):
+                images = self.images[i][None].float().div_(255)
+                file.write(net(images[:, 0], images[:, 1])[0].half().cpu().numpy().tobytes())
+        flows = np.memmap(path, np.float16, "c", shape=(len(self), *shape))
+        self.estimates.append(torch.from_numpy(flows).to(self.device))
 
     def histogram(self, count=200):
         """Shares of pixels per speed band, {band: share}, over at most `count` pairs."""
@@ -221,4 +249,5 @@ class Mixture:
             return drawn[0]
         order = torch.tensor(places, device=drawn[0].flow.device).argsort()
         image1, image2, flow = (torch.cat(parts)[order] for parts in list(zip(*drawn, strict=True))[:3])
-        return Pairs(image1, image2, flow, None, None, None)
+        estimates = (torch.cat(parts)[order] for parts in zip(*(pairs.estimates for pairs in drawn), strict=True))
+        return Pairs(image1, image2, flow, None, None, None, tuple(estimates))

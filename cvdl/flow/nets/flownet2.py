@@ -204,10 +204,13 @@ class FlowNet2(Estimator):
     repeating pixels, as in the sources.  Frozen parts: net.stack.requires_grad_(False), net.small.requires_grad_(False).
 
     small_unit: FlowNet2SD's unit, see there; 1/20 for NVIDIA's weights.
+
+    before: names in the zoo of the weights of the stack and of FlowNet2SD.  A file of weights holds the fusion alone then.
     """
 
-    def __init__(self, width=1.0, mean_of="photos", small_unit=FLOW_SCALE):
+    def __init__(self, width=1.0, mean_of="photos", small_unit=FLOW_SCALE, before=None):
         super().__init__(width, mean_of)
+        self.before = tuple(before) if before else None
         self.stack = FlowNet2CSS(width)
         self.small = FlowNet2SD(width, unit=small_unit)
         self.fusion = Fusion(self.c)
@@ -222,5 +225,20 @@ class FlowNet2(Estimator):
         )
         return self.fusion(fusion_input(*x.chunk(2, dim=1), flow, small))
 
+    def begin_with(self, stack, small):
+        """Give the stack and FlowNet2SD the weights of these networks, of the same width."""
+        try:
+            self.stack.load_state_dict(stack.state_dict())
+            self.small.load_state_dict(small.state_dict())
+        except RuntimeError as error:
+            raise InvalidInput(
+                f"A FlowNet2 of width {self.width} cannot begin with this {type(stack).__name__} and "
+                f"{type(small).__name__}: they must be a FlowNet2-CSS and a FlowNet2-SD of the same width."
+            ) from error
+
+    def of_last(self, tensors):
+        """Those of the tensors of a state dict that belong to the fusion."""
+        return {name: tensor for name, tensor in tensors.items() if name.startswith("fusion.")}
+
     def options(self):
-        return self.changed(mean_of="photos", small_unit=FLOW_SCALE)
+        return self.changed(mean_of="photos", small_unit=FLOW_SCALE, before=None)
