@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from cvdl.errors import InvalidInput
+from cvdl.flow.data import procedural
 from cvdl.settings import data_path
 
 LEVELS = 5  # of a texture: full size, 1/2, … 1/16
@@ -95,9 +96,16 @@ def read(*parts):
 
 
 @functools.cache
-def photo_bank(split):
-    """The photographs of a split."""
-    return stack(np.stack([read("photos", row["file"]) for row in rows("photos", split)]))
+def photo_bank(split, varied=False):
+    """The photographs of a split; if varied, followed by procedural textures, `procedural.COUNT[split]` of them.
+
+    Write photo_bank(split), without varied=False, for the plain bank: the cache would hold it twice.
+    """
+    photos = np.stack([read("photos", row["file"]) for row in rows("photos", split)])
+    if varied:
+        textures = procedural.textures(split, procedural.COUNT[split], photos.shape[1:3])
+        photos = np.concatenate([photos, textures])
+    return stack(photos)
 
 
 @functools.cache
