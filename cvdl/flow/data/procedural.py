@@ -11,7 +11,7 @@ import numpy as np
 
 from cvdl.flow.data.fields import blend, fractal, log_uniform, mix, palette, plane, ramp, scatter, smooth
 
-COUNT = {"train": 100, "test": 30}  # textures that join the photographs
+COUNT = {"train": 100, "test": 30}  # of textures in the banks of varied pairs
 SEED = 2026
 
 

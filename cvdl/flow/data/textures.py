@@ -97,11 +97,12 @@ def read(*parts):
 
 @functools.cache
 def photo_bank(split, varied=False):
-    """The photographs of a split; if varied, followed by procedural textures, `procedural.COUNT[split]` of them.
+    """The photographs of a split; if varied, followed by more photographs, then by `procedural.COUNT[split]` textures.
 
     Write photo_bank(split), without varied=False, for the plain bank: the cache would hold it twice.
     """
-    photos = np.stack([read("photos", row["file"]) for row in rows("photos", split)])
+    listed = rows("photos", split) + (rows("photos", f"{split}-extra") if varied else [])
+    photos = np.stack([read("photos", row["file"]) for row in listed])
     if varied:
         textures = procedural.textures(split, procedural.COUNT[split], photos.shape[1:3])
         photos = np.concatenate([photos, textures])
