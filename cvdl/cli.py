@@ -227,7 +227,9 @@ def data_get(name: Annotated[str, typer.Argument(help="A set, as the table names
 
 @data.command("gallery")
 def data_gallery(
-    kind: Annotated[str, typer.Argument(help="chairs, things, things-final, or a mixture such as chairs+things.")],
+    kind: Annotated[
+        str, typer.Argument(help="chairs, things, things-final, even, small, or a mixture such as chairs+things.")
+    ],
     out: Annotated[Path, typer.Argument(help="Picture to write: .png, .pdf or .svg.", callback=writable)],
     count: Annotated[int, typer.Option(min=1, max=64, help="Number of pairs.")] = 16,
     first: Annotated[int, typer.Option(min=0, help="Number of the first pair.")] = 0,

@@ -68,19 +68,30 @@ class Chairs:
     direction by any length up to `even` pixels (times `motion`), all equally frequent; with 0 they only turn and stretch.
     window: (height, width) of a part of the frame, somewhere else in each pair; only it is drawn.  So one trains on
     small pictures with the motions and chairs of the large frame.
+    varied: the background is one of the photographs or a procedural texture, all equally likely.
 
     Raises InvalidInput, a ValueError, for what cannot be rendered.
     """
 
     def __init__(
-        self, size=FULL, split="train", seed=0, device="cpu", chairs=CHAIRS, motion=1.0, window=None, even=None
+        self,
+        size=FULL,
+        split="train",
+        seed=0,
+        device="cpu",
+        chairs=CHAIRS,
+        motion=1.0,
+        window=None,
+        even=None,
+        varied=False,
     ):
         self.size, self.window, self.split = seen(size, split, window)
         self.seed, self.chairs = check_whole(seed, "seed"), check_counts(chairs, "chairs")
         self.motion = check_number(motion, "motion")
         self.even = None if even is None else check_number(even, "even")
         self.device = torch.device(device)
-        self.photos, self.sprites = (bank(split).to(self.device) for bank in (photo_bank, chair_bank))
+        photos = photo_bank(split, varied=True) if varied else photo_bank(split)
+        self.photos, self.sprites = photos.to(self.device), chair_bank(split).to(self.device)
 
     def batch(self, start, count):
         """Pairs number start … start + count - 1."""

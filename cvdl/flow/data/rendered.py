@@ -1,5 +1,5 @@
-"""The pairs that the course renders itself, by name: "chairs", "things", "things-final", "even", or a mixture such as
-"chairs+things"."""
+"""The pairs that the course renders itself, by name: "chairs", "things", "things-final", "even", "small" (small
+motions), or a mixture such as "chairs+things"."""
 
 from functools import partial
 
@@ -17,13 +17,14 @@ RENDERED = {
     "even": partial(
         Chairs, chairs=(2, 5), even=80.0
     ),  # few chairs; motions of all lengths up to 80 px, equally frequent
+    "small": partial(Chairs, motion=0.2),  # most pixels move by less than 1 px, median 0.8 px (384 × 512)
 }
 
 
 def rendered(kind, **options):
     """What renders pairs of a kind: has `pairs(indices)` and `batch(start, count)`.
 
-    options: those of Chairs and Things alike: size, split, seed, device, motion, window.
+    options: those of Chairs and Things alike: size, split, seed, device, motion, window, varied.
     Raises CourseError for another kind.
     """
     parts = kind.split("+")

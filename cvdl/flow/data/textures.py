@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from cvdl.errors import InvalidInput
+from cvdl.flow.data import procedural
 from cvdl.settings import data_path
 
 LEVELS = 5  # of a texture: full size, 1/2, … 1/16
@@ -95,9 +96,17 @@ def read(*parts):
 
 
 @functools.cache
-def photo_bank(split):
-    """The photographs of a split."""
-    return stack(np.stack([read("photos", row["file"]) for row in rows("photos", split)]))
+def photo_bank(split, varied=False):
+    """The photographs of a split; if varied, followed by more photographs, then by `procedural.COUNT[split]` textures.
+
+    Write photo_bank(split), without varied=False, for the plain bank: the cache would hold it twice.
+    """
+    listed = rows("photos", split) + (rows("photos", f"{split}-extra") if varied else [])
+    photos = np.stack([read("photos", row["file"]) for row in listed])
+    if varied:
+        textures = procedural.textures(split, procedural.COUNT[split], photos.shape[1:3])
+        photos = np.concatenate([photos, textures])
+    return stack(photos)
 
 
 @functools.cache

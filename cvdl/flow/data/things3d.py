@@ -55,17 +55,28 @@ class Things:
     motion: factor on all motions, for easier or harder pairs; with 0 nothing moves.
     final: with fog, hard light and motion blur.  All that is known of the scene is the same without.
     window: (height, width) of a part of the frame, somewhere else in each pair; only it is drawn.
+    varied: surfaces show the photographs and procedural textures, all equally likely.
 
     Raises InvalidInput, a ValueError, for what cannot be rendered.
     """
 
     def __init__(
-        self, size=FULL, split="train", seed=0, device="cpu", things=THINGS, motion=1.0, final=False, window=None
+        self,
+        size=FULL,
+        split="train",
+        seed=0,
+        device="cpu",
+        things=THINGS,
+        motion=1.0,
+        final=False,
+        window=None,
+        varied=False,
     ):
         self.size, self.window, self.split = seen(size, split, window)
         self.seed, self.things = check_whole(seed, "seed"), check_counts(things, "things")
         self.motion, self.final, self.device = check_number(motion, "motion"), final, torch.device(device)
-        self.photos = photo_bank(split).to(self.device)
+        photos = photo_bank(split, varied=True) if varied else photo_bank(split)
+        self.photos = photos.to(self.device)
 
     def batch(self, start, count):
         """Pairs number start … start + count - 1."""
