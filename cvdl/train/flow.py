@@ -15,7 +15,7 @@ from cvdl.flow.data.augment import Augment
 from cvdl.flow.data.chairs import FULL
 from cvdl.flow.data.pool import Mixture, Pool
 from cvdl.flow.nets.flownet import FlowNetC, FlowNetS
-from cvdl.flow.nets.flownet2 import FlowNetStack
+from cvdl.flow.nets.flownet2 import FlowNet2, FlowNet2SD, FlowNetStack
 from cvdl.flow.nets.likenet import LikeNet
 from cvdl.flow.nets.spynet import SPyNet
 from cvdl.flow.unsupervised import census_loss, likelihood_loss
@@ -41,7 +41,10 @@ class FlowStage(Stage):
     mixture: dict = field(default_factory=lambda: MIXTURE)  # {kind of pairs: share}
     pairs: int = 4000  # different ones, of all kinds together
     size: tuple = FULL  # of the frames in the pool
+    varied: bool = True  # procedural textures and more photographs, see `photo_bank`
+    pool_seed: int = 0  # another seed gives other pairs
     augment: Augment | None = field(default_factory=Augment)
+    estimates: tuple = ()  # names in the zoo of networks whose flow on complete frames comes with the pairs
     yardstick_size: tuple = FULL  # of the held-out frames
     held_out: int = yardstick.COUNT
     held_out_per_row: int = 16
@@ -50,10 +53,14 @@ class FlowStage(Stage):
 
     def dataset(self, split, seed, device, pools):
         if split == "test":
-            return Yardstick(pools, self.held_out, self.yardstick_size, device)
+            return Yardstick(pools, self.held_out, self.yardstick_size, device, self.varied)
         total = sum(self.mixture.values())
         counts = {kind: max(1, math.ceil(self.pairs * share / total)) for kind, share in self.mixture.items()}
-        opened = {k: Pool.open(pools, k, count, size=self.size, device=device) for k, count in counts.items()}
+        options = dict(size=self.size, seed=self.pool_seed, varied=self.varied, device=device)
+        opened = {kind: Pool.open(pools, kind, count, **options) for kind, count in counts.items()}
+        for pool in opened.values():
+            for name in self.estimates:
+                pool.add_estimates(name, load(name))
         return Mixture(opened, self.mixture, seed)
 
     def augment_batch(self, batch, indices):
@@ -84,7 +91,7 @@ class FlowStage(Stage):
 
 def quick(stages, size=(64, 96), crop=(64, 64)):
     """The same stages with four steps each on small frames: they show that a recipe runs, and nothing else."""
-    small = dict(steps=4, warmup=0, batch=2, pairs=4, size=size, yardstick_size=size, held_out=2)
+    small = dict(steps=4, warmup=0, batch=2, pairs=4, size=size, yardstick_size=size, held_out=2, varied=False)
     return [
         replace(s, **small, augment=replace(s.augment, crop=crop if s.augment.crop else None) if s.augment else None)
         for s in stages
@@ -133,13 +140,61 @@ def stack_with_a_start(net):
 
 
 def stack_recipe(title, nets, before):
-    """The next network of FlowNet 2.0's stack, on the weights of those before it, which are frozen."""
+    """The next network of FlowNet 2.0's stack, on the weights of those before it, which are frozen.
+
+    Their flow is computed once, on complete frames of pairs that they were not trained on.
+    """
+    options = dict(predict_with=losses.last_of_stack, estimates=(before,), pool_seed=1)
     on_cpu = flownet_stages((0, 8000, 2000), 8, lr=6e-4, prepare=stack_on_zoo)[1:]
     on_gpu = flownet_stages((0, 10000, 2500), 32, (320, 448), 6e-4, 12000, stack_on_zoo)[1:]
+    on_cpu, on_gpu = ([replace(stage, **options) for stage in stages] for stages in (on_cpu, on_gpu))
     on_cpu[0], on_gpu[0] = (replace(stages[0], prepare=stack_with_a_start) for stages in (on_cpu, on_gpu))
     return Recipe(
         f"{title}, on {before}, at a quarter of the width",
         partial(FlowNetStack, nets, 1 / 4, before=before),
+        {"quick": quick(on_cpu), "laptop": on_cpu, "gpu": on_gpu},
+    )
+
+
+SMALL_MOTIONS = {"small": 0.6, "chairs": 0.4}
+
+
+def small_displacements_recipe():
+    """FlowNet2-SD, on small motions (FlowNet 2.0, section 5.1)."""
+
+    def stages(steps, batch, crop, pairs):
+        return [
+            replace(stage, mixture=SMALL_MOTIONS)
+            for stage in flownet_stages((0, *steps), batch, crop, lr=8e-4, pairs=pairs)[1:]
+        ]
+
+    on_cpu, on_gpu = stages((7000, 1500), 4, (256, 320), 4000), stages((10000, 2000), 32, (320, 448), 12000)
+    return Recipe(
+        "FlowNet2-SD, for small displacements, at a quarter of the width",
+        partial(FlowNet2SD, 1 / 4, mean_of="pair"),
+        {"quick": quick(on_cpu), "laptop": on_cpu, "gpu": on_gpu},
+    )
+
+
+def only_fusion(net):
+    begin(net)
+    net.requires_grad_(False)
+    net.fusion.requires_grad_(True)
+
+
+def fusion_recipe():
+    """The fusion of FlowNet2-CSS and FlowNet2-SD, both frozen (FlowNet 2.0, section 5.2)."""
+    before = ("flownet-css", "flownet2-sd")
+    options = dict(predict_with=losses.fusion, estimates=before, pool_seed=1, mixture=MIXTURE | {"small": 0.3})
+
+    def stages(steps, batch, crop, pairs):
+        every = flownet_stages((0, *steps), batch, crop, lr=4e-4, pairs=pairs, prepare=only_fusion)[1:]
+        return [replace(stage, **options) for stage in every]
+
+    on_cpu, on_gpu = stages((3000, 1000), 4, (256, 320), 4000), stages((6000, 1500), 32, (320, 448), 12000)
+    return Recipe(
+        "FlowNet2, the fusion of CSS and SD, at a quarter of the width",
+        partial(FlowNet2, 1 / 4, before=before),
         {"quick": quick(on_cpu), "laptop": on_cpu, "gpu": on_gpu},
     )
 
@@ -339,6 +394,8 @@ FLOW = {
     "likenet": likenet_recipe("LikeNet without ground truth", likelihood_loss),
     "flownet-cs": stack_recipe("FlowNet2-CS, its second net", "cs", "flownet-c"),
     "flownet-css": stack_recipe("FlowNet2-CSS, its third net", "css", "flownet-cs"),
+    "flownet2-sd": small_displacements_recipe(),
+    "flownet2": fusion_recipe(),
     **{f"order-{name}": order_recipe(*order) for name, order in ORDERS.items()},
     "reach-s": reach_recipe("FlowNetS", partial(FlowNetS, 1 / 8)),
     **{

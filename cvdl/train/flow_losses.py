@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from cvdl.flow.losses import WEIGHTS, average_down, multiscale_epe
 from cvdl.flow.metrics import epe
+from cvdl.flow.nets.flownet2 import fusion_input, stack_input
 from cvdl.flow.nets.spynet import level_input, pyramid, upsample
 
 WINDOWS = 4  # per frame, on which a fine level of SPyNet is trained …
@@ -90,6 +91,18 @@ def window_loss(output, batch):
     flow, truth, known = output
     error = epe(flow.float(), truth, known)
     return error, error.detach()
+
+
+def last_of_stack(net, batch):
+    """The flows of a stack's last network, on the estimate of those before it that comes with the batch."""
+    image1, image2 = net.stacked(batch.image1, batch.image2).chunk(2, dim=1)
+    return net.nets[-1].estimate(stack_input(image1, image2, batch.estimates[-1]))
+
+
+def fusion(net, batch):
+    """The flows of FlowNet2's fusion, on the estimates of the stack and of FlowNet2SD that come with the batch."""
+    image1, image2 = net.stacked(batch.image1, batch.image2).chunk(2, dim=1)
+    return net.fusion(fusion_input(image1, image2, *batch.estimates))
 
 
 def without_ground_truth(net, batch, objective):

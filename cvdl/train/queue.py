@@ -22,11 +22,21 @@ from cvdl.train.recipes import RECIPES, find
 from cvdl.train.runs import replacing
 from cvdl.train.zoo import WEIGHTS_VARIABLE
 
-ORDER = ("spynet", "flownet-c", "flownet-s", "likenet", "flownet-cs", "flownet-css")  # of worth; the others come after
+ORDER = (
+    "spynet",
+    "flownet-c",
+    "flownet-s",
+    "likenet",
+    "flownet-cs",
+    "flownet-css",
+    "flownet2-sd",
+    "flownet2",
+)  # of worth; the others come after
 # Recipes that begin with the weights of others.
 NEEDS = {
     "flownet-cs": ("flownet-c", "flownet-s"),
     "flownet-css": ("flownet-cs",),
+    "flownet2": ("flownet-css", "flownet2-sd"),
     "gesture": ("gesture-track",),
     "gesture-convlstm": ("gesture",),
     "gesture-meanpool": ("gesture",),

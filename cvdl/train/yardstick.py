@@ -23,10 +23,10 @@ SEED = 11
 class Yardstick:
     """Held-out pairs, numbered 0 … count - 1; those of all kinds are mixed, so that a few of them are representative."""
 
-    def __init__(self, folder, count=COUNT, size=FULL, device="cpu"):
+    def __init__(self, folder, count=COUNT, size=FULL, device="cpu", varied=True):
         self.kinds = [KINDS[i % len(KINDS)] for i in range(count)]
         self.places = [self.kinds[:i].count(kind) for i, kind in enumerate(self.kinds)]
-        options = dict(size=size, split="test", seed=SEED, device=device)
+        options = dict(size=size, split="test", seed=SEED, varied=varied, device=device)
         self.pools = {k: Pool.open(folder, k, self.kinds.count(k), **options) for k in dict.fromkeys(self.kinds)}
 
     def __len__(self):

@@ -13,7 +13,6 @@ RENDERED = {
     "chairs": Chairs,
     "things": Things,
     "things-final": partial(Things, final=True),
-    "small": partial(Chairs, motion=0.2),
     "even": partial(
         Chairs, chairs=(2, 5), even=80.0
     ),  # few chairs; motions of all lengths up to 80 px, equally frequent
@@ -31,7 +30,6 @@ def rendered(kind, **options):
     for part in parts:
         if part not in RENDERED:
             raise InvalidInput(f"There is no kind {part!r} of rendered pairs; there are {', '.join(RENDERED)}.")
-    options.pop("varied", None)  # TODO until the textures come
     sources = [RENDERED[part](**options) for part in parts]
     return sources[0] if len(sources) == 1 else Mixed(sources)
 
@@ -54,4 +52,4 @@ class Mixed:
                 order.append(places)
                 drawn.append(source.pairs(indices[places].tolist()))
         back = torch.cat(order).argsort().to(drawn[0].flow.device)
-        return Pairs(*(torch.cat(parts)[back] for parts in zip(*drawn, strict=True)))
+        return Pairs(*(torch.cat(parts)[back] for parts in list(zip(*drawn, strict=True))[:6]))

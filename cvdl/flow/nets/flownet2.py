@@ -81,11 +81,17 @@ class FlowNetStack(Estimator):
         self.nets = nn.ModuleList([first, *(FlowNetS(width, channels=12 if warping else 8) for _ in nets[1:])])
 
     def begin_with(self, net):
-        """Give all nets but the last the weights of `net`, a FlowNetC, a FlowNetS or a shorter stack of this width."""
+        """Give all nets but the last the weights of `net`, a FlowNetC, a FlowNetS or a shorter stack of this width.
+
+        How `net` treats its input is taken over, too: mean_of, and a FlowNetC's normalise.
+        """
         first = net.nets if isinstance(net, FlowNetStack) else [net]
         try:
             for ours, theirs in zip(self.nets[:-1], first, strict=True):
                 ours.load_state_dict(theirs.state_dict())
+                if isinstance(theirs, FlowNetC):
+                    ours.normalise = theirs.normalise
+            self.mean_of = net.mean_of
         except (ValueError, RuntimeError) as error:
             raise InvalidInput(
                 f"A stack {self.letters!r} of width {self.width} cannot begin with this {type(net).__name__}: it has to be the "
@@ -226,10 +232,11 @@ class FlowNet2(Estimator):
         return self.fusion(fusion_input(*x.chunk(2, dim=1), flow, small))
 
     def begin_with(self, stack, small):
-        """Give the stack and FlowNet2SD the weights of these networks, of the same width."""
+        """Give the stack and FlowNet2SD the weights of these networks, of the same width; the rest as in FlowNetStack."""
         try:
             self.stack.load_state_dict(stack.state_dict())
             self.small.load_state_dict(small.state_dict())
+            self.stack.nets[0].normalise, self.mean_of = stack.nets[0].normalise, stack.mean_of
         except RuntimeError as error:
             raise InvalidInput(
                 f"A FlowNet2 of width {self.width} cannot begin with this {type(stack).__name__} and "
