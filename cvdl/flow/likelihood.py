@@ -76,6 +76,19 @@ def expected(P):
     return torch.stack([(P * square[:, axis]).sum(1) for axis in (0, 1)], 1)
 
 
+def truncated(P, radius):
+    """P without the candidates that are more than `radius` from the most probable one, in x or y, renormalised.
+
+    The expected motion then is a sub-pixel position near the best match, where that of all of P may lie between two
+    matches, at neither.  (Truncated soft-argmax, Yang and Ramanan, *VCN*, NeurIPS 2019, section 3.)
+    """
+    square = candidates((math.isqrt(P.shape[1]) - 1) // 2, P)
+    chosen = square[P.argmax(1)]  # (B, h, w, 2)
+    near = (square - chosen[..., None, :]).abs().amax(-1) <= radius
+    P = P * near.movedim(-1, 1)
+    return P / P.sum(1, keepdim=True).clamp(min=torch.finfo(P.dtype).tiny)
+
+
 def best(D, free):
     """All probability on the allowed candidate of least D, which minimises C; of several, on the shortest motion.
 
@@ -212,6 +225,39 @@ def cost(scales, visible=None):
     """
     visible = visible or [None] * len(scales)
     return sum(expected_distance(P, D, seen) for (_, P, D), seen in zip(scales, visible, strict=True))
+
+
+def soft_target(D, free, temperature):
+    """softmax(-D / T) over the allowed candidates: a distribution that is as uncertain as D is.  Shapes as D."""
+    return probabilities(-D / temperature, free)
+
+
+def two_hot(flow, reach):
+    """A motion between four candidates as a distribution over them: bilinear weights.
+
+    Its expectation is the motion exactly, unlike that of the nearest candidate alone.
+
+    Args:
+        flow: (B, 2, h, w) in pixels of this map.
+        reach: of the candidates.
+
+    Returns:
+        The distribution (B, n², h, w), and bool (B, 1, h, w): the motion is within reach.
+    """
+    square = candidates(reach, flow)[:, :, None, None]
+    weights = (1 - (flow[:, None] - square).abs()).clamp(min=0)  # (B, n², 2, h, w)
+    return weights.prod(2), (flow.abs() <= reach).all(1, keepdim=True)
+
+
+def cross_entropy(P, target, counts=None):
+    """The mean over pixels of -Σ_m target_m ln P_m.
+
+    counts: bool (B, 1, h, w), pixels that count; None: all.  Pixels whose target is all zero never do.
+    """
+    known = target.sum(1, keepdim=True) > 0
+    counts = known if counts is None else known & counts
+    each = -(target * P.clamp(min=1e-8).log()).sum(1, keepdim=True)
+    return each.where(counts, 0).sum() / counts.sum().clamp(min=1)
 
 
 @contextmanager

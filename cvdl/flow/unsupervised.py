@@ -30,6 +30,28 @@ def likelihood_loss(net, image1, image2, occlusion=False, smoothness=0.0):
     return loss, flows[0]
 
 
+def soft_likelihood_loss(net, image1, image2, temperature=0.02, occlusion=True, smoothness=0.02):
+    """A variant of LikeNet's loss that keeps uncertainty: cross-entropy of softmax(-D / T) and P, at each scale.
+
+    C is linear in P, so its minimum puts all probability on the candidate of least D, however little D prefers it.  The
+    minimum of the cross-entropy is softmax(-D / T) itself: where D cannot decide, as along an edge, P stays spread.
+
+    temperature: T, in units of D.  occlusion, smoothness: as in `likelihood_loss`, here from the start.
+    """
+    if torch.is_grad_enabled():
+        net.tick()
+    scales = net.scales(image1, image2)
+    flows = [flow for flow, _, _ in scales]
+    seen = visible(net, image1, image2, flows) if occlusion else [None] * len(scales)
+    loss = 0
+    for (_, P, D), mask in zip(scales, seen, strict=True):
+        allowed = P.detach() > 0
+        loss = loss + likelihood.cross_entropy(P, likelihood.soft_target(D, allowed, temperature), mask)
+    if smoothness:
+        loss = loss + smoothness * sum(edge_aware(flow, image) for flow, image in at_scales(flows, image1))
+    return loss, flows[0]
+
+
 def census_loss(net, image1, image2, occlusion=True, smoothness=0.1):
     """Census distance of frame 1 and the warped frame 2, mean over the visible pixels, and smoothness: at each scale.
 

@@ -18,7 +18,7 @@ from cvdl.flow.nets.flownet import FlowNetC, FlowNetS
 from cvdl.flow.nets.flownet2 import FlowNet2, FlowNet2SD, FlowNetStack
 from cvdl.flow.nets.likenet import LikeNet
 from cvdl.flow.nets.spynet import SPyNet
-from cvdl.flow.unsupervised import census_loss, likelihood_loss
+from cvdl.flow.unsupervised import census_loss, likelihood_loss, soft_likelihood_loss
 from cvdl.train import flow_losses as losses
 from cvdl.train import yardstick
 from cvdl.train.stages import Recipe, Stage
@@ -29,7 +29,8 @@ from cvdl.train.zoo import begin, load
 BASIC = {"chairs": 0.5, "even": 0.35, "small": 0.15}
 MIXTURE = {"chairs": 0.35, "things": 0.35, "even": 0.2, "small": 0.1}
 ROBUST = (0.4, 0.01)  # q and epsilon of PWC-Net's fine-tuning (Sun et al., CVPR 2018)
-PHOTOMETRIC_ONLY = Augment(geometric=False, noise=0.02, contrast=(-0.4, 0.4), brightness=0.1, blur=0.0)
+# Crops and flips only: at the border of a rotated frame, black would be one more thing to match.
+SHIFTED = Augment(rotation=0.0, scale=(1.0, 1.0), relative=0.0, translation=0.18, noise=0.02, contrast=(-0.4, 0.4))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,7 +242,7 @@ def spynet_stages(steps, batch, lr=3e-4, crop=(256, 320), pairs=4000):
 
 def spynet_recipe():
     on_cpu = spynet_stages(
-        dict(coarse=6000, level3=2500, level4=2500, joint=1500), dict(coarse=8, level3=4, level4=2, joint=2)
+        dict(coarse=6000, level3=2500, level4=2500, joint=1500), dict(coarse=8, level3=2, level4=2, joint=2)
     )
     on_gpu = spynet_stages(
         dict(coarse=15000, level3=8000, level4=8000, joint=6000),
@@ -318,18 +319,17 @@ def use_scales(net, count):
     net.active, net.reduce = count, 2 ** (5 - count)
 
 
-def likenet_stages(steps, batch, lr, objectives, ground_truth=False, size=FULL, pairs=4000):
+def likenet_stages(steps, batch, lr, objectives, crop, ground_truth=False, pairs=4000):
     """From coarse to fine: the two coarsest scales first, then three, then all five.
 
-    steps, batch, objectives: of each stage.  Frames are complete, since at 1/16 of the size candidates reach 80 pixels far,
-    and in a crop most of them would lead out of it.  Augmentation is photometric only: the black beyond a rotated
-    frame would be one more thing to match.
+    steps, batch, objectives: of each stage.  Crops must not be small: at 1/16 of the size candidates reach 80 pixels
+    far, and those that lead out of the crop teach nothing.
     """
     stages = []
     for name, scales, count, samples, objective in zip(
         ("coarse", "middle", "fine"), (2, 3, 5), steps, batch, objectives, strict=True
     ):
-        how = dict(loss=losses.multiscale_loss)
+        how = dict(loss=losses.two_hot_loss, predict_with=losses.scales)
         if objective is not None:
             how = dict(loss=losses.given_loss, predict_with=partial(losses.without_ground_truth, objective=objective))
         stages.append(
@@ -339,37 +339,37 @@ def likenet_stages(steps, batch, lr, objectives, ground_truth=False, size=FULL, 
                 batch=samples,
                 prepare=partial(use_scales, count=scales),
                 ground_truth=ground_truth,
-                size=size,
                 pairs=pairs,
                 lr=lr,
                 schedule="cosine",
                 warmup=count // 30,
                 weight_decay=0.0,
-                augment=PHOTOMETRIC_ONLY,
+                augment=replace(SHIFTED, crop=crop),
                 **how,
             )
         )
     return stages
 
 
-def likenet_recipe(title, objective, last=None):
+def likenet_recipe(title, objective, last=None, window=None):
     """LikeNet and its stages.
 
     Args:
         objective: (net, image1, image2) -> loss, flow; None: supervised, with the ground truth.
         last: the objective of the last stage, if it is another one, such as one that needs a flow that is not too bad.
+        window: of LikeNet.
 
     On a CPU the network has a quarter of the width.  D compares features that nobody trained: in our runs their least D
     was nearer to the ground truth than that of trained ones.
     """
     options = dict(objectives=[objective, objective, last or objective], ground_truth=objective is None)
-    small = partial(LikeNet, 1 / 4, view="random", support=6)
-    on_cpu = likenet_stages((3000, 5000, 6000), (8, 4, 2), 2e-3, **options)
-    on_gpu = likenet_stages((4000, 4000, 3000), (16, 16, 8), 1e-3, pairs=12000, **options)
+    small = partial(LikeNet, 1 / 4, view="random", support=6, window=window)
+    on_cpu = likenet_stages((3000, 3000, 4000), (8, 4, 2), 2e-3, crop=(192, 256), **options)
+    on_gpu = likenet_stages((4000, 4000, 3000), (16, 16, 8), 1e-3, crop=(320, 448), pairs=12000, **options)
     return Recipe(
         f"{title}, 0.7 M parameters on a GPU",
-        {"quick": small, "laptop": small, "gpu": partial(LikeNet, view="random", support=6)},
-        {"quick": quick(on_cpu, (128, 192)), "laptop": on_cpu, "gpu": on_gpu},
+        {"quick": small, "laptop": small, "gpu": partial(LikeNet, view="random", support=6, window=window)},
+        {"quick": quick(on_cpu, (128, 192), (96, 128)), "laptop": on_cpu, "gpu": on_gpu},
     )
 
 
@@ -404,6 +404,10 @@ FLOW = {
         )
         for points in (2, 4, 8)
     },
+    "likenet-soft": likenet_recipe(
+        "LikeNet with a loss that keeps uncertainty, and sub-pixel motion", soft_likelihood_loss, window=1
+    ),
+    "likenet-supervised": likenet_recipe("LikeNet, supervised", None, window=1),
     "likenet-smooth": likenet_recipe(
         "LikeNet, with smoothness in the last stage", likelihood_loss, partial(likelihood_loss, smoothness=0.01)
     ),
@@ -413,5 +417,4 @@ FLOW = {
     "likenet-census": likenet_recipe(
         "the same network, with census and smoothness", partial(census_loss, occlusion=False), census_loss
     ),
-    "likenet-supervised": likenet_recipe("the same network, supervised", None),
 }

@@ -9,6 +9,7 @@ import math
 import torch
 import torch.nn.functional as F
 
+from cvdl.flow import likelihood
 from cvdl.flow.losses import WEIGHTS, average_down, multiscale_epe
 from cvdl.flow.metrics import epe
 from cvdl.flow.nets.flownet2 import fusion_input, stack_input
@@ -113,6 +114,34 @@ def without_ground_truth(net, batch, objective):
     images = (F.avg_pool2d(image, net.reduce) if net.reduce > 1 else image for image in (batch.image1, batch.image2))
     loss, flow = objective(net, *images)
     return loss, net.reduce * flow
+
+
+def scales(net, batch):
+    """LikeNet's scales, coarsest first, as (flow so far, P), all in pixels of the scale; and the finest flow."""
+    images = (F.avg_pool2d(image, net.reduce) if net.reduce > 1 else image for image in (batch.image1, batch.image2))
+    found, before, each = net.climb(*images), None, []
+    for flow, P, _ in found:
+        step = batch.image1.shape[-1] // flow.shape[-1]  # full-size pixels to a pixel of this scale
+        flow = net.reduce * flow / step
+        start = torch.zeros_like(flow) if before is None else F.interpolate(before, flow.shape[-2:], mode="bilinear")
+        each.append((start.detach(), P))
+        before = 2 * flow  # in pixels of the next scale
+    return each, net.reduce * found[-1][0]
+
+
+def two_hot_loss(output, batch):
+    """LikeNet, supervised: cross-entropy with the motion that is left at each scale, spread over four candidates.
+
+    An end-point error of the expected motion would leave P free to be spread over candidates far from each other.
+    """
+    each, flow = output
+    loss = 0
+    for start, P in each:
+        truth, known = average_down(batch.flow, batch.valid, P.shape[-2:])
+        left = truth / (batch.flow.shape[-1] // P.shape[-1]) - start
+        target, reached = likelihood.two_hot(left, (math.isqrt(P.shape[1]) - 1) // 2)
+        loss = loss + likelihood.cross_entropy(P, target * (P.detach() > 0), known & reached)
+    return loss, finest_error(flow, batch)
 
 
 def given_loss(output, batch):

@@ -41,13 +41,14 @@ class LikeNet(FlowNet):
     last layer is added to all scores alike, and softmax does not see it: four of the parameters have no effect.)
 
     view, temperature, support: what the training loss compares, see `scales`.  refresh: training steps after which the
-    frozen copy of the features follows the features.
+    frozen copy of the features follows the features.  window: the expected motion is taken over the candidates that are at
+    most so far from the most probable one (`likelihood.truncated`); None: over all of them, as in the equation.
 
     `active` is the number of scales in use, the coarsest first: all five, but training begins with fewer of them.  The
     images are at the scale of the last one, then, and small.
     """
 
-    def __init__(self, width=1.0, view="features", temperature=3.0, support=0, refresh=500):
+    def __init__(self, width=1.0, view="features", temperature=3.0, support=0, refresh=500, window=None):
         super().__init__()
         if not 0 < width <= 4:
             raise InvalidInput(
@@ -59,7 +60,7 @@ class LikeNet(FlowNet):
                 "0 or more. Change the one that is not."
             )
         self.width, self.view, self.temperature = float(width), check_view(view), float(temperature)
-        self.support, self.refresh = int(support), int(refresh)
+        self.support, self.refresh, self.window = int(support), int(refresh), window
         self.active = len(REACHES)
         c = max(1, round(64 * width))
         activation = nn.LeakyReLU(0.1)
@@ -80,7 +81,7 @@ class LikeNet(FlowNet):
 
     def options(self):
         names = ("width", "view", "temperature", "support", "refresh")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in names} | ({"window": self.window} if self.window else {})
 
     def flows(self, image1, image2):
         return [flow for flow, _, _ in self.climb(image1, image2)][::-1]
@@ -127,7 +128,7 @@ class LikeNet(FlowNet):
             free = likelihood.allowed(here, reach)
             D = None if view is None else self.distance(first, second, here, reach, free, view)
             P = likelihood.best(D, free) if oracle else self.likelihood(first, second, here, reach, free)
-            flow = flow + step * likelihood.expected(P)
+            flow = flow + step * likelihood.expected(likelihood.truncated(P, self.window) if self.window else P)
             found.append((flow, P, D))
         return found
 
