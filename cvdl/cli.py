@@ -471,7 +471,7 @@ def zoo_add(
     for path in add(run, name, card_only=card_only):
         typer.echo(path)
     if not card_only:
-        typer.echo(f"\nIts row for data/README.md; set its state in data/runs/QUEUE.md, too:\n{row(name)}")
+        typer.echo(f"\nIts row for data/README.md; then run python -m cvdl.train.queue:\n{row(name)}")
 
 
 @app.command()
