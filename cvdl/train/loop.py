@@ -118,6 +118,11 @@ def make_fabric(config):
         fabric = Fabric(accelerator="cuda" if cuda else "cpu", **options)
     except MisconfigurationException as error:  # more devices than there are
         raise InvalidInput(f"Training cannot run on {config.devices} × {config.device} here: {error}") from error
+    if config.nodes > 1 and not fabric.strategy.cluster_environment.creates_processes_externally:
+        raise InvalidInput(  # it would wait for the others for ever
+            f"{config.nodes} computers are started by torchrun: run torchrun --nnodes {config.nodes} --node-rank RANK "
+            f"--nproc-per-node {config.devices} --master-addr ADDRESS -m cvdl.cli train … on each of them."
+        )
     fabric.launch()
     return fabric, precision
 
@@ -205,7 +210,8 @@ class StageRun:
         )
         self.at_once = stage.render_batch(fabric.device)
         self.done, self.seconds, self.first, self.rendered = 0, 0.0, None, None
-        self.sums = torch.zeros(2, device=fabric.device)  # of loss and error, since the last row of the log
+        # Since the last row of the log: sums of loss and error in this process, and the number of steps.
+        self.sums = torch.zeros(3, device=fabric.device)
 
     # One step.
 
@@ -279,7 +285,7 @@ class StageRun:
         saved, begin = time.monotonic(), time.monotonic() - self.seconds
         with tqdm(total=self.steps, initial=self.done, desc=self.stage.name, unit="step", disable=not first) as bar:
             while self.done < self.steps:
-                self.sums += torch.stack(self.train_step())
+                self.sums += torch.stack([*self.train_step(), torch.ones_like(self.sums[0])])
                 self.done += 1
                 self.seconds = time.monotonic() - begin
                 bar.update()
@@ -296,8 +302,8 @@ class StageRun:
 
     def log_row(self, log, bar):
         """Write the mean loss and error of the steps since the last row."""
-        count = (self.done - 1) % self.steps_per_row + 1
-        loss, error = self.fabric.all_reduce(self.sums / count).tolist()
+        loss, error, count = self.mean_sums().tolist()
+        loss, error = loss / count, error / count
         self.sums.zero_()
         self.check_finite(loss)
         held_out = self.measure_row()
@@ -308,6 +314,10 @@ class StageRun:
             lr = self.optimizer.param_groups[0]["lr"]
             row = dict(step=self.done, seconds=self.seconds, loss=loss, lr=lr, held_out=held_out)
             log.add(**row, **{self.stage.metric: error})
+
+    def mean_sums(self):
+        """`sums`, averaged over all processes."""
+        return self.fabric.all_reduce(self.sums.clone())
 
     def check_finite(self, loss=0.0):
         """Raise TrainingDiverged if the loss or a weight is not finite.  A gradient can be NaN although the loss is not."""
@@ -362,11 +372,12 @@ class StageRun:
         return parts
 
     def save(self):
-        self.check_finite()
+        sums = self.mean_sums()
+        self.check_finite(sums[0].item())
         if self.fabric.is_global_zero:
             state = {name: part.state_dict() for name, part in self.state_parts().items()}
             state |= {"done": self.done, "seconds": self.seconds, "learned": self.learned}
-            state |= {"sums": self.sums, "settings": self.settings, "changes": self.changes}
+            state |= {"sums": sums, "settings": self.settings, "changes": self.changes}
             with replacing(self.folder / "checkpoint.ckpt") as beside:
                 torch.save(state, beside)
 

@@ -169,6 +169,8 @@ def override(stages, text):
     if not equals or not all(path):
         raise InvalidInput(f"--set takes FIELD=VALUE or STAGE.FIELD=VALUE, such as lr=3e-4; it was {text!r}.")
     names = [stage.name for stage in stages]
+    if len(path) > 1 and path[0] not in {*names, *(field for stage in stages for field in field_types(type(stage)))}:
+        raise InvalidInput(f"--set {text}: there is no stage {path[0]!r}; there are {', '.join(names)}.")
     only = path.pop(0) if len(path) > 1 and path[0] in names else None
     return [
         replace_field(stage, path, value.strip(), text) if only in (None, stage.name) else stage for stage in stages
@@ -178,36 +180,59 @@ def override(stages, text):
 def replace_field(owner, path, value, text):
     kinds = field_types(type(owner))
     name, *rest = path
-    if name not in kinds or name == "name":
+    if name not in kinds:
         raise InvalidInput(f"--set {text}: there is no field {name!r}; there are {', '.join(sorted(kinds))}.")
     if rest:
         nested = getattr(owner, name)
         if not dataclasses.is_dataclass(nested):
             raise InvalidInput(f"--set {text}: {name} is {nested!r} and has no fields.")
         return dataclasses.replace(owner, **{name: replace_field(nested, rest, value, text)})
+    return dataclasses.replace(owner, **{name: parse(value, name, kinds[name], getattr(owner, name), text)})
+
+
+def parse(value, name, kinds, before, text):
+    """The value of a field out of its text.  Raises InvalidInput unless it fits.
+
+    kinds: the types it may have; before: what the field holds now; text: the argument of --set, for messages.
+    """
     try:
         parsed = ast.literal_eval(value)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError):
         parsed = value  # a word needs no quotation marks
-    if isinstance(parsed, int) and not isinstance(parsed, bool) and float in kinds[name]:
+    if type(parsed) is int and float in kinds:
         parsed = float(parsed)
-    if type(parsed) not in kinds[name]:
-        wanted = " or ".join(sorted("None" if kind is type(None) else kind.__name__ for kind in kinds[name]))
+    if type(parsed) not in kinds:
+        wanted = " or ".join(sorted("None" if kind is type(None) else kind.__name__ for kind in kinds))
         raise InvalidInput(f"--set {text}: {name} must be {wanted}; {value!r} is {type(parsed).__name__}.")
     if name == "schedule" and parsed not in SCHEDULES:
         raise InvalidInput(f"--set {text}: there is no schedule {parsed!r}; there are {', '.join(SCHEDULES)}.")
-    if name in ("steps", "batch", "steps_per_batch") and parsed < 1:
-        raise InvalidInput(f"--set {text}: {name} must be 1 or more.")
-    if isinstance(parsed, float) and (not math.isfinite(parsed) or parsed < 0):
+    if type(parsed) is int and parsed < (least := 0 if name in MAY_BE_0 else 1):
+        raise InvalidInput(f"--set {text}: {name} must be {least} or more.")
+    if isinstance(parsed, float) and not (0 <= parsed < math.inf):
         raise InvalidInput(f"--set {text}: {name} must be a finite number, 0 or more.")
-    return dataclasses.replace(owner, **{name: parsed})
+    was_numbers = isinstance(parsed, tuple) and before and numbers(before)
+    if was_numbers and (len(parsed) != len(before) or not numbers(parsed)):
+        raise InvalidInput(f"--set {text}: {name} must be {len(before)} numbers, such as {before}.")
+    if isinstance(parsed, dict) and not (parsed and numbers(parsed.values()) and min(parsed.values()) > 0):
+        raise InvalidInput(f"--set {text}: {name} must have at least one entry, and numbers above 0 as values.")
+    return parsed
+
+
+MAY_BE_0 = ("warmup", "seed")  # other whole numbers are counts of 1 or more
+
+
+def numbers(values):
+    return all(type(value) in (int, float) and math.isfinite(value) for value in values)
 
 
 def field_types(kind):
-    """{field: the types its values may have}, of those fields of a dataclass that text can set or lead into."""
+    """{field: the types its values may have}, of those fields of a dataclass that text can set or lead into.
+
+    A stage's name is none of them: it is the name of a folder.
+    """
     found = {}
     for name, hint in typing.get_type_hints(kind).items():
-        if name in {field.name for field in fields(kind)}:
+        if name in {field.name for field in fields(kind)} - {"name"}:
             options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
             if all(option in SIMPLE or dataclasses.is_dataclass(option) for option in options):
                 found[name] = options

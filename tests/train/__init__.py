@@ -4,52 +4,27 @@ from contextlib import contextmanager
 from functools import partial
 
 import lightning.fabric  # noqa: F401  its log goes to what is sys.stderr now, not to a test's that is closed later
-import pytest
 
 from cvdl.flow.data.augment import Augment
-from cvdl.flow.data.chairs import Chairs
 from cvdl.flow.nets.spynet import SPyNet
-from cvdl.train.flow import FlowStage, free_new_level, up_to_level
+from cvdl.train.flow import FlowStage, add_level, use_levels
+from cvdl.train.flow_losses import pyramid_loss
 from cvdl.train.stages import Recipe
 
-SIZE = (16, 24)  # of level 0
+SIZE = (32, 48)
 FEW = {"SAMPLES": 3, "HELD_OUT": 2}  # held-out pairs, and measurements on them: what `cvdl.train.loop` is set to
 
 
-def tiny(steps=8, loss=up_to_level, **options):
-    """Two levels of SPyNet, then both together.  loss: of the levels."""
-    common = dict(batch=2, rate=1e-3, decay=0.0, schedule="cosine", warmup=2, reuse=2)
-    common |= dict(augment=Augment(places=False), window=SIZE) | options
-    levels = [
-        FlowStage(
-            f"level{k}",
-            steps,
-            partial(loss, k=k),
-            partial(free_new_level, k=k),
-            size=(SIZE[0] * 2**k, SIZE[1] * 2**k),
-            motion=3.0,
-            **common,
-        )
-        for k in range(2)
-    ]
-    joint = FlowStage("joint", steps, partial(up_to_level, k=1), size=(32, 48), **common)
-    return Recipe("tiny", partial(SPyNet, 2), {"quick": [*levels, joint]})
-
-
-@contextmanager
-def rendered_once():
-    """Runs that see the same few pairs share them: what a pair shows depends on its number and the renderer alone."""
-    made = {}
-
-    def pairs(self, numbers, render=Chairs.pairs):
-        key = self.split, self.seed, self.size, self.window, self.motion, tuple(numbers)
-        if key not in made:
-            made[key] = render(self, numbers)
-        return type(made[key])(*(part.clone() for part in made[key]))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Chairs, "pairs", pairs)
-        yield
+def tiny(steps=8, loss=pyramid_loss, **options):
+    """Two levels of SPyNet one after the other, then both together."""
+    common = dict(steps=steps, batch=2, steps_per_batch=2, lr=1e-3, weight_decay=0.0, schedule="cosine", warmup=2)
+    common |= dict(mixture={"chairs": 1.0}, pairs=8, size=SIZE, augment=Augment(geometric=False))
+    common |= dict(loss=loss, yardstick_size=SIZE, held_out=3) | options
+    prepare = dict(
+        level0=partial(use_levels, count=1), level1=partial(add_level, count=2), joint=partial(use_levels, count=2)
+    )
+    stages = [FlowStage(name=name, prepare=how, **common) for name, how in prepare.items()]
+    return Recipe("tiny", partial(SPyNet, 2), {"quick": stages})
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import torch
 
 from cvdl import cli
 from cvdl.errors import CourseError
-from cvdl.flow.data.chairs import Chairs
+from cvdl.flow.data.pool import Mixture
 from cvdl.train import loop, processes
 from cvdl.train.recipes import RECIPES
 from cvdl.train.runs import Log
@@ -30,7 +30,10 @@ else:
 
 
 def run(folder, *options, fault=None, count=1):
-    """Train in `count` processes -> their exit codes, and all that they print.  fault: a function they call first."""
+    """`cvdl train tiny` in `count` processes -> their exit codes, and all that they print.
+
+    fault: a function that they call first.
+    """
     printed = folder / "printed.txt"
     printed.write_text("")
     with socket.socket() as free:
@@ -67,18 +70,23 @@ def child(command, environment, printed, fault):
     cli.app(command)
 
 
-# Faults.
+# What is changed first: the length of a row, or a fault.
+
+
+def three_rows():
+    """Three rows in each log, so that a run may be stopped in the middle of one."""
+    loop.ROWS = 3
 
 
 def lost_data():
     """The second process cannot read its data."""
 
-    def pairs(self, numbers, made=Chairs.pairs):
-        if os.environ["LOCAL_RANK"] == "1" and min(numbers) >= 4:
+    def pairs(self, indices, pairs=Mixture.pairs):
+        if os.environ["LOCAL_RANK"] == "1" and min(indices) >= 4:
             raise CourseError("The data of this process are lost. Fetch them again.")
-        return made(self, numbers)
+        return pairs(self, indices)
 
-    Chairs.pairs = pairs
+    Mixture.pairs = pairs
 
 
 def full_disk():
@@ -91,12 +99,12 @@ def full_disk():
 
 
 def killed_in_a_step():
-    def one_step(self, step=loop.Run.one_step):
+    def train_step(self, step=loop.StageRun.train_step):
         if self.done == 5:
             os.kill(os.getpid(), signal.SIGKILL)
         return step(self)
 
-    loop.Run.one_step = one_step
+    loop.StageRun.train_step = train_step
 
 
 def killed_in_a_row():

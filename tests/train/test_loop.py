@@ -1,12 +1,16 @@
 """Training can be stopped, killed and divided between processes, and comes to the same weights."""
 
 import copy
+import csv
 import os
 import signal
+import socket
+import statistics
 import subprocess
 import sys
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import lightning.fabric
 import pytest
@@ -19,19 +23,21 @@ from cvdl import cli
 from cvdl.errors import CourseError, InvalidInput, MissingDependency, TrainingDiverged
 from cvdl.flow import FlowNetS, SPyNet, epe
 from cvdl.flow.data import textures
-from cvdl.flow.data.chairs import Chairs
+from cvdl.flow.data.pool import Mixture, Pool
 from cvdl.settings import ROOT
 from cvdl.train import loop
-from cvdl.train.flow import PIXELS, FlowStage, every, free_levels, up_to_level
+from cvdl.train.flow import FlowStage, use_levels
+from cvdl.train.flow_losses import multiscale_loss, pyramid_loss
 from cvdl.train.recipes import RECIPES
 from cvdl.train.runs import read_json, read_log
-from cvdl.train.stages import Recipe, all_free, rate_factor, settings
+from cvdl.train.stages import Recipe, lr_factor, settings, unfreeze_all
+from cvdl.train.yardstick import Yardstick
 from cvdl.train.zoo import read_weights
 from tests import RUNAWAY
-from tests.train import FEW, apart, full_disk, rendered_once, tiny
+from tests.train import FEW, SIZE, apart, full_disk, tiny
 
-FILES = ["card.json", "log.csv", "weights.safetensors"]
-SMALLER = {"batch": 1, "window": (16, 16)}  # for half precision, which took a CPU 14 times as long as float32
+FILES = ["card.json", "held_out_end.csv", "held_out_start.csv", "log.csv", "weights.safetensors"]
+SMALLER = {"batch": 1, "size": (32, 32)}  # for half precision, which took a CPU 14 times as long as float32
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -43,10 +49,11 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def once():
-    with rendered_once():
-        yield
+@pytest.fixture(autouse=True, scope="session")
+def pools(tmp_path_factory):
+    """The folder of pools that all runs share, so that they are rendered once."""
+    cvdl_train.pools = tmp_path_factory.mktemp("pools")
+    return cvdl_train.pools
 
 
 def make_small(patch):
@@ -62,9 +69,8 @@ def small(monkeypatch):
 
 
 def cvdl_train(out, *options, recipe="tiny"):
-    return CliRunner().invoke(
-        cli.app, ["train", recipe, "--profile", "quick", "--device", "cpu", "--out", str(out), *map(str, options)]
-    )
+    command = ["train", recipe, "--profile", "quick", "--device", "cpu", "--out", out, "--pool", cvdl_train.pools]
+    return CliRunner().invoke(cli.app, [*map(str, command), *map(str, options)])
 
 
 def finish(out, *options):
@@ -80,7 +86,7 @@ def refused(result):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, one_thread, once):
+def whole(tmp_path_factory, one_thread, pools):
     """A run that was never stopped."""
     with pytest.MonkeyPatch.context() as patch:
         make_small(patch)
@@ -92,7 +98,7 @@ def same(out, whole, tolerance=0.0, stages=("level0", "level1", "joint")):
         logs = [read_log(folder / stage / "log.csv") for folder in (out, whole)]
         assert [row["step"] for row in logs[0]] == [row["step"] for row in logs[1]]
         for row, wanted in zip(*logs, strict=True):
-            for column in ("loss", "epe", "rate", "held_out"):
+            for column in ("loss", "epe", "lr", "held_out"):
                 number = (
                     wanted[column] if wanted[column] is None else pytest.approx(wanted[column], rel=tolerance, abs=0)
                 )
@@ -114,9 +120,11 @@ def test_a_run_leaves_logs_weights_and_cards(whole):
         card = read_json(whole / name / "card.json")
         assert (card["recipe"], card["profile"], card["seed"], card["scale"]) == ("tiny", "quick", 0, 1.0)
         assert (card["stage"], card["number"], card["steps"], card["batch"]) == (name, number, 8, 2)
+        assert card["lr"] == 1e-3 and card["overrides"] == card["changes"] == []
         assert card["precision"] == "32-true" and "1 CPU thread" in card["hardware"]
         assert card["minutes"] == pytest.approx(rows[-1]["seconds"] / 60, abs=0.051)  # it is rounded
-        assert {"command", "commit", "date", "torch", "data"} <= set(card) and card["data"]["kind"] == "chairs"
+        assert {"command", "commit", "date", "torch"} <= set(card)
+        assert card["data"]["mixture"] == {"chairs": 1.0} and card["data"]["pairs"] == {"chairs": 8}
         assert card["held_out"]["epe"] == pytest.approx(rows[-1]["held_out"], abs=1e-3)
         assert card["held_out"]["pairs"] == 3 and card["held_out"]["standard_error"] > 0
         weights = whole / name / "weights.safetensors"
@@ -124,45 +132,96 @@ def test_a_run_leaves_logs_weights_and_cards(whole):
         assert all(value.dtype == torch.float16 for value in load_file(weights).values())
 
 
-def test_held_out_numbers_are_those_of_the_weights(whole):
+def held_out(folder, when):
+    with (folder / f"held_out_{when}.csv").open(newline="") as file:
+        return [{k: v if k == "sample" else float(v or "nan") for k, v in row.items()} for row in csv.DictReader(file)]
+
+
+def test_a_row_for_each_held_out_pair(whole):
+    """Before and after each stage; the numbers on the card follow from those after it."""
+    for name in ("level0", "level1", "joint"):
+        start, end = (held_out(whole / name, when) for when in ("start", "end"))
+        assert (
+            [row["sample"] for row in start] == [row["sample"] for row in end] == ["chairs/00", "things/00", "even/00"]
+        )
+        assert [row["zero_flow"] for row in start] == [row["zero_flow"] for row in end]
+        assert all(before["epe"] != after["epe"] for before, after in zip(start, end, strict=True))
+        errors, card = [row["epe"] for row in end], read_json(whole / name / "card.json")["held_out"]
+        assert card["epe"] == pytest.approx(statistics.mean(errors), abs=1e-4)
+        assert card["standard_error"] == pytest.approx(statistics.stdev(errors) / 3**0.5, abs=1e-4)
+        assert card["zero_flow"] == pytest.approx(statistics.mean(row["zero_flow"] for row in end), abs=1e-4)
+        for row in end:
+            assert card[row["sample"].partition("/")[0]]["epe"] == pytest.approx(row["epe"], abs=1e-4)
+    before, after = held_out(whole / "level1", "end"), held_out(whole / "joint", "start")
+    assert [row["epe"] for row in after] == pytest.approx([row["epe"] for row in before], rel=1e-2)  # in half precision
+
+
+def test_held_out_numbers_are_those_of_the_weights(whole, pools):
     """Measured again, on pairs that training never sees."""
-    card, net = read_json(whole / "level1/card.json"), read_weights(whole / "level1/weights.safetensors")
-    pairs = Chairs((32, 48), "test", seed=1, motion=3.0, window=(16, 24)).batch(0, 3)
-    with torch.no_grad():
-        each = torch.stack([epe(f, t) for f, t in zip(net(pairs.image1, pairs.image2)[0], pairs.flow, strict=True)])
-    assert card["held_out"]["epe"] == pytest.approx(each.mean().item(), rel=1e-3)
-    assert card["held_out"]["standard_error"] == pytest.approx(each.std().item() / 3**0.5, rel=1e-2)
-    assert card["held_out"]["zero_flow"] == pytest.approx(pairs.flow.norm(dim=1).mean().item(), abs=1e-4)
+    card, net = read_json(whole / "level1/card.json"), read_weights(whole / "level1/weights.safetensors").eval()
+    source, errors, zeros = Yardstick(pools, 3, SIZE), [], []
+    for i in range(3):
+        pairs = source.pairs([i])
+        with torch.no_grad():
+            errors.append(epe(net(pairs.image1, pairs.image2), pairs.flow).item())
+        zeros.append(pairs.flow.norm(dim=1).mean().item())
+    assert card["held_out"]["epe"] == pytest.approx(statistics.mean(errors), rel=1e-3)
+    assert card["held_out"]["standard_error"] == pytest.approx(statistics.stdev(errors) / 3**0.5, rel=1e-2)
+    assert card["held_out"]["zero_flow"] == pytest.approx(statistics.mean(zeros), abs=1e-4)
 
 
-def test_a_plain_loop_comes_to_the_same(whole):
+def test_a_plain_loop_comes_to_the_same(whole, pools):
     """AdamW, clipping, warm-up and cosine, pairs kept for two steps, and the moving average, written out."""
     stage = tiny().stages_of("quick")[0]
-    torch.manual_seed(0)
+    torch.manual_seed(loop.sample_seed(0, 0, loop.INITIAL))
     net = SPyNet(2)
     average = copy.deepcopy(net.levels[0])
-    source = Chairs((16, 24), "train", seed=0, motion=3.0)
+    pool = Pool.open(pools, "chairs", 8, size=SIZE)
+    source = Mixture({"chairs": pool}, {"chairs": 1.0}, loop.sample_seed(0, 0, loop.TRAIN))
     optimizer = torch.optim.AdamW(net.levels[0].parameters(), lr=1.0, weight_decay=0.0)
     losses = []
     for step in range(8):
-        pairs = stage.augment(source.batch(2 * (step // 2), 2), range(2 * step, 2 * step + 2))
-        first, second = net.normalise(pairs.image1), net.normalise(pairs.image2)
-        flow = net.levels[0](torch.cat([first, second, torch.zeros_like(first[:, :2])], 1))
-        loss = (flow - pairs.flow).square().sum(1).sqrt().mean()
+        first = 2 * (step // 2)
+        pairs = stage.augment(source.pairs([first, first + 1]), [2 * step, 2 * step + 1])
+        image1, image2, truth = (
+            torch.nn.functional.avg_pool2d(each, 2) for each in (pairs.image1, pairs.image2, pairs.flow)
+        )
+        seen = torch.cat([net.normalise(image1), net.normalise(image2), torch.zeros_like(truth)], 1)
+        flow = 2 * net.levels[0](seen)  # in pixels of the full size
+        loss = (flow - truth).square().sum(1).sqrt().mean()
         losses.append(loss.item())
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.levels[0].parameters(), 1.0)
-        optimizer.param_groups[0]["lr"] = 1e-3 * rate_factor(stage, 8, step)
+        optimizer.param_groups[0]["lr"] = 1e-3 * lr_factor(stage, 8, step)
         optimizer.step()
         decay = min(0.999, (1 + step) / (10 + step))
         for kept, now in zip(average.parameters(), net.levels[0].parameters(), strict=True):
             kept.data = decay * kept.data + (1 - decay) * now.data
     rows = read_log(whole / "level0/log.csv")
     assert [row["loss"] for row in rows] == pytest.approx(losses, rel=1e-4)
-    assert [row["rate"] for row in rows] == pytest.approx([1e-3 * rate_factor(stage, 8, s) for s in range(8)], rel=1e-5)
+    assert [row["lr"] for row in rows] == pytest.approx([1e-3 * lr_factor(stage, 8, s) for s in range(8)], rel=1e-5)
     for name, value in read_weights(whole / "level0/weights.safetensors").levels[0].state_dict().items():
         torch.testing.assert_close(value, average.state_dict()[name], rtol=1e-3, atol=1e-5)
+
+
+def test_random_numbers_follow_from_the_step(tmp_path, monkeypatch):
+    """Those of torch, too, such as the places of windows: a resumed run draws the same."""
+    drawn = []
+
+    def loss(flows, batch):
+        drawn.append(torch.rand(()).item())
+        return pyramid_loss(flows, batch)
+
+    monkeypatch.setitem(RECIPES, "tiny", tiny(steps=2, loss=loss))
+    finish(tmp_path / "straight")
+    straight, drawn[:] = list(drawn), []
+    while "the time is up" in cvdl_train(tmp_path / "run", "--minutes", 0, "--resume").stderr:
+        torch.rand(5)
+    assert drawn == straight and len(set(drawn)) == 6
+    drawn.clear()
+    finish(tmp_path / "other", "--seed", 1, "--stage", "level0")
+    assert not set(drawn) & set(straight)
 
 
 def test_levels_below_stay_and_new_ones_begin_from_them(whole, tmp_path, monkeypatch):
@@ -170,7 +229,7 @@ def test_levels_below_stay_and_new_ones_begin_from_them(whole, tmp_path, monkeyp
     for name in level0:
         assert torch.equal(level0[name], level1[name]) == name.startswith("levels.0."), name
         assert not torch.equal(level1[name], joint[name]), name
-    monkeypatch.setitem(RECIPES, "tiny", tiny(steps=1, rate=1e-12))
+    monkeypatch.setitem(RECIPES, "tiny", tiny(steps=1, lr=1e-12))
     finish(tmp_path / "run")
     weights = load_file(tmp_path / "run/level1/weights.safetensors")
     for name in weights:
@@ -181,7 +240,7 @@ def test_seed_and_scale(whole, tmp_path):
     out = finish(tmp_path / "run", "--seed", 1, "--scale", 0.5)
     rows, others = (read_log(folder / "level0/log.csv") for folder in (out, whole))
     assert len(rows) == 4 and rows[0]["loss"] != others[0]["loss"]
-    assert rows[2]["rate"] == pytest.approx(others[4]["rate"]) == pytest.approx(0.5e-3)
+    assert rows[2]["lr"] == pytest.approx(others[4]["lr"]) == pytest.approx(0.5e-3)
 
 
 def test_rows_of_a_long_stage(tmp_path, monkeypatch):
@@ -212,11 +271,11 @@ def test_no_more_measurements_than_HELD_OUT(tmp_path, monkeypatch):
     assert [row["step"] for row in rows if row["held_out"] is not None] == [2, 4, 5] and len(rows) == 5
 
 
-# Stopped, and gone on with.
+# Stopped and resumed.
 
 
-def test_stopped_at_every_row_by_minutes(whole, tmp_path):
-    """`--minutes 0` makes one row and stops; pairs that are kept for two steps are rendered again."""
+def test_stopped_at_every_step_by_minutes(whole, tmp_path):
+    """`--minutes 0` trains one step and stops; pairs that are kept for two steps are rendered again."""
     options, calls = ["--minutes", 0], 0
     while "the time is up" in (result := cvdl_train(tmp_path / "run", *options)).stderr:
         assert result.exit_code == 0 and calls < 30
@@ -225,37 +284,73 @@ def test_stopped_at_every_row_by_minutes(whole, tmp_path):
     assert calls == 3 * 7
     same(tmp_path / "run", whole)
     before = (tmp_path / "run/joint/card.json").read_bytes()
-    assert "joint: finished before" in cvdl_train(tmp_path / "run", "--resume").stderr
+    assert "joint: already finished" in cvdl_train(tmp_path / "run", "--resume").stderr
     assert (tmp_path / "run/joint/card.json").read_bytes() == before
 
 
-def test_several_batches_made_at_once(whole, tmp_path, monkeypatch):
-    """As on a GPU; stopped within them, too."""
+@pytest.fixture(scope="module")
+def of_three_rows(tmp_path_factory, whole):
+    """The first stage with three rows in its log, which was never stopped."""
+    with pytest.MonkeyPatch.context() as patch:
+        make_small(patch)
+        patch.setattr(loop, "ROWS", 3)
+        return finish(tmp_path_factory.mktemp("rows") / "run", "--stage", "level0")
+
+
+def test_stopped_in_the_middle_of_a_row(of_three_rows, tmp_path, monkeypatch):
+    """At every step: what was summed up for the row is in the checkpoint."""
+    monkeypatch.setattr(loop, "ROWS", 3)
+    done = []
+    while "the time is up" in cvdl_train(tmp_path / "run", "--stage", "level0", "--minutes", 0, "--resume").stderr:
+        state = torch.load(tmp_path / "run/level0/checkpoint.ckpt", weights_only=True)
+        done.append((state["done"], state["sums"][2].item()))
+    assert done == [(1, 1), (2, 2), (3, 0), (4, 1), (5, 2), (6, 0), (7, 1)]
+    assert [row["step"] for row in read_log(tmp_path / "run/level0/log.csv")] == [3, 6, 8]
+    same(tmp_path / "run", of_three_rows, stages=["level0"])
+
+
+def test_two_processes_stopped_in_the_middle_of_a_row(of_three_rows, tmp_path, pools):
+    """The sums of both are in the checkpoint, although only one of them writes it."""
+    options = ["--out", tmp_path / "run", "--pool", pools, "--stage", "level0", "--resume"]
+    for more in (["--minutes", 0], []):
+        codes, printed = apart.run(tmp_path, *options, *more, fault=apart.three_rows, count=2)
+        assert codes == [0, 0], printed
+    same(tmp_path / "run", of_three_rows, tolerance=2e-4, stages=["level0"])
+
+
+def test_other_rows_after_a_stop(of_three_rows, tmp_path, monkeypatch):
+    """A row is the mean over its steps, also where the length of rows has changed within it."""
+    monkeypatch.setattr(loop, "ROWS", 3)
+    monkeypatch.setattr(loop, "SAVE_EVERY", 0)
+    stopped = ["--stage", "level0", "--minutes", 0, "--resume"]
+    for _ in range(4):
+        cvdl_train(tmp_path / "run", *stopped)
+    monkeypatch.setattr(loop, "ROWS", 2)  # four steps each: the one at step 4 is full already
+    finish(tmp_path / "run", "--stage", "level0", "--resume")
+    first, second = read_log(tmp_path / "run/level0/log.csv")
+    assert (first["step"], second["step"]) == (3, 8)
+    _, middle, last = read_log(of_three_rows / "level0/log.csv")
+    assert second["loss"] == pytest.approx((3 * middle["loss"] + 2 * last["loss"]) / 5, rel=1e-4)
+
+
+def test_several_batches_rendered_together(whole, tmp_path, monkeypatch):
+    """Also where a run is stopped within them."""
     counts = []
 
-    def pairs(self, numbers, made=Chairs.pairs):
-        counts.append(len(numbers))
-        return made(self, numbers)
+    def pairs(self, indices, pairs=Mixture.pairs):
+        counts.append(len(indices))
+        return pairs(self, indices)
 
-    monkeypatch.setattr(FlowStage, "at_once", lambda self, device: 6)
-    monkeypatch.setattr(Chairs, "pairs", pairs)
+    monkeypatch.setattr(FlowStage, "render_batch", lambda self, device: 6)
+    monkeypatch.setattr(Mixture, "pairs", pairs)
     assert cvdl_train(tmp_path / "run", "--minutes", 0).exit_code == 0
     same(finish(tmp_path / "run", "--resume"), whole)
-    assert set(counts) == {6, 3}  # three batches; the held-out pairs
+    assert set(counts) == {6}  # three batches
 
 
-def test_how_much_a_gpu_renders_at_once():
-    spynet = RECIPES["spynet"].stages_of("gpu")
-    assert [stage.at_once(torch.device("cpu")) for stage in spynet] == [1] * 7
-    for stage in [*spynet, *RECIPES["flownet-c"].stages_of("gpu")]:
-        height, width = stage.window or stage.size
-        count = stage.at_once(torch.device("cuda"))
-        assert count >= stage.batch and PIXELS / 2 < count * height * width <= PIXELS
-
-
-def test_half_precision_goes_on_with_its_scale(tmp_path, monkeypatch):
+def test_half_precision_continues_with_its_scale(tmp_path, monkeypatch):
     """The factor on the loss halves when gradients overflow; a run that forgets it takes other steps."""
-    monkeypatch.setattr(loop, "launch", lambda *_: (scaled(), "16-mixed"))
+    monkeypatch.setattr(loop, "make_fabric", lambda config: (scaled(), "16-mixed"))
     monkeypatch.setitem(RECIPES, "tiny", tiny(loss=large_loss, **SMALLER))
     options, scales = ["--resume", "--stage", "level0"], []
     straight = finish(tmp_path / "straight", *options)
@@ -267,20 +362,20 @@ def test_half_precision_goes_on_with_its_scale(tmp_path, monkeypatch):
 
 
 def scaled():
-    """Fabric in scaled half precision, which it has for graphics cards only, on the processor."""
+    """Fabric in scaled half precision, which it has for GPUs only, on the CPU."""
     half = MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu"))
     return lightning.fabric.Fabric(accelerator="cpu", devices=1, plugins=[half])
 
 
-def large_loss(net, pairs, k):
-    loss, error = up_to_level(net, pairs, k)
+def large_loss(flows, batch):
+    loss, error = pyramid_loss(flows, batch)
     return 10 * loss, error
 
 
 @pytest.mark.parametrize("fault", [apart.killed_in_a_step, apart.killed_in_a_row, apart.killed_in_a_checkpoint])
-def test_killed_in_the_middle_of_a_stage(whole, tmp_path, fault):
+def test_killed_in_the_middle_of_a_stage(whole, tmp_path, pools, fault):
     out = tmp_path / "run"
-    codes, printed = apart.run(tmp_path, "--stage", "level0", "--out", out, fault=fault)
+    codes, printed = apart.run(tmp_path, "--stage", "level0", "--out", out, "--pool", pools, fault=fault)
     assert codes == [-signal.SIGKILL], printed
     assert torch.load(out / "level0/checkpoint.ckpt", weights_only=True)["done"] == 5
     assert len(read_log(out / "level0/log.csv")) in (5, 6) and not (out / "level0/card.json").exists()
@@ -303,9 +398,9 @@ def test_rows_after_the_checkpoint_are_not_kept_twice(whole, tmp_path):
     assert sorted(path.name for path in (out / "level0").iterdir()) == FILES
 
 
-def test_two_processes_do_as_one(whole, tmp_path):
+def test_two_processes_do_as_one(whole, tmp_path, pools):
     out = tmp_path / "run"
-    codes, printed = apart.run(tmp_path, "--out", out, count=2)
+    codes, printed = apart.run(tmp_path, "--out", out, "--pool", pools, count=2)
     assert codes == [0, 0] and "finished" in printed, printed
     same(out, whole, tolerance=2e-4, stages=("level0", "level1"))
     # Adam makes a whole step of a gradient near zero, whose sign is a matter of rounding: a few steps later it shows.
@@ -313,31 +408,67 @@ def test_two_processes_do_as_one(whole, tmp_path):
     card = read_json(out / "level1/card.json")
     assert card["hardware"].startswith("2 CPU threads") and card["batch"] == 2
 
-    codes, printed = apart.run(tmp_path, "--out", out, count=2)  # without --resume
-    assert codes == [1, 1] and "holds a run already" in printed and "Traceback" not in printed, printed
+    codes, printed = apart.run(tmp_path, "--out", out, "--pool", pools, count=2)  # without --resume
+    assert codes == [1, 1] and "already holds a run" in printed and "Traceback" not in printed, printed
 
 
 SCRIPT = """
 from cvdl import cli
+from cvdl.train import loop
 from cvdl.train.recipes import RECIPES
-from tests.train import tiny
+from tests.train import FEW, tiny
 
-RECIPES["tiny"] = tiny(steps=1)
+RECIPES["tiny"] = tiny()
+vars(loop).update(FEW)
 cli.app()
 """
 
 
+def script(folder, out, *options):
+    """The command line of a process that trains the first stage."""
+    path = folder / "script.py"
+    path.write_text(SCRIPT)
+    command = [path, "train", "tiny", "--profile", "quick", "--device", "cpu", "--stage", "level0"]
+    return [*map(str, command), "--pool", str(cvdl_train.pools), "--out", str(out), *options]
+
+
 @pytest.mark.long
-def test_the_command_starts_the_other_process(tmp_path):
+def test_the_command_starts_the_other_process(whole, tmp_path):
     """Elsewhere the tests start both."""
-    script, out = tmp_path / "script.py", tmp_path / "run"
-    script.write_text(SCRIPT)
-    options = ["--profile", "quick", "--device", "cpu", "--devices", "2", "--stage", "level0", "--out", str(out)]
+    out = tmp_path / "run"
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(script), "train", "tiny", *options]
+    command = [sys.executable, *script(tmp_path, out, "--devices", "2")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=RUNAWAY)
     assert done.returncode == 0 and "finished" in done.stderr, done.stderr
     assert read_json(out / "level0/card.json")["hardware"].startswith("2 CPU threads")
+    same(out, whole, tolerance=2e-4, stages=["level0"])
+
+
+@pytest.mark.long
+def test_two_computers(whole, tmp_path):
+    """Both are this one; torchrun starts a process on each."""
+    out = tmp_path / "run"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
+    torchrun += ["--master-addr", "127.0.0.1", "--master-port", port]
+    started = []
+    try:
+        for rank in "01":
+            command = [*torchrun, "--node-rank", rank, *script(tmp_path, out, "--nodes", "2")]
+            started.append(
+                subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            )
+        printed = [process.communicate(timeout=RUNAWAY)[0] for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    assert [process.returncode for process in started] == [0, 0], printed
+    assert all("finished" in each for each in printed), printed
+    assert read_json(out / "level0/card.json")["hardware"].startswith("2 CPU threads")
+    same(out, whole, tolerance=2e-4, stages=["level0"])
 
 
 @pytest.mark.parametrize(
@@ -347,9 +478,10 @@ def test_the_command_starts_the_other_process(tmp_path):
         (apart.full_disk, 0, "checkpoint.ckpt could not be written ([Errno 28] No space left on device)"),
     ],
 )
-def test_one_of_two_processes_fails(tmp_path, fault, rank, told):
+def test_one_of_two_processes_fails(tmp_path, pools, fault, rank, told):
     """Both end, and both say why."""
-    codes, said = apart.run(tmp_path, "--out", tmp_path / "run", "--stage", "level0", fault=fault, count=2)
+    options = ["--out", tmp_path / "run", "--pool", pools, "--stage", "level0"]
+    codes, said = apart.run(tmp_path, *options, fault=fault, count=2)
     assert codes == [1, 1], said
     assert said.count(told) >= 2 and f"Process {1 - rank} stops, because process {rank} failed: " in said, said
     assert "Traceback" not in said, said
@@ -367,15 +499,16 @@ def test_one_of_two_processes_fails(tmp_path, fault, rank, told):
         (["tiny", "--profile", "laptop"], "no profile 'laptop'; it has: quick"),
         (["tiny", "--device", "abacus"], "no device 'abacus'"),
         (["tiny", "--precision", "8-bit"], "no precision '8-bit'; there are 32-true"),
-        (["tiny", "--precision", "16-mixed"], "bf16-mixed or 32-true on a processor"),
-        (["tiny", "--stage", "level1"], "level0/weights.safetensors, which is not there. Train that stage first"),
+        (["tiny", "--precision", "16-mixed"], "bf16-mixed or 32-true on a CPU"),
+        (["tiny", "--nodes", "2"], "2 computers are started by torchrun"),
+        (["tiny", "--nice"], "are for `cvdl train all`"),
+        (["all", "--set", "lr=1e-3"], "--set, --stage, --devices and --nodes are for one recipe"),
+        (["tiny", "--stage", "level1"], "level0/weights.safetensors, which does not exist. Train that stage first"),
     ],
 )
 def test_misuse(tmp_path, arguments, told):
-    result = CliRunner().invoke(
-        cli.app, ["train", "--profile", "quick", "--device", "cpu", "--out", str(tmp_path / "run"), *arguments]
-    )
-    assert told in refused(result)
+    recipe, *options = arguments
+    assert told in refused(cvdl_train(tmp_path / "run", *options, recipe=recipe))
     assert not list(tmp_path.glob("run/*/*"))
 
 
@@ -388,12 +521,12 @@ def test_a_run_is_not_written_over(tmp_path):
     out = tmp_path / "run"
     cvdl_train(out, "--minutes", 0)
     kept = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    assert "holds a run already. Go on with it by --resume" in refused(cvdl_train(out))
+    assert "already holds a run. Continue it with --resume" in refused(cvdl_train(out))
     for other in (["--seed", 1], ["--scale", 2], ["--precision", "bf16-mixed"]):
         told = refused(cvdl_train(out, "--resume", *other))
         assert "holds another run" in told and "'seed': 0" in told and "--out" in told
     (tmp_path / "file").write_text("")
-    assert "cannot be made" in refused(cvdl_train(tmp_path / "file" / "run"))
+    assert "cannot be created" in refused(cvdl_train(tmp_path / "file" / "run"))
     (out / "run.json").write_text("{")
     assert "run.json is damaged" in refused(cvdl_train(out, "--resume"))
     del kept[out / "run.json"]
@@ -406,6 +539,15 @@ def test_missing_data(tmp_path, monkeypatch):
         monkeypatch.setattr(f"cvdl.flow.data.chairs.{bank}", getattr(textures, bank).__wrapped__)
     told = refused(cvdl_train(tmp_path / "run"))
     assert f"photos/SOURCES.tsv is not in {tmp_path}" in told and "CVDL_DATA" in told
+
+
+def test_a_full_disk_of_pools(tmp_path):
+    """The pairs that were complete are kept, and the same command continues."""
+    pools = tmp_path / "pools"
+    with full_disk(30_000):
+        told = refused(cvdl_train(tmp_path / "run", "--pool", pools, "--stage", "level0"))
+    assert "disk full" in told and "--pool" in told, told
+    finish(tmp_path / "run", "--pool", pools, "--stage", "level0", "--resume")
 
 
 @pytest.mark.parametrize("damage", [b"", b"nonsense", None])
@@ -433,9 +575,9 @@ class WideNet(SPyNet):
     [
         (lambda recipe: replace(recipe, net=WideNet), "size mismatch for levels.0.0.weight"),
         (lambda recipe: replace(recipe, net=partial(SPyNet, 3)), 'Missing key(s) in state_dict: "levels.2.0.weight"'),
-        (lambda recipe: with_stage(recipe, prepare=all_free), "other parameters are trained"),
+        (lambda recipe: with_stage(recipe, prepare=unfreeze_all), "other parameters are trained"),
         (
-            lambda recipe: with_stage(recipe, prepare=partial(free_levels, first=1, last=1)),
+            lambda recipe: with_stage(recipe, prepare=partial(use_levels, count=2, first=1)),
             "other parameters are trained",
         ),
     ],
@@ -469,13 +611,13 @@ def test_weights_of_the_stage_before_of_another_recipe(tmp_path, monkeypatch):
 
 
 def test_settings_that_have_changed_are_named(whole, tmp_path, monkeypatch):
-    """As after divergence, when the rate is lowered: training goes on."""
+    """As after divergence, when the learning rate is lowered: training goes on."""
     out, options = tmp_path / "run", ["--stage", "level0", "--resume"]
     cvdl_train(out, "--minutes", 0)
-    monkeypatch.setitem(RECIPES, "tiny", with_stage(tiny(), rate=5e-4, warmup=4))
+    monkeypatch.setitem(RECIPES, "tiny", with_stage(tiny(), lr=5e-4, warmup=4))
     result = cvdl_train(out, *options)
     assert result.exit_code == 0, result.output
-    assert "rate was 0.001 and is 0.0005; warmup was 2 and is 4" in result.stderr
+    assert "lr was 0.001 and is 0.0005; warmup was 2 and is 4" in result.stderr
     assert read_log(out / "level0/log.csv")[-1]["loss"] != read_log(whole / "level0/log.csv")[-1]["loss"]
 
     monkeypatch.setitem(RECIPES, "tiny", tiny())
@@ -503,35 +645,39 @@ def test_damaged_weights_of_the_stage_before(whole, tmp_path):
     same(finish(out, "--resume"), whole)
 
 
-def test_a_wrong_size_is_not_divergence(tmp_path, monkeypatch):
+def test_a_wrong_size_is_not_divergence(tmp_path, monkeypatch, pools):
     """A CourseError of a step keeps its own message."""
-    stage = FlowStage("chairs", 2, every, size=(48, 72), batch=2, augment=None)
+    options = dict(mixture={"chairs": 1.0}, pairs=8, size=SIZE, yardstick_size=SIZE, held_out=3)
+    stage = FlowStage(name="chairs", steps=2, loss=multiscale_loss, batch=2, augment=None, **options)
     monkeypatch.setitem(
         RECIPES, "tiny", Recipe("of a size that the network refuses", partial(FlowNetS, 1 / 16), {"quick": [stage]})
     )
     said = refused(cvdl_train(tmp_path / "run"))
-    assert said.startswith("In train mode FlowNetS wants sides divisible by 64; these are 48 × 72."), said
+    assert said.startswith("In train mode FlowNetS wants sides divisible by 64; these are 32 × 48."), said
     with pytest.raises(InvalidInput):
-        loop.train("tiny", "quick", tmp_path / "again")
+        loop.train(loop.TrainConfig(recipe="tiny", profile="quick", out=tmp_path / "again", pools=pools))
 
 
-def test_divergence_has_a_type_of_its_own(tmp_path, monkeypatch):
-    monkeypatch.setitem(RECIPES, "tiny", tiny(rate=1e30, clip=1e30, warmup=0))
+TOO_FAST = dict(lr=1e30, max_grad_norm=1e30, warmup=0)
+
+
+def test_divergence_has_a_type_of_its_own(tmp_path, monkeypatch, pools):
+    monkeypatch.setitem(RECIPES, "tiny", tiny(**TOO_FAST))
     with pytest.raises(TrainingDiverged):
-        loop.train("tiny", "quick", tmp_path / "run", only="level0")
+        loop.train(loop.TrainConfig(recipe="tiny", profile="quick", out=tmp_path / "run", only="level0", pools=pools))
 
 
-def nan_loss(net, pairs, k):
-    loss, error = up_to_level(net, pairs, k)
-    nan_loss.calls += torch.is_grad_enabled()
+def nan_loss(flows, batch):
+    loss, error = pyramid_loss(flows, batch)
+    nan_loss.calls += 1
     return (loss * float("nan") if nan_loss.calls == nan_loss.at else loss), error
 
 
-def nan_gradient(net, pairs, k):
+def nan_gradient(flows, batch):
     """The loss is finite in the step after which the weights are not."""
-    loss, error = nan_loss(net, pairs, k)
-    weight = net.levels[k][0].weight.sum()
-    return ((weight - weight).sqrt() + error if loss.isnan() else loss), error
+    loss, error = nan_loss(flows, batch)
+    total = flows[0].sum()
+    return ((total - total).sqrt() + error if loss.isnan() else loss), error
 
 
 @pytest.fixture(scope="module")
@@ -565,10 +711,10 @@ def test_a_flow_that_is_not_finite_between_two_rows(tmp_path, monkeypatch):
     """Warping refuses it before the row of the log is full."""
     monkeypatch.setattr(loop, "ROWS", 1)
     monkeypatch.setattr(loop, "SAVE_EVERY", 0)
-    monkeypatch.setitem(RECIPES, "tiny", tiny(rate=1e30, clip=1e30, warmup=0))
+    monkeypatch.setitem(RECIPES, "tiny", tiny(**TOO_FAST))
     told = refused(cvdl_train(tmp_path / "run", "--stage", "level0"))
-    assert "NaN or infinite" in told and "1e+30" in told
-    recipe = tiny(rate=1e30, clip=1e30, warmup=0)
+    assert "NaN or infinite" in told and "Continue with a lower learning rate: --resume --set level0.lr=5e+29" in told
+    recipe = tiny(**TOO_FAST)
     recipe.stages["quick"] = recipe.stages["quick"][2:]
     monkeypatch.setitem(RECIPES, "tiny", recipe)
     told = refused(cvdl_train(tmp_path / "joint"))
@@ -617,37 +763,149 @@ def on_a_full_disk(write):
 def test_without_fabric(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "lightning.fabric", None)
     with pytest.raises(MissingDependency):
-        loop.train("tiny", "quick", tmp_path / "run")
+        loop.train(loop.TrainConfig(recipe="tiny", profile="quick", out=tmp_path / "run"))
     assert 'pip install -e ".[train]"' in refused(cvdl_train(tmp_path / "run"))
 
 
-def test_a_batch_that_cannot_be_divided(tmp_path):
+def stage_run(fabric, stage):
+    config = loop.TrainConfig(recipe="tiny", profile="quick", out=Path())
+    return loop.StageRun(fabric, SPyNet(2), stage, 0, None, config.identity("32-true"), config)
+
+
+def test_a_batch_that_cannot_be_divided():
     fabric = type("Fabric", (), {"world_size": 3, "device": torch.device("cpu")})
-    recipe = tiny()
     with pytest.raises(CourseError, match="batch of 2 cannot be divided between 3 processes"):
-        loop.Run(fabric, recipe, recipe.stages_of("quick")[0], 0, tmp_path, None, {"seed": 0, "scale": 1.0})
+        stage_run(fabric, tiny().stages_of("quick")[0])
 
 
 def test_short_stages_measure_little(monkeypatch):
     """No more held-out pairs than a stage trains on, and the full number where it is trained in earnest."""
     monkeypatch.setattr(loop, "SAMPLES", 64)
-    fabric, identity = (
-        loop.launch("cpu", 1, None)[0],
-        {"seed": 0, "scale": 1.0, "profile": "quick", "precision": "32-true"},
-    )
+    monkeypatch.setattr(FlowStage, "dataset", lambda *_: None)
+    fabric = lightning.fabric.Fabric(accelerator="cpu", devices=1)
     recipe = RECIPES["spynet"]
-    first = [recipe.stages_of(profile)[0] for profile in ("quick", "laptop", "gpu")]
-    assert [loop.Run(fabric, recipe, stage, 0, None, None, identity).samples for stage in first] == [8, 64, 64]
+    first = [replace(recipe.stages_of(profile)[0], held_out=64) for profile in ("quick", "laptop", "gpu")]
+    assert [stage_run(fabric, stage).samples for stage in first] == [8, 64, 64]
+    assert stage_run(fabric, replace(first[1], held_out=5)).samples == 5
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_the_true_flow_is_not_rounded(tmp_path, monkeypatch, precision):
     seen = []
 
-    def loss(net, pairs, k):
-        seen.append(pairs.flow.dtype)
-        return up_to_level(net, pairs, k)
+    def loss(flows, batch):
+        seen.append(batch.flow.dtype)
+        return pyramid_loss(flows, batch)
 
     monkeypatch.setitem(RECIPES, "tiny", tiny(steps=2, loss=loss))
     finish(tmp_path / "run", "--stage", "level0", "--precision", precision)
-    assert len(seen) > 2 and set(seen) == {torch.float32}
+    assert seen == [torch.float32] * 2
+
+
+# Hyper-parameters that are overridden.
+
+
+def test_set(tmp_path):
+    """For all stages, for one of them, and in a nested field; the last one counts."""
+    overrides = ["lr=5e-4", "level1.batch=4", "augment.noise=0", "steps=2", "level1.steps=3", "schedule=constant"]
+    out = finish(tmp_path / "run", *(word for text in overrides for word in ("--set", text)))
+    for name, batch, steps in (("level0", 2, 2), ("level1", 4, 3), ("joint", 2, 2)):
+        card = read_json(out / name / "card.json")
+        assert (card["lr"], card["batch"], card["steps"], card["overrides"]) == (5e-4, batch, steps, overrides)
+        assert [row["lr"] for row in read_log(out / name / "log.csv")][1:] == [5e-4] * (steps - 1)
+    stages = tiny().stages_of("quick", [*overrides, "lr=1e-5"])
+    assert [stage.augment.noise for stage in stages] == [0.0] * 3 and {stage.lr for stage in stages} == {1e-5}
+    assert all(stage.augment.blur == tiny().stages_of("quick")[0].augment.blur for stage in stages)
+
+
+@pytest.mark.parametrize(
+    "text, wanted",
+    [
+        ("max_grad_norm=None", None),
+        ("max_grad_norm=2", 2.0),
+        ("warmup=0", 0),
+        ("augment=None", None),
+        ("augment.crop=(16, 32)", (16, 32)),
+        ("augment.geometric=True", True),
+        ("ground_truth=False", False),
+        ("size=(64, 96)", (64, 96)),
+        ("mixture={'things': 2}", {"things": 2}),
+        (" schedule = one-cycle ", "one-cycle"),
+    ],
+)
+def test_values_that_can_be_set(text, wanted):
+    for stage in tiny().stages_of("quick", [text]):
+        found = stage
+        for name in text.partition("=")[0].strip().split("."):
+            found = getattr(found, name)
+        assert found == wanted and type(found) is type(wanted)
+
+
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        ("rate=1e-3", "there is no field 'rate'; there are augment, batch, "),
+        ("augment.sharpness=1", "there is no field 'sharpness'; there are blur, brightness, "),
+        ("level7.lr=1e-3", "there is no stage 'level7'; there are level0, level1, joint."),
+        ("lr.peak=1", "lr is 0.001 and has no fields"),
+        ("loss=l1", "there is no field 'loss'"),
+        ("name=other", "there is no field 'name'"),
+        ("batch=3e-4", "batch must be int; '3e-4' is float"),
+        ("batch=-1", "batch must be 1 or more"),
+        ("batch=True", "batch must be int; 'True' is bool"),
+        ("pairs=0", "pairs must be 1 or more"),
+        ("held_out=0", "held_out must be 1 or more"),
+        ("warmup=-3", "warmup must be 0 or more"),
+        ("lr=abc", "lr must be float; 'abc' is str"),
+        ("lr=nan", "lr must be float; 'nan' is str"),
+        ("lr=1e999", "lr must be a finite number, 0 or more"),
+        ("lr=-1e-3", "lr must be a finite number, 0 or more"),
+        ("lr=", "lr must be float; '' is str"),
+        ("lr={[]: 1}", "lr must be float; '{[]: 1}' is str"),
+        ("max_grad_norm=off", "max_grad_norm must be None or float; 'off' is str"),
+        ("schedule=S_longer", "there is no schedule 'S_longer'; there are S_short, S_long, S_fine, constant, cosine"),
+        ("augment=0", "augment must be Augment or None; '0' is int"),
+        ("augment.contrast=(0.2,)", "contrast must be 2 numbers, such as (-0.8, 0.4)"),
+        ("augment.crop=(0, 5)", "crop is (0, 5); it must be (height, width)"),
+        ("size=(32, 'a')", "size must be 2 numbers, such as (32, 48)"),
+        ("mixture={}", "mixture must have at least one entry, and numbers above 0 as values"),
+        ("mixture={'chairs': 0}", "mixture must have at least one entry, and numbers above 0 as values"),
+        ("lr", "--set takes FIELD=VALUE or STAGE.FIELD=VALUE, such as lr=3e-4; it was 'lr'"),
+        ("=3", "--set takes FIELD=VALUE or STAGE.FIELD=VALUE"),
+        ("level0.=3", "--set takes FIELD=VALUE or STAGE.FIELD=VALUE"),
+    ],
+)
+def test_values_that_cannot_be_set(tmp_path, text, told):
+    said = refused(cvdl_train(tmp_path / "run", "--set", text))
+    assert told in said and len(said.splitlines()) == 1, said
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_overrides_in_a_resumed_run(tmp_path):
+    """The card lists those of the end, and when they changed."""
+    out = tmp_path / "run"
+    cvdl_train(out, "--minutes", 0)
+    cvdl_train(out, "--minutes", 0, "--resume", "--set", "lr=5e-4")
+    finish(out, "--resume", "--stage", "level0", "--set", "lr=2e-4", "--set", "level0.max_grad_norm=None")
+    card = read_json(out / "level0/card.json")
+    assert card["overrides"] == ["lr=2e-4", "level0.max_grad_norm=None"] and card["lr"] == 2e-4
+    assert card["changes"] == [
+        "step 1: lr was 0.001 and is 0.0005",
+        "step 2: lr was 0.0005 and is 0.0002",
+        "step 2: max_grad_norm was 1.0 and is None",
+    ]
+    stage = tiny().stages_of("quick")[0]
+    rates = [row["lr"] / lr_factor(stage, 8, row["step"] - 1) for row in read_log(out / "level0/log.csv")]
+    assert rates == pytest.approx([1e-3, 5e-4, *[2e-4] * 6], rel=1e-4)
+
+
+def test_gradients_are_clipped_unless_max_grad_norm_is_None(tmp_path, monkeypatch):
+    norms = []
+
+    def clip(self, *arguments, clip=lightning.fabric.Fabric.clip_gradients, **options):
+        norms.append(options["max_norm"])
+        return clip(self, *arguments, **options)
+
+    monkeypatch.setattr(lightning.fabric.Fabric, "clip_gradients", clip)
+    finish(tmp_path / "run", "--set", "steps=2", "--set", "max_grad_norm=0.5", "--set", "level1.max_grad_norm=None")
+    assert norms == [0.5] * 4

@@ -1,6 +1,7 @@
 """What a run writes is whole, whatever comes between."""
 
 import errno
+import math
 import subprocess
 import sys
 
@@ -10,10 +11,10 @@ from safetensors.torch import save_file
 
 from cvdl.errors import CourseError
 from cvdl.train import runs
-from cvdl.train.runs import Log, read_json, read_log, replacing, write_json
+from cvdl.train.runs import Log, read_json, read_log, replacing, write_json, write_rows
 from tests.train import full_disk
 
-ROW = dict(seconds=1.5, loss=0.123456789, epe=2.0, rate=1e-4, held_out=None)
+ROW = dict(seconds=1.5, loss=0.123456789, epe=2.0, lr=1e-4, held_out=None)
 
 
 def save_tensors(path):
@@ -74,12 +75,20 @@ def test_a_log_grows_and_is_read(tmp_path):
     log.add(step=1, **ROW)
     log.add(step=2, **ROW | {"held_out": 3.25})
     assert (tmp_path / "log.csv").read_text().splitlines() == [
-        "step,seconds,loss,epe,rate,held_out",
+        "step,seconds,loss,epe,lr,held_out",
         "1,1.5,0.123457,2,0.0001,",
         "2,1.5,0.123457,2,0.0001,3.25",
     ]
     first, second = read_log(tmp_path / "log.csv")
     assert first == {**ROW, "step": 1, "loss": 0.123457} and second["held_out"] == 3.25
+
+
+def test_another_metric(tmp_path):
+    """Gestures have no end-point error; and NaN, the error without ground truth, is an empty field."""
+    row = {name: value for name, value in ROW.items() if name != "epe"}
+    Log(tmp_path / "log.csv", "error").add(step=1, error=math.nan, **row)
+    assert (tmp_path / "log.csv").read_text() == "step,seconds,loss,error,lr,held_out\n1,1.5,0.123457,,0.0001,\n"
+    assert read_log(tmp_path / "log.csv") == [{"step": 1, "error": None, **row, "loss": 0.123457}]
 
 
 def test_rows_after_the_checkpoint_come_again(tmp_path):
@@ -115,6 +124,17 @@ def test_a_full_disk_while_logging(tmp_path, monkeypatch):
         log.add(step=2, **ROW)
     Log(tmp_path / "log.csv", until=1).add(step=2, **ROW)
     assert [row["step"] for row in read_log(tmp_path / "log.csv")] == [1, 2]
+
+
+def test_rows_of_a_table(tmp_path):
+    """As of held-out samples.  A full disk leaves the former table."""
+    path = tmp_path / "held_out.csv"
+    rows = [{"sample": "chairs/00", "epe": 0.123456789}, {"sample": "a, b", "epe": math.nan}]
+    write_rows(path, rows)
+    assert path.read_text() == 'sample,epe\nchairs/00,0.123457\n"a, b",\n'
+    with full_disk(20), pytest.raises(CourseError, match="held_out.csv could not be written"):
+        write_rows(path, rows[:1] * 2)
+    assert path.read_text().endswith('"a, b",\n') and len(list(tmp_path.iterdir())) == 1
 
 
 def test_no_space_left(tmp_path, monkeypatch):
