@@ -187,7 +187,9 @@ def test_a_pool_of_another_version(folder):
 @pytest.mark.parametrize("text", ["", "{", "nonsense", "[]"])
 def test_a_damaged_description(folder, text):
     (folder / NAME / "pool.json").write_text(text)
-    with pytest.raises(InvalidInput, match=r"Delete .*chairs-train.* to render it again, or name another folder by --pool"):
+    with pytest.raises(
+        InvalidInput, match=r"Delete .*chairs-train.* to render it again, or name another folder by --pool"
+    ):
         opened(folder)
 
 
