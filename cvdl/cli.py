@@ -470,7 +470,8 @@ def zoo_add(
     for path in add(run, name, card_only=card_only):
         typer.echo(path)
     if not card_only:
-        typer.echo(f"\nIts row for data/README.md; set its state in data/runs/QUEUE.md, too:\n{row(name)}")
+        typer.echo("\nIts row for data/README.md is below. Write data/runs/QUEUE.md again: python -m cvdl.train.queue")
+        typer.echo(row(name))
 
 
 @app.command()

@@ -144,6 +144,25 @@ def test_what_cannot_be_shipped(run, data, tmp_path, monkeypatch):
     assert zoo.names() == [] and not (data / "runs").exists()
 
 
+def test_weights_of_ones_own_come_first(run, data, tmp_path, monkeypatch):
+    """Those in the folder that CVDL_WEIGHTS names, as in `cvdl train all`: under new names and under shipped ones."""
+    zoo.add(run, "small", data)
+    own = tmp_path / "own"
+    monkeypatch.setenv(zoo.WEIGHTS_VARIABLE, str(own))
+    assert zoo.names() == ["small"] and len(zoo.load("small").levels) == 2  # there is no such folder yet
+    own.mkdir()
+    zoo.write_weights(own / "small.safetensors", SPyNet(3))
+    torch.manual_seed(0)
+    zoo.write_weights(own / "flownet-c.safetensors", FlowNetC(1 / 16))
+    assert zoo.names() == ["flownet-c", "small"] and len(zoo.load("small").levels) == 3
+    stack = FlowNetStack("cs", 1 / 16, before="flownet-c")
+    zoo.begin(stack)
+    assert torch.equal(stack.nets[0].conv1[0].weight, zoo.load("flownet-c").conv1[0].weight)
+    assert "small" in zoo.table() and "flownet-c" not in zoo.table()  # the table shows what ships
+    monkeypatch.delenv(zoo.WEIGHTS_VARIABLE)
+    assert zoo.names() == ["small"] and len(zoo.load("small").levels) == 2
+
+
 def test_unknown_names(run, data):
     zoo.add(run, "small", data)
     for ask in (zoo.load, zoo.card):
