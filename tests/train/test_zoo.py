@@ -125,6 +125,25 @@ def test_a_stack_ships_its_last_net_alone(data):
         zoo.load("flownet-cs")
 
 
+@torch.no_grad()
+def test_a_stack_keeps_the_options_of_its_first_networks(data):
+    """Weights that were trained with `normalise` and another mean mean something with these only."""
+    torch.manual_seed(0)
+    first = FlowNetC(1 / 16, mean_of="pair", normalise=True)
+    zoo.write_weights(data / "weights/flownet-c.safetensors", first)
+    stack = FlowNetStack("cs", 1 / 16, before="flownet-c")
+    zoo.begin(stack)
+    zoo.write_weights(data / "weights/flownet-cs.safetensors", stack)
+    longer = FlowNetStack("css", 1 / 16, before="flownet-cs")
+    images = torch.rand(2, 1, 3, 64, 64, generator=torch.Generator().manual_seed(0)).unbind()
+    wanted = zoo.load("flownet-c")(*images)
+    for net in (stack, longer):
+        if net is longer:
+            zoo.begin(net)
+        torch.testing.assert_close(net.flow_of_each(*images)[0], wanted)
+        assert net.nets[0].normalise and net.options()["mean_of"] == "pair" and net.nets[0].training
+
+
 def test_a_card_without_weights(run, data, monkeypatch):
     monkeypatch.setattr(zoo, "LARGEST", 1000)
     paths = zoo.add(run, "small-s0", data, card_only=True)
