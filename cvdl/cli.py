@@ -402,18 +402,19 @@ def evaluate(
     methods = measures.classical() if compare else {}
     if compare and len(methods) == 1:
         typer.echo('Farneback and DIS are left out: OpenCV comes with pip install -e ".[compare]"', err=True)
-    for name, network in networks.items():
-        methods |= measures.networks(Path(name).stem if Path(name).suffix else name, network, device)
+    stems = [Path(name).stem if Path(name).suffix else name for name in networks]
+    for name, stem in zip(networks, stems, strict=True):
+        methods |= measures.networks(stem if stems.count(stem) == 1 else name, networks[name], device)
     if paired and len(methods) < 2:
         raise CourseError("--paired compares two methods or more: name another network, or leave out --no-compare.")
     look = measures.drawer(save) if save else None
     rows = measures.evaluate(methods, measures.samples_of(pairs or ["chairs"], limit), look)
     typer.echo(measures.table(rows))
-    if paired:
-        typer.echo("\n" + measures.paired_table(rows))
     if json:
         about = dict(net=nets[0] if len(nets) == 1 else nets, pairs=pairs or ["chairs"], machine=machine(device))
         json.write_text(measures.as_json(rows, **about), encoding="utf-8")
+    if paired:
+        typer.echo("\n" + measures.paired_table(rows))
 
 
 def evaluate_gestures(network, name, unfit, limit, json):
@@ -424,7 +425,7 @@ def evaluate_gestures(network, name, unfit, limit, json):
 
     if unfit:
         raise CourseError(
-            f"{name} recognises gestures: --pairs, --save and --device are for optical flow. Leave them out."
+            f"{name} recognises gestures: --pairs, --save, --paired and --device are for optical flow. Leave them out."
         )
     measured = measure(network, limit or CLIPS)
     typer.echo(table(measured))
@@ -471,7 +472,8 @@ def zoo_add(
     for path in add(run, name, card_only=card_only):
         typer.echo(path)
     if not card_only:
-        typer.echo(f"\nIts row for data/README.md; then run python -m cvdl.train.queue:\n{row(name)}")
+        typer.echo("\nIts row for data/README.md is below. Write data/runs/QUEUE.md again: python -m cvdl.train.queue")
+        typer.echo(row(name))
 
 
 @app.command()

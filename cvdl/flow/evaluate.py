@@ -217,15 +217,21 @@ class Comparison(NamedTuple):
     pairs: int
 
     def __str__(self):
-        return (
-            f"{self.difference:+.3f} ± {self.standard_error:.3f} px, better on {self.wins} and worse on {self.losses} of "
-            f"{self.pairs} pairs"
-        )
+        return f"{self.gap()}, better on {self.wins} and worse on {self.losses} of {self.pairs} pairs"
+
+    def gap(self):
+        error = "–" if math.isnan(self.standard_error) else f"{self.standard_error:.3f}"
+        return f"{self.difference:+.3f} ± {error} px"
 
 
 def paired(errors, others):
-    """Compare two methods on the same pairs, errors in the same order -> Comparison."""
+    """Compare two methods on the same pairs, errors in the same order -> Comparison.
+
+    Pairs on which one of the errors is NaN do not count.  Raises InvalidInput where none is left.
+    """
     gaps = [a - b for a, b in zip(errors, others, strict=True) if not (math.isnan(a) or math.isnan(b))]
+    if not gaps:
+        raise InvalidInput("Nothing can be compared: there is no ground truth for any of these pairs.")
     error = statistics.stdev(gaps) / len(gaps) ** 0.5 if len(gaps) > 1 else math.nan
     wins, losses = sum(gap < 0 for gap in gaps), sum(gap > 0 for gap in gaps)
     return Comparison(statistics.mean(gaps), error, wins, losses, len(gaps))
@@ -240,8 +246,8 @@ def paired_table(rows):
     for i, name in enumerate(names):
         for other in names[:i]:
             result = paired(errors[name], errors[other])
-            gap = f"{result.difference:+.3f} ± {result.standard_error:.3f} px"
-            lines.append((f"{name} - {other}", gap, str(result.wins), str(result.losses), str(result.pairs)))
+            numbers = (str(number) for number in (result.wins, result.losses, result.pairs))
+            lines.append((f"{name} - {other}", result.gap(), *numbers))
     return "\n".join(tables.table(lines, right=(1, 2, 3, 4)))
 
 

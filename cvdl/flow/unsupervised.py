@@ -55,9 +55,9 @@ def soft_likelihood_loss(net, image1, image2, temperature=0.02, occlusion=True, 
 def census_loss(net, image1, image2, occlusion=True, smoothness=0.1):
     """Census distance of frame 1 and the warped frame 2, mean over the visible pixels, and smoothness: at each scale.
 
-    The net is in train mode.  Its scales count alike.  -> loss, and the finest flow at full size.
+    Its scales count alike.  -> loss, and the finest flow at full size.
     """
-    flows = net(image1, image2)
+    flows = net.flows(image1, image2)
     seen = visible(net, image1, image2, flows) if occlusion else [None] * len(flows)
     loss = 0
     for (flow, first), (_, second), mask in zip(at_scales(flows, image1), at_scales(flows, image2), seen, strict=True):

@@ -217,7 +217,7 @@ def cnn_of_the_zoo(net):
 def shipped(name):
     if name not in zoo.names():
         raise InvalidInput(
-            f"This network begins with a part of «{name}», and the zoo has no such weights. Train them first."
+            f"This network begins with a part of {name!r}, and the zoo has no such weights. Train them first."
         )
     return zoo.load(name)
 

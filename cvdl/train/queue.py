@@ -133,14 +133,14 @@ def run_jobs(jobs, out, device, minutes, at_once, nice, options):
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
     collect(jobs, out)
     waiting, running = [job for job in jobs if not job.finished], []
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         while waiting or running:
             for job in [job for job in running if job.process.poll() is not None]:
                 running.remove(job)
                 job.failed = job.process.returncode != 0
                 if job.failed:
-                    print(f"{job.name} failed; the others go on.", file=sys.stderr)
+                    print(f"{job.name} failed; the others continue.", file=sys.stderr)
                 collect([job], out)
             time_is_up = deadline is not None and time.monotonic() > deadline
             ready = [] if time_is_up else [job for job in waiting if not missing(job, jobs)]
@@ -157,6 +157,7 @@ def run_jobs(jobs, out, device, minutes, at_once, nice, options):
             job.process.terminate()
         for job in running:
             job.process.wait()
+        signal.signal(signal.SIGTERM, before)
     if failed := [job.name for job in jobs if job.failed]:
         raise TrainingDiverged(
             f"Failed: {', '.join(failed)}. The messages are above; the same command tries again what is unfinished."

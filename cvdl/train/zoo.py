@@ -40,7 +40,7 @@ LARGEST = 6_000_000  # bytes of a weight file
 PUBLISHED = (".pytorch", ".pth", ".pt", ".tar")  # how weights of others end
 
 
-WEIGHTS_VARIABLE = "CVDL_WEIGHTS"  # a folder of weights that come before the shipped ones: see `cvdl train all`
+WEIGHTS_VARIABLE = "CVDL_WEIGHTS"  # names a folder of weights that come before the shipped ones: see `cvdl train all`
 
 
 def names():
@@ -276,11 +276,12 @@ def measure(net, size=FULL):
 
 
 def table():
-    """All weights with what they were measured to do, as text."""
-    if not names():
+    """All shipped weights with what they were measured to do, as text."""
+    shipped = sorted(path.stem for path in shipped_files("weights/*.safetensors"))
+    if not shipped:
         return "The zoo is empty."
     rows = [("name", "network", "parameters", "trained on", "minutes", "measured")]
-    for name in names():
+    for name in shipped:
         about = card(name)
         measured = (accuracies if about["net"] in GESTURE_NETS else errors)(about["measured"])
         size = about["net"], f"{about['parameters']:,}", about["size"], f"{about['minutes']:.0f}"

@@ -4,13 +4,15 @@ import json
 import math
 
 import pytest
+import scipy.stats
 import torch
 from PIL import Image
 from typer.testing import CliRunner
 
 from cvdl import cli
-from cvdl.errors import MissingDependency
+from cvdl.errors import InvalidInput, MissingDependency
 from cvdl.flow import LikeNet, SPyNet, evaluate, write_flow
+from cvdl.gesture.nets import TrackLSTM
 from cvdl.train import zoo
 
 H, W = 24, 32
@@ -121,6 +123,81 @@ def test_command(folder, tmp_path):
     for wrong in (("nothing",), (net, "--pairs", "nowhere"), (net, "--json", tmp_path / "no/a.json")):
         failed = cvdl(*wrong)
         assert failed.exit_code == 1 and "Traceback" not in failed.output and failed.stdout == ""
+
+
+# Two methods on the same pairs.
+
+
+def test_paired():
+    errors, others = [1.0, 2.0, 3.5, 4.0, 7.0], [1.5, 2.0, 3.0, 5.0, 9.0]
+    result = evaluate.paired(errors, others)
+    gaps = [-0.5, 0.0, 0.5, -1.0, -2.0]
+    assert result.difference == pytest.approx(sum(gaps) / 5) == pytest.approx(-0.6)
+    assert result.standard_error == pytest.approx(scipy.stats.sem(gaps))
+    assert (result.wins, result.losses, result.pairs) == (3, 1, 5)  # one of them is a draw
+    assert str(result) == "-0.600 ± 0.430 px, better on 3 and worse on 1 of 5 pairs"
+
+
+def test_paired_leaves_out_pairs_without_ground_truth():
+    result = evaluate.paired([1.0, math.nan, 4.0], [2.0, 1.0, math.nan])
+    assert result.difference == -1 and math.isnan(result.standard_error) and result.pairs == 1
+    assert str(result).startswith("-1.000 ± – px")
+    with pytest.raises(InvalidInput, match="no ground truth"):
+        evaluate.paired([math.nan], [1.0])
+    with pytest.raises(ValueError):
+        evaluate.paired([1.0], [1.0, 2.0])
+
+
+@pytest.fixture
+def nets(tmp_path):
+    """Three networks for flow, two of which have files of the same name, and one for gestures."""
+    paths = [tmp_path / path for path in ("a/weights.safetensors", "b/weights.safetensors", "c.safetensors")]
+    for seed, path in enumerate(paths):
+        torch.manual_seed(seed)
+        path.parent.mkdir(exist_ok=True)
+        zoo.write_weights(path, SPyNet(2))
+    zoo.write_weights(tmp_path / "gesture.safetensors", TrackLSTM(hidden=8))
+    return [*map(str, paths), str(tmp_path / "gesture.safetensors")]
+
+
+def cvdl_eval(*arguments):
+    return CliRunner().invoke(cli.app, ["eval", *map(str, arguments), "--device", "cpu"])
+
+
+def test_command_compares_pair_by_pair(folder, nets, tmp_path):
+    first, second, third, _ = nets
+    done = cvdl_eval(first, third, "--paired", "--no-compare", "--pairs", folder, "--json", tmp_path / "a.json")
+    assert done.exit_code == 0, done.output
+    rows = json.loads((tmp_path / "a.json").read_text())["pairs"]
+    errors = [[row["epe"] for row in rows if row["method"] == name and row["epe"]] for name in ("weights", "c")]
+    gaps = [c - a for a, c in zip(*errors, strict=True)]
+    assert len(gaps) == 2  # the third pair has no ground truth
+    line = next(line for line in done.stdout.splitlines() if line.startswith("c - weights"))
+    wins = sum(gap < 0 for gap in gaps)
+    wanted = f"{sum(gaps) / 2:+.3f} ± {scipy.stats.sem(gaps):.3f} px"
+    assert wanted in line and line.split()[-3:] == [str(wins), str(2 - wins), "2"]
+
+    same_names = cvdl_eval(first, second, "--paired", "--no-compare", "--pairs", folder)
+    assert same_names.exit_code == 0 and f"{second} - {first}" in same_names.stdout
+    alone = cvdl_eval(first, "--paired", "--pairs", folder)
+    assert alone.exit_code == 0 and "weights - zero flow" in alone.stdout
+
+
+def test_command_refuses_what_cannot_be_compared(folder, nets):
+    first, _, third, gesture = nets
+    without = folder / "without"
+    without.mkdir()
+    for name in ("00002_img1.ppm", "00002_img2.ppm"):
+        (without / name).write_bytes((folder / name).read_bytes())
+    for arguments, told in (
+        ((first, "--paired", "--no-compare"), "name another network, or leave out --no-compare"),
+        ((first, third, "--paired", "--pairs", without), "no ground truth for any of these pairs"),
+        ((first, gesture), "recognises gestures: measure it alone"),
+        ((gesture, third, "--paired"), "recognises gestures: measure it alone"),
+    ):
+        refused = cvdl_eval(*arguments)
+        assert refused.exit_code == 1 and "Traceback" not in refused.output
+        assert told in refused.stderr, refused.stderr
 
 
 def test_epic_style_finds_a_shift():

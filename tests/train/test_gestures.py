@@ -12,7 +12,20 @@ from cvdl.gesture.nets import GestureNet, TrackLSTM, spread
 from cvdl.gesture.render import Gestures
 from cvdl.settings import PROFILES
 from cvdl.train import gestures, zoo
-from cvdl.train.gestures import GESTURES, GestureStage, Rendered, at_every_step, fingertip, tracks, whole_clips
+from cvdl.train.gestures import (
+    GESTURES,
+    GestureStage,
+    Rendered,
+    detect,
+    fingertip_loss,
+    follow_clips,
+    follow_tracks,
+    sequence_loss,
+)
+from cvdl.train.loop import TrainConfig, train
+from cvdl.train.recipes import RECIPES
+from cvdl.train.runs import read_json, read_log
+from cvdl.train.stages import Recipe
 
 CPU = torch.device("cpu")
 STAGES = [
@@ -28,6 +41,15 @@ def clips():
     """Two sequences of frames; small, short and slow, so that they are rendered fast."""
     source = Rendered(Gestures("train", 0, (32, 48), (10, 10)), frames=True, chain=1, limit=20, device=CPU)
     return source.pairs([0, 1])
+
+
+def stage(predict_with, **options):
+    loss = fingertip_loss if predict_with is detect else sequence_loss
+    return GestureStage(**dict(name="stage", steps=4, predict_with=predict_with, loss=loss) | options)
+
+
+def loss_of(net, predict_with, batch):
+    return stage(predict_with).loss(predict_with(net, batch), batch)
 
 
 def small(memory="lstm"):
@@ -73,9 +95,9 @@ def test_frames_stand_in_the_order_of_the_mask(clips):
 
 
 def test_sequences_can_be_repeated_and_splits_differ():
-    stage = GestureStage("s", 4, tracks, frames=False, chain=2)
+    chained = stage(follow_tracks, frames=False, chain=2)
     train, again, other, held_out = (
-        stage.source(split, seed, CPU).pairs([5, 6])
+        chained.dataset(split, seed, CPU, None).pairs([5, 6])
         for split, seed in (("train", 0), ("train", 0), ("train", 1), ("test", 0))
     )
     assert torch.equal(train.points, again.points) and torch.equal(train.labels, again.labels)
@@ -84,7 +106,7 @@ def test_sequences_can_be_repeated_and_splits_differ():
 
 
 def test_a_chain_is_not_always_in_the_order_of_classes():
-    source = GestureStage("s", 4, tracks, frames=False, chain=2).source("train", 0, CPU)
+    source = stage(follow_tracks, frames=False, chain=2).dataset("train", 0, CPU, None)
     follows = {tuple(int(i) % 11 for i in kinds) for kinds in (pair(source, n) for n in range(30))}
     assert len(follows) > 15
 
@@ -95,16 +117,16 @@ def pair(source, number):
 
 
 def test_what_training_sees_is_varied_and_repeatable(clips):
-    whole = GestureStage("s", 4, whole_clips)
-    first, again, other = (whole.vary(clips, numbers) for numbers in ([0, 1], [0, 1], [2, 3]))
+    complete = stage(follow_clips)
+    first, again, other = (complete.augment_batch(clips, numbers) for numbers in ([0, 1], [0, 1], [2, 3]))
     assert torch.equal(first.offset, again.offset) and not torch.equal(first.offset, other.offset)
     points = spread(clips.points, clips.mask)
     bad = first.disturb(points)
     assert torch.equal(clips.disturb(points), points) and not torch.equal(bad, points)
     assert torch.equal(bad[..., 2] > 0, (points[..., 2] > 0) & (first.keep[..., 0] > 0))
 
-    few = GestureStage("s", 4, fingertip, pick=3)
-    seen = [few.vary(clips, [2 * step]) for step in range(8)]
+    few = stage(detect, pick=3)
+    seen = [few.augment_batch(clips, [2 * step]) for step in range(8)]
     mirrored = [not torch.equal(each.frames, clips.frames) for each in seen]
     assert 0 < sum(mirrored) < 8
     for each, other in zip(seen, mirrored, strict=True):
@@ -123,12 +145,12 @@ def test_stills_are_frames_of_their_clip():
 
 def test_loss_at_every_step(clips):
     right = torch.nn.functional.one_hot(clips.labels.clamp(min=0), 11).float() * 40
-    loss, error = at_every_step(right, clips)
+    loss, error = sequence_loss(right, clips)
     assert loss < 1e-6 and error == 0
     last = clips.mask.sum(0) - 1
     wrong = right.clone()
     wrong[last[0], 0] = torch.nn.functional.one_hot((clips.kinds[0] + 1) % 11, 11).float() * 40
-    loss, error = at_every_step(wrong, clips)
+    loss, error = sequence_loss(wrong, clips)
     assert error == 0.5 and loss.item() == pytest.approx(40 / len(clips.points) + 40 / 2, rel=1e-3)
 
 
@@ -140,25 +162,25 @@ def test_what_learns(memory, clips):
     ):
         net = small(memory)
         prepare(net)
-        loss, error = (fingertip if prepare is gestures.only_cnn else whole_clips)(net, clips)
+        loss, error = loss_of(net, detect if prepare is gestures.only_cnn else follow_clips, clips)
         loss.backward()
         assert 0 <= error <= 1
         assert {name.split(".")[0] for name, p in net.named_parameters() if p.grad is not None} == learns
 
 
-def test_following_teaches_a_way_and_the_memory_of_a_net(clips):
+def test_following_tracks_trains_a_memory_alone_or_within_a_network(clips):
     for net in (TrackLSTM(), small(), small("mean")):
-        loss, _ = tracks(net, clips)
+        loss, _ = loss_of(net, follow_tracks, clips)
         loss.backward()
         assert loss.isfinite()
 
 
 def test_few_steps_lower_the_loss(clips):
-    for net, loss_of in ((small(), fingertip), (small(), whole_clips), (TrackLSTM(hidden=32), tracks)):
+    for net, predict_with in ((small(), detect), (small(), follow_clips), (TrackLSTM(hidden=32), follow_tracks)):
         optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
         losses = []
         for _ in range(12):
-            loss, _ = loss_of(net, clips)
+            loss, _ = loss_of(net, predict_with, clips)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -186,18 +208,16 @@ def test_the_others_begin_with_a_part_of_the_zoo(prepare, kept, learns, monkeypa
 
 def test_a_stage_can_be_trained_and_says_so(tmp_path, monkeypatch):
     """Through the loop of all trainings: log, card, weights."""
-    from cvdl.train import loop
-    from cvdl.train.recipes import RECIPES
-    from cvdl.train.runs import read_json, read_log
-    from cvdl.train.stages import Recipe
-
-    stage = GestureStage("tracks", 3, tracks, frames=False, batch=2)
-    monkeypatch.setitem(RECIPES, "tiny", Recipe("tiny", partial(TrackLSTM, hidden=8), {"quick": [stage]}))
-    monkeypatch.setattr(loop, "SAMPLES", 2)
-    assert loop.train("tiny", "quick", tmp_path / "run")
+    tracks = stage(follow_tracks, name="tracks", steps=3, frames=False, batch=2, held_out=2)
+    monkeypatch.setitem(RECIPES, "tiny", Recipe("tiny", partial(TrackLSTM, hidden=8), {"quick": [tracks]}))
+    assert train(TrainConfig(recipe="tiny", profile="quick", out=tmp_path / "run"))
     card = read_json(tmp_path / "run/tracks/card.json")
     assert card["data"]["kind"] == "rendered tracks" and card["held_out"]["sequences"] == 2
     assert 0 <= card["held_out"]["error"] <= 1
     rows = read_log(tmp_path / "run/tracks/log.csv")
+    assert sorted(path.name for path in (tmp_path / "run/tracks").glob("held_out_*.csv")) == [
+        "held_out_end.csv",
+        "held_out_start.csv",
+    ]
     assert [row["step"] for row in rows] == [1, 2, 3] and all(0 <= row["error"] <= 1 for row in rows)
     assert zoo.load(tmp_path / "run/tracks/weights.safetensors").hidden == 8

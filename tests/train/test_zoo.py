@@ -125,6 +125,25 @@ def test_a_stack_ships_its_last_net_alone(data):
         zoo.load("flownet-cs")
 
 
+@torch.no_grad()
+def test_a_stack_keeps_the_options_of_its_first_networks(data):
+    """Weights that were trained with `normalise` and another mean mean something with these only."""
+    torch.manual_seed(0)
+    first = FlowNetC(1 / 16, mean_of="pair", normalise=True)
+    zoo.write_weights(data / "weights/flownet-c.safetensors", first)
+    stack = FlowNetStack("cs", 1 / 16, before="flownet-c")
+    zoo.begin(stack)
+    zoo.write_weights(data / "weights/flownet-cs.safetensors", stack)
+    longer = FlowNetStack("css", 1 / 16, before="flownet-cs")
+    images = torch.rand(2, 1, 3, 64, 64, generator=torch.Generator().manual_seed(0)).unbind()
+    wanted = zoo.load("flownet-c")(*images)
+    for net in (stack, longer):
+        if net is longer:
+            zoo.begin(net)
+        torch.testing.assert_close(net.flow_of_each(*images)[0], wanted)
+        assert net.nets[0].normalise and net.options()["mean_of"] == "pair" and net.nets[0].training
+
+
 def test_a_card_without_weights(run, data, monkeypatch):
     monkeypatch.setattr(zoo, "LARGEST", 1000)
     paths = zoo.add(run, "small-s0", data, card_only=True)
@@ -142,6 +161,25 @@ def test_what_cannot_be_shipped(run, data, tmp_path, monkeypatch):
     with pytest.raises(CourseError, match="1,000 at most"):
         zoo.add(run, "small", data)
     assert zoo.names() == [] and not (data / "runs").exists()
+
+
+def test_weights_of_ones_own_come_first(run, data, tmp_path, monkeypatch):
+    """Those in the folder that CVDL_WEIGHTS names, as in `cvdl train all`: under new names and under shipped ones."""
+    zoo.add(run, "small", data)
+    own = tmp_path / "own"
+    monkeypatch.setenv(zoo.WEIGHTS_VARIABLE, str(own))
+    assert zoo.names() == ["small"] and len(zoo.load("small").levels) == 2  # there is no such folder yet
+    own.mkdir()
+    zoo.write_weights(own / "small.safetensors", SPyNet(3))
+    torch.manual_seed(0)
+    zoo.write_weights(own / "flownet-c.safetensors", FlowNetC(1 / 16))
+    assert zoo.names() == ["flownet-c", "small"] and len(zoo.load("small").levels) == 3
+    stack = FlowNetStack("cs", 1 / 16, before="flownet-c")
+    zoo.begin(stack)
+    assert torch.equal(stack.nets[0].conv1[0].weight, zoo.load("flownet-c").conv1[0].weight)
+    assert "small" in zoo.table() and "flownet-c" not in zoo.table()  # the table shows what ships
+    monkeypatch.delenv(zoo.WEIGHTS_VARIABLE)
+    assert zoo.names() == ["small"] and len(zoo.load("small").levels) == 2
 
 
 def test_unknown_names(run, data):

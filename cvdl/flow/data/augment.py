@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from cvdl.errors import InvalidInput
 from cvdl.flow.data.affine import about, compose, invert, similarity
 from cvdl.flow.data.arguments import check_size, check_whole
 from cvdl.flow.data.dice import normal, throw
@@ -56,6 +57,10 @@ class Augment:
         check_whole(self.seed, "seed")
         if self.crop is not None:
             check_size(self.crop, "crop", least=1)
+            if not self.geometric:
+                raise InvalidInput(
+                    "A crop is a geometric change: without these (geometric=False) it must be crop=None."
+                )
 
     def __call__(self, pairs, indices):
         uniform = throw((self.seed, STREAM), indices, GEOMETRIC + PHOTOMETRIC)
@@ -121,7 +126,7 @@ def between(uniform, low, high):
 
 @functools.cache
 def noise_table(device):
-    """Standard normal noise, the same on every device; drawing so many numbers anew for each pair would cost too much."""
+    """Standard normal noise, the same on every device; drawing that many numbers for each pair would cost too much."""
     return torch.randn(NOISE, generator=torch.Generator().manual_seed(0)).to(device)
 
 

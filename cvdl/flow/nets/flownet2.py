@@ -9,6 +9,8 @@ Parts are trained one after the other, the earlier ones frozen: `net.nets[:-1].r
 records nothing of them, as under torch.no_grad(), so that a longer stack trains in the memory of one network.
 """
 
+import copy
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -81,22 +83,22 @@ class FlowNetStack(Estimator):
         self.nets = nn.ModuleList([first, *(FlowNetS(width, channels=12 if warping else 8) for _ in nets[1:])])
 
     def begin_with(self, net):
-        """Give all nets but the last the weights of `net`, a FlowNetC, a FlowNetS or a shorter stack of this width.
+        """All networks but the last become those of `net`, a FlowNetC, a FlowNetS or a shorter stack of this width.
 
-        How `net` treats its input is taken over, too: mean_of, and a FlowNetC's normalise.
+        They keep their options, such as `normalise`, and the stack takes over its `mean_of`.
         """
         first = net.nets if isinstance(net, FlowNetStack) else [net]
         try:
             for ours, theirs in zip(self.nets[:-1], first, strict=True):
                 ours.load_state_dict(theirs.state_dict())
-                if isinstance(theirs, FlowNetC):
-                    ours.normalise = theirs.normalise
-            self.mean_of = net.mean_of
         except (ValueError, RuntimeError) as error:
             raise InvalidInput(
                 f"A stack {self.letters!r} of width {self.width} cannot begin with this {type(net).__name__}: it has to be the "
                 "stack without its last net, of the same width."
             ) from error
+        for i, theirs in enumerate(first):
+            self.nets[i] = copy.deepcopy(theirs).train(self.training)
+        self.mean_of = net.mean_of
 
     def of_last(self, tensors):
         """Those of the tensors of a state dict that are the last net's."""

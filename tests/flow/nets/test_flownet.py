@@ -303,3 +303,54 @@ def test_bad_options_say_what_to_do():
     for reach, stride in ((5, 2), (4, 0), (-2, 2)):
         with pytest.raises(CourseError, match="multiple of stride"):
             FlowNetC(WIDTH, reach, stride)
+
+
+# Normalised features.
+
+
+def matching_scores(net, image1, image2):
+    seen = []
+    hook = net.activation.register_forward_hook(lambda module, given, output: seen.append(given[0]))
+    net(image1, image2)
+    hook.remove()
+    return seen[0]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("doubled", [1, 2])
+def test_scores_of_normalised_features_do_not_follow_the_contrast(doubled):
+    """Without biases, as at the start, an image with twice the contrast has features of twice the length."""
+    torch.manual_seed(3)
+    for normalise, factor in ((True, 1), (False, 2)):
+        net = FlowNetC(WIDTH, max_displacement=4, normalise=normalise).double().eval()
+        image1, image2 = images(64, 64)
+        before = matching_scores(net, image1, image2)
+        mean = net.mean.double()
+        more = [mean + 2 * (image - mean) if k == doubled else image for k, image in ((1, image1), (2, image2))]
+        torch.testing.assert_close(matching_scores(net, *more), factor * before, rtol=1e-9, atol=1e-9)
+        assert before.abs().max() > 1e-3
+
+
+@torch.no_grad()
+def test_normalised_scores_are_cosines():
+    torch.manual_seed(3)
+    net = FlowNetC(WIDTH, max_displacement=4, stride=2, normalise=True).double().eval()
+    image1, _ = images(64, 64)
+    scores = matching_scores(net, image1, image1)
+    assert scores.shape[1] == 25 and scores.abs().max() <= 1 + 1e-9
+    torch.testing.assert_close(scores[:, 12], torch.ones_like(scores[:, 12]), rtol=0, atol=1e-9)  # displacement 0
+
+
+def test_normalise_is_an_option_that_weights_keep(tmp_path):
+    plain, net = (FlowNetC(WIDTH, max_displacement=4, normalise=normalise) for normalise in (False, True))
+    assert "normalise" not in plain.options() and net.options()["normalise"] is True
+    zoo.write_weights(tmp_path / "net.safetensors", net)
+    again = zoo.read_weights(tmp_path / "net.safetensors")
+    assert again.normalise and again.options() == net.options()
+    pair = images(64, 64, dtype=torch.float32)
+    torch.testing.assert_close(again.eval()(*pair), net.eval()(*pair), rtol=0, atol=0.1)  # half precision
+
+
+@pytest.mark.parametrize("name", [name for name in zoo.names() if zoo.card(name)["net"] == "FlowNetC"])
+def test_shipped_options_have_not_changed(name):
+    assert zoo.load(name).options() == zoo.card(name)["options"]

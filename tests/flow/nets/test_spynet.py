@@ -122,8 +122,7 @@ def test_every_level_adds_a_pixel():
 @torch.no_grad()
 def test_what_moves_with_the_frame_does_not_change(net):
     """Far from the border a shift of both frames shifts the flow; by whole pixels of the coarsest level."""
-    net.levels = net.levels[:2]
-    net.multiple = 2
+    net.levels, net.active = net.levels[:2], 2
     image1, image2 = images(126, 132, batch=1)
     whole, part = net.eval()(image1, image2), net(image1[..., 6:, 8:], image2[..., 6:, 8:])
     inside = slice(56, 66)  # 15 px are seen at each level, 45 in full pixels, and some more by warping
@@ -162,3 +161,54 @@ def test_train_mode_wants_sizes_that_divide():
         SPyNet()(*images(32, 40, dtype=torch.float32))
     with pytest.raises(ValueError, match="at least one level"):
         SPyNet(0)
+
+
+# Fewer levels, on images of full size.
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("active", [1, 2, 3])
+def test_coarse_levels_alone(net, active):
+    """They see reduced images, and their flows are those of the reduced images, in full-size pixels."""
+    image1, image2 = images(64, 96)
+    net.active = active
+    step = 2 ** (LEVELS - active)
+    assert net.reduce == step and net.multiple * net.reduce == 4
+    alone = SPyNet(active).double()
+    alone.levels = net.levels[:active]
+    wanted = alone(F.avg_pool2d(image1, step), F.avg_pool2d(image2, step))
+    flows = net(image1, image2)
+    assert [tuple(flow.shape[-2:]) for flow in flows] == [
+        (64 // step // 2**k, 96 // step // 2**k) for k in range(active)
+    ]
+    for flow, level in zip(flows, wanted, strict=True):
+        torch.testing.assert_close(flow, step * level, rtol=0, atol=1e-9)
+    flow = net.eval()(image1, image2)
+    assert flow.shape == (2, 2, 64, 96)
+    enlarged = F.interpolate(flows[0], (64, 96), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(flow, enlarged, rtol=0, atol=1e-9)
+
+
+@torch.no_grad()
+def test_coarse_levels_are_those_of_the_complete_network(net):
+    image1, image2 = images(32, 48)
+    complete = net(image1, image2)
+    net.active = 2
+    for flow, level in zip(net(image1, image2), complete[1:], strict=True):
+        torch.testing.assert_close(flow, level, rtol=0, atol=1e-9)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("height, width", [(16, 16), (37, 53)])
+def test_coarse_levels_at_any_size(net, height, width):
+    net.active = 1
+    image1, image2 = images(height, width)
+    bottom, right = -height % 4, -width % 4
+    padded = (F.pad(image, (0, right, 0, bottom), mode="replicate") for image in (image1, image2))
+    flow = net.eval()(image1, image2)
+    assert flow.shape == (2, 2, height, width)
+    torch.testing.assert_close(flow, net(*padded)[..., :height, :width], rtol=0, atol=1e-9)
+    net.train()
+    if height % 4:
+        with pytest.raises(ValueError, match="SPyNet wants sides divisible by 4"):
+            net(image1, image2)
