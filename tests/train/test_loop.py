@@ -680,6 +680,12 @@ def nan_gradient(flows, batch):
     return ((total - total).sqrt() + error if loss.isnan() else loss), error
 
 
+def infinite_loss(flows, batch):
+    """Its gradient is finite, and so are the weights."""
+    loss, error = nan_loss(flows, batch)
+    return error + (flows[0] * 0).sum() + float("inf") if loss.isnan() else loss, error
+
+
 @pytest.fixture(scope="module")
 def level0(whole, tmp_path_factory):
     """Runs of the first stage that were never stopped, by precision."""
@@ -705,6 +711,18 @@ def test_a_loss_that_is_not_finite(level0, tmp_path, monkeypatch, loss, precisio
     assert not (out / "level0/weights.safetensors").exists()
     nan_loss.calls, nan_loss.at = 0, None
     same(finish(out, *options, "--resume"), level0[precision], stages=["level0"])
+
+
+@pytest.mark.parametrize("loss", [nan_gradient, infinite_loss])
+def test_a_loss_that_is_not_finite_in_the_middle_of_a_row(tmp_path, monkeypatch, loss):
+    """It is not saved: the run could not be resumed from it."""
+    monkeypatch.setattr(loop, "ROWS", 1)
+    monkeypatch.setattr(loop, "SAVE_EVERY", 0)
+    monkeypatch.setitem(RECIPES, "tiny", tiny(loss=loss))
+    nan_loss.calls, nan_loss.at = 0, 5
+    assert "became NaN or infinite by step 5" in refused(cvdl_train(tmp_path / "run", "--stage", "level0"))
+    state = torch.load(tmp_path / "run/level0/checkpoint.ckpt", weights_only=True)
+    assert state["done"] == 4 and state["sums"].isfinite().all()
 
 
 def test_a_flow_that_is_not_finite_between_two_rows(tmp_path, monkeypatch):
