@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from cvdl import cli
 from cvdl.errors import CourseError, InvalidInput, MissingDependency, TrainingDiverged
 from cvdl.flow import FlowNetS, SPyNet, epe
-from cvdl.flow.data import textures
+from cvdl.flow.data import pool, textures
 from cvdl.flow.data.pool import Mixture, Pool
 from cvdl.settings import ROOT
 from cvdl.train import loop
@@ -51,9 +51,17 @@ def one_thread():
 
 @pytest.fixture(autouse=True, scope="session")
 def pools(tmp_path_factory):
-    """The folder of pools that all runs share, so that they are rendered once."""
-    cvdl_train.pools = tmp_path_factory.mktemp("pools")
-    return cvdl_train.pools
+    """The folder of pools that all runs share, so that they are rendered once, and compared with the renderer once."""
+    cvdl_train.pools, checked = tmp_path_factory.mktemp("pools"), set()
+
+    def check_first(path, *arguments, check=pool.check_first):
+        if path not in checked:
+            check(path, *arguments)
+            checked.add(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pool, "check_first", check_first)
+        yield cvdl_train.pools
 
 
 def make_small(patch):
@@ -176,8 +184,8 @@ def test_a_plain_loop_comes_to_the_same(whole, pools):
     torch.manual_seed(loop.sample_seed(0, 0, loop.INITIAL))
     net = SPyNet(2)
     average = copy.deepcopy(net.levels[0])
-    pool = Pool.open(pools, "chairs", 8, size=SIZE)
-    source = Mixture({"chairs": pool}, {"chairs": 1.0}, loop.sample_seed(0, 0, loop.TRAIN))
+    chairs = Pool.open(pools, "chairs", 8, size=SIZE)
+    source = Mixture({"chairs": chairs}, {"chairs": 1.0}, loop.sample_seed(0, 0, loop.TRAIN))
     optimizer = torch.optim.AdamW(net.levels[0].parameters(), lr=1.0, weight_decay=0.0)
     losses = []
     for step in range(8):
@@ -213,12 +221,12 @@ def test_random_numbers_follow_from_the_step(tmp_path, monkeypatch):
         drawn.append(torch.rand(()).item())
         return pyramid_loss(flows, batch)
 
-    monkeypatch.setitem(RECIPES, "tiny", tiny(steps=2, loss=loss))
-    finish(tmp_path / "straight")
+    monkeypatch.setitem(RECIPES, "tiny", tiny(steps=3, loss=loss, held_out=1))
+    finish(tmp_path / "straight", "--stage", "level0")
     straight, drawn[:] = list(drawn), []
-    while "the time is up" in cvdl_train(tmp_path / "run", "--minutes", 0, "--resume").stderr:
+    while "the time is up" in cvdl_train(tmp_path / "run", "--minutes", 0, "--resume", "--stage", "level0").stderr:
         torch.rand(5)
-    assert drawn == straight and len(set(drawn)) == 6
+    assert drawn == straight and len(set(drawn)) == 3
     drawn.clear()
     finish(tmp_path / "other", "--seed", 1, "--stage", "level0")
     assert not set(drawn) & set(straight)
@@ -680,6 +688,12 @@ def nan_gradient(flows, batch):
     return ((total - total).sqrt() + error if loss.isnan() else loss), error
 
 
+def infinite_loss(flows, batch):
+    """Its gradient is finite, and so are the weights."""
+    loss, error = nan_loss(flows, batch)
+    return error + (flows[0] * 0).sum() + float("inf") if loss.isnan() else loss, error
+
+
 @pytest.fixture(scope="module")
 def level0(whole, tmp_path_factory):
     """Runs of the first stage that were never stopped, by precision."""
@@ -705,6 +719,18 @@ def test_a_loss_that_is_not_finite(level0, tmp_path, monkeypatch, loss, precisio
     assert not (out / "level0/weights.safetensors").exists()
     nan_loss.calls, nan_loss.at = 0, None
     same(finish(out, *options, "--resume"), level0[precision], stages=["level0"])
+
+
+@pytest.mark.parametrize("loss", [nan_gradient, infinite_loss])
+def test_a_loss_that_is_not_finite_in_the_middle_of_a_row(tmp_path, monkeypatch, loss):
+    """It is not saved: the run could not be resumed from it."""
+    monkeypatch.setattr(loop, "ROWS", 1)
+    monkeypatch.setattr(loop, "SAVE_EVERY", 0)
+    monkeypatch.setitem(RECIPES, "tiny", tiny(loss=loss))
+    nan_loss.calls, nan_loss.at = 0, 5
+    assert "became NaN or infinite by step 5" in refused(cvdl_train(tmp_path / "run", "--stage", "level0"))
+    state = torch.load(tmp_path / "run/level0/checkpoint.ckpt", weights_only=True)
+    assert state["done"] == 4 and state["sums"].isfinite().all()
 
 
 def test_a_flow_that_is_not_finite_between_two_rows(tmp_path, monkeypatch):

@@ -132,7 +132,7 @@ def test_rows_of_a_table(tmp_path):
     rows = [{"sample": "chairs/00", "epe": 0.123456789}, {"sample": "a, b", "epe": math.nan}]
     write_rows(path, rows)
     assert path.read_text() == 'sample,epe\nchairs/00,0.123457\n"a, b",\n'
-    with full_disk(20), pytest.raises(CourseError, match="held_out.csv could not be written"):
+    with full_disk(20), pytest.raises(CourseError, match=r"held_out\.csv could not be written"):
         write_rows(path, rows[:1] * 2)
     assert path.read_text().endswith('"a, b",\n') and len(list(tmp_path.iterdir())) == 1
 
