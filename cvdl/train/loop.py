@@ -161,12 +161,12 @@ def build_net(recipe, config, stage, number, weights):
     return net
 
 
-INITIAL, TRAIN, TEST = range(3)  # what random numbers are for
+INITIAL, TRAIN, TEST, STEP = range(4)  # what random numbers are for
 
 
-def sample_seed(seed, number, purpose):
+def sample_seed(seed, number, purpose, *index):
     """A seed for each purpose in each stage."""
-    return int(np.random.SeedSequence([seed, number, purpose]).generate_state(1)[0])
+    return int(np.random.SeedSequence([seed, number, purpose, *index]).generate_state(1)[0])
 
 
 def load_state(part, state, path):
@@ -218,9 +218,7 @@ class StageRun:
     def train_step(self):
         """-> loss and error, both without gradient."""
         stage, fabric = self.stage, self.fabric
-        torch.manual_seed(
-            sample_seed(self.identity["seed"], self.number, self.done * fabric.world_size + fabric.global_rank)
-        )
+        torch.manual_seed(sample_seed(self.identity["seed"], self.number, STEP, self.done, fabric.global_rank))
         batch = stage.augment_batch(self.batch(self.done // stage.steps_per_batch), self.sample_indices(self.done))
         for group in self.optimizer.param_groups:
             group["lr"] = stage.lr * lr_factor(stage, self.steps, self.done)
