@@ -64,10 +64,14 @@ def page(browser):
 
 
 def open_notebook(page, address, stem):
-    """Show this notebook in JupyterLab, with an idle kernel."""
+    """Show this notebook in JupyterLab, with an idle kernel.
+
+    Each notebook has a workspace of its own. In the default one, JupyterLab would open the notebooks of earlier pages
+    as well, and its status bar would show one of their kernels until this notebook has its own.
+    """
     for _ in range(RUNAWAY):  # the address is printed before the server listens
         try:
-            page.goto(address.replace("00_start_here", stem))
+            page.goto(address.replace("/lab/tree/00_start_here", f"/lab/workspaces/{stem}/tree/{stem}"))
             break
         except Exception:
             time.sleep(1)
