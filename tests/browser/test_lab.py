@@ -18,9 +18,9 @@ def rnn_step(x, h, V, W, b_h):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def all_cells_run(page, address):
+def all_cells_run(page, address, work):
     open_notebook(page, address, STEM)
-    run_all(page)
+    run_all(page, work / f"{STEM}.ipynb")
 
 
 def cell(page, text):
