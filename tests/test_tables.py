@@ -56,7 +56,7 @@ def test_recipes(monkeypatch):
 
 def test_weights(monkeypatch):
     card = {"net": LONG, "parameters": 10**15, "size": LONG, "minutes": 1e9, "measured": {}}
-    monkeypatch.setattr(zoo, "names", lambda: ["a", LONG])
+    monkeypatch.setattr(zoo, "shipped_names", lambda: ["a", LONG])
     monkeypatch.setattr(zoo, "card", lambda name: card)
     head, first, second, _ = zoo.table().splitlines()
     assert split(head) == ["name", "network", "parameters", "trained on", "minutes", "measured"]

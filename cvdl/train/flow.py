@@ -30,7 +30,7 @@ BASIC = {"chairs": 0.5, "even": 0.35, "small": 0.15}
 MIXTURE = {"chairs": 0.35, "things": 0.35, "even": 0.2, "small": 0.1}
 ROBUST = (0.4, 0.01)  # q and epsilon of PWC-Net's fine-tuning (Sun et al., CVPR 2018)
 # Crops and flips only: at the border of a rotated frame, black would be one more thing to match.
-SHIFTED = Augment(rotation=0.0, scale=(1.0, 1.0), relative=0.0, translation=0.18, noise=0.02, contrast=(-0.4, 0.4))
+SHIFTED = Augment(rotation=0.0, scale=(1.0, 1.0), relative=0.0, noise=0.02, contrast=(-0.4, 0.4))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -325,6 +325,7 @@ def likenet_stages(steps, batch, lr, objectives, crop, ground_truth=False, pairs
     steps, batch, objectives: of each stage.  Crops must not be small: at 1/16 of the size candidates reach 80 pixels
     far, and those that lead out of the crop teach nothing.
     """
+    room = min(side - part for side, part in zip(FULL, crop, strict=True)) / 2 / FULL[1]  # the crop stays in the frame
     stages = []
     for name, scales, count, samples, objective in zip(
         ("coarse", "middle", "fine"), (2, 3, 5), steps, batch, objectives, strict=True
@@ -344,7 +345,7 @@ def likenet_stages(steps, batch, lr, objectives, crop, ground_truth=False, pairs
                 schedule="cosine",
                 warmup=count // 30,
                 weight_decay=0.0,
-                augment=replace(SHIFTED, crop=crop),
+                augment=replace(SHIFTED, crop=crop, translation=room),
                 **how,
             )
         )

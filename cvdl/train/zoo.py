@@ -45,7 +45,12 @@ WEIGHTS_VARIABLE = "CVDL_WEIGHTS"  # names a folder of weights that come before 
 
 def names():
     """Names of the weights, sorted; [] where there is no data folder."""
-    return sorted({path.stem for path in [*shipped_files("weights/*.safetensors"), *own_files()]})
+    return sorted({*shipped_names(), *(path.stem for path in own_files())})
+
+
+def shipped_names():
+    """Names of the weights in the data folder, sorted; [] where there is none."""
+    return sorted(path.stem for path in shipped_files("weights/*.safetensors"))
 
 
 def own_files():
@@ -277,11 +282,10 @@ def measure(net, size=FULL):
 
 def table():
     """All shipped weights with what they were measured to do, as text."""
-    shipped = sorted(path.stem for path in shipped_files("weights/*.safetensors"))
-    if not shipped:
+    if not shipped_names():
         return "The zoo is empty."
     rows = [("name", "network", "parameters", "trained on", "minutes", "measured")]
-    for name in shipped:
+    for name in shipped_names():
         about = card(name)
         measured = (accuracies if about["net"] in GESTURE_NETS else errors)(about["measured"])
         size = about["net"], f"{about['parameters']:,}", about["size"], f"{about['minutes']:.0f}"

@@ -851,7 +851,7 @@ def test_set(tmp_path):
         ("max_grad_norm=2", 2.0),
         ("warmup=0", 0),
         ("augment=None", None),
-        ("augment.crop=(16, 32)", (16, 32)),
+        ("augment.scale=(0.5, 1.0)", (0.5, 1.0)),
         ("augment.geometric=True", True),
         ("ground_truth=False", False),
         ("size=(64, 96)", (64, 96)),
