@@ -10,6 +10,7 @@ import platform
 import re
 import statistics
 import sys
+import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -24,10 +25,14 @@ from cvdl import tables
 from cvdl.errors import InvalidInput
 from cvdl.flow.correlation import TILE, by_tiles, correlation, correlation_loop
 from cvdl.flow.data.augment import Augment
+from cvdl.flow.data.chairs import FULL
+from cvdl.flow.data.pool import Mixture, Pool
 from cvdl.flow.data.rendered import RENDERED, rendered
 from cvdl.flow.losses import multiscale_epe
 from cvdl.flow.nets.flownet import FlowNetS
+from cvdl.flow.nets.spynet import SPyNet
 from cvdl.sequence.lstm import LSTM
+from cvdl.train.flow_losses import WINDOW, WINDOWS, finest_level_on_windows, flows, pyramid_loss, window_loss
 
 CHANNELS, DISPLACEMENT, STRIDE = 256, 20, 2  # FlowNetC's
 PATIENCE = 60  # seconds after which a variant is not repeated any more
@@ -182,22 +187,110 @@ def _pairs_per_second(source, batch, seconds, device):
 
 def _step_ms(batch, H, W, device):
     """Median time of a training step of FlowNetS, in half precision on CUDA."""
-    net = FlowNetS().to(device, memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(net.parameters(), 1e-4)
     size = (H - H % 64, W - W % 64)
+    step = _training_step(FlowNetS(), size, batch, device)
+    return statistics.median([_ms(step, device) for _ in range(4 if device == "cpu" else 20)][1:])
+
+
+def _training_step(net, size, batch, device):
+    """A function that makes one training step of a FlowNetS on random images of a size."""
+    net = net.to(device, memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(net.parameters(), 1e-4)
     image1, image2 = torch.rand(2, batch, 3, *size, device=device).unbind()
-    truth, times = torch.randn(batch, 2, *size, device=device), []
-    for _ in range(4 if device == "cpu" else 20):
-        start = time.perf_counter()
+    truth = torch.randn(batch, 2, *size, device=device)
+
+    def step():
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
             flows = net(image1, image2)
         optimizer.zero_grad()
         multiscale_epe(flows, truth).backward()
         optimizer.step()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        times.append(1e3 * (time.perf_counter() - start))
-    return statistics.median(times[1:])
+
+    return step
+
+
+def _ms(function, device):
+    start = time.perf_counter()
+    function()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return 1e3 * (time.perf_counter() - start)
+
+
+def bench_pool(batch=8, repeats=5, device="cpu", size=FULL, crop=(256, 320)):
+    """What training from a pool costs: a list of dicts with part, batch, and ms, the median of runs that take turns.
+
+    Loading a batch and augmenting it as for FlowNetS also have step_share_percent and full_width_share_percent: what they
+    are of a training step of FlowNetS on the crops, at the width that is trained and at full width.  The two SPyNet rows
+    have pixels_per_second, on which its finest level learns in a training step, and ratio to that of complete frames.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        pool = Pool.open(folder, "chairs", max(2, batch), size=size, varied=False, device=device)
+        augment, drawn = Augment(crop=crop, scale=(0.7, 1.5)), Mixture({"chairs": pool}, {"chairs": 1.0})
+        pairs, few = drawn.pairs(range(batch)), drawn.pairs(range(2))
+        functions = {
+            "load a batch": lambda: drawn.pairs(range(batch)),
+            "augment it": lambda: augment(pairs, range(batch)),
+            "step of FlowNetS": _training_step(FlowNetS(1 / 4), crop, batch, device),
+            "step of FlowNetS, full width": _training_step(FlowNetS(), crop, batch, device),
+            "SPyNet, complete frames": _level_step(pyramid_step, few, device),
+            "SPyNet, windows": _level_step(window_step, few, device),
+        }
+        times = {name: [] for name in functions}
+        for turn in tqdm(range(repeats + 1), file=sys.stderr, leave=False):
+            for name, function in functions.items():
+                taken = _ms(function, device)
+                if turn:  # the first run is slower
+                    times[name].append(taken)
+        del drawn, pool, functions  # before the files that it maps
+    ms = {name: statistics.median(taken) for name, taken in times.items()}
+    rows = [{"part": name, "batch": 2 if "SPyNet" in name else batch, "ms": taken} for name, taken in ms.items()]
+    for row in rows[:2]:
+        row["step_share_percent"] = 100 * row["ms"] / ms["step of FlowNetS"]
+        row["full_width_share_percent"] = 100 * row["ms"] / ms["step of FlowNetS, full width"]
+    complete, windows = rows[-2:]
+    area = math.prod(min(a, b) for a, b in zip(WINDOW, size, strict=True))
+    complete["pixels_per_second"] = 1e3 * 2 * math.prod(size) / complete["ms"]
+    windows["pixels_per_second"] = 1e3 * 2 * WINDOWS * area / windows["ms"]
+    for row in (complete, windows):
+        row["ratio"] = row["pixels_per_second"] / complete["pixels_per_second"]
+    return rows
+
+
+def pyramid_step(net, pairs):
+    return pyramid_loss(flows(net, pairs), pairs)[0]
+
+
+def window_step(net, pairs):
+    return window_loss(finest_level_on_windows(net, pairs), pairs)[0]
+
+
+def _level_step(loss_of, pairs, device):
+    """A function that makes one training step of SPyNet's finest level."""
+    net = SPyNet().to(device, memory_format=torch.channels_last).requires_grad_(False)
+    optimizer = torch.optim.AdamW(net.levels[-1].requires_grad_(True).parameters(), 1e-4)
+
+    def step():
+        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+            loss = loss_of(net, pairs)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def pool_table(results):
+    """The results of bench_pool as aligned text."""
+    rows = [("training from a pool", "batch", "time", "of a FlowNetS step", "at full width", "pixels a second")]
+    for row in results:
+        cells = [row["part"], str(row["batch"]), f"{row['ms']:.0f} ms", "", "", ""]
+        if "step_share_percent" in row:
+            cells[3:5] = f"{row['step_share_percent']:.1f} %", f"{row['full_width_share_percent']:.1f} %"
+        if "ratio" in row:
+            cells[5] = f"{row['pixels_per_second']:,.0f} (ratio {row['ratio']:.2f})"
+        rows.append(tuple(cells))
+    return "\n".join(tables.table(rows, right=(1, 2, 3, 4, 5)))
 
 
 def data_table(results):

@@ -167,20 +167,27 @@ def bench_data(
     seconds: Annotated[float, typer.Option(min=0, help="Time for each number.")] = 3.0,
     step: Annotated[
         bool | None,
-        typer.Option(help="Also a training step of FlowNetS at full width, to compare; on CUDA, if not given."),
+        typer.Option(
+            help="Also compare with a training step of FlowNetS at full width, and measure training from a pool of rendered "
+            "pairs. [default: on CUDA]"
+        ),
     ] = None,
     device: Device = None,
     json: Numbers = None,
 ):
     """Measure how fast the course renders pairs for training, in pairs a second."""
-    from cvdl.bench import bench_data, choose, data_table, parse_sizes, save
+    from cvdl.bench import bench_data, bench_pool, choose, data_table, parse_sizes, pool_table, save
 
     device = choose(device)
     sizes = parse_sizes(sizes)
     if min(min(size) for size in sizes) < 64:
         raise CourseError("Frames are 64 pixels or more in both directions here, which is what FlowNetS needs.")
-    results = bench_data(sizes, batch, seconds, device, (device == "cuda") if step is None else step)
+    step = device == "cuda" if step is None else step
+    results = bench_data(sizes, batch, seconds, device, step)
     typer.echo(data_table(results))
+    if step:
+        results += (from_pool := bench_pool(batch, device=device))
+        typer.echo("\n" + pool_table(from_pool))
     if json:
         save(results, json, device)
 

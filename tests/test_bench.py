@@ -99,3 +99,16 @@ def test_commands_explain_themselves():
     for name, command in typer.main.get_command(cli.app).commands["bench"].commands.items():
         assert command.help, name
         assert all(option.help for option in command.params), name
+
+
+def test_training_from_a_pool():
+    """Shares and ratios follow from the times; no time is asserted."""
+    rows = bench.bench_pool(batch=2, repeats=1, size=(64, 96), crop=(64, 64))
+    by_name = {row["part"]: row for row in rows}
+    load, step = by_name["load a batch"], by_name["step of FlowNetS"]
+    assert load["step_share_percent"] == pytest.approx(100 * load["ms"] / step["ms"])
+    complete, windows = by_name["SPyNet, complete frames"], by_name["SPyNet, windows"]
+    assert complete["ratio"] == 1
+    assert windows["ratio"] == pytest.approx(windows["pixels_per_second"] / complete["pixels_per_second"])
+    lines = bench.pool_table(rows).splitlines()
+    assert len(lines) == 1 + len(rows) and "of a FlowNetS step" in lines[0]
