@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -229,7 +230,7 @@ def bench_pool(batch=8, repeats=5, device="cpu", size=FULL, crop=(256, 320)):
         augment, drawn = Augment(crop=crop, scale=(0.7, 1.5)), Mixture({"chairs": pool}, {"chairs": 1.0})
         pairs, few = drawn.pairs(range(batch)), drawn.pairs(range(2))
         functions = {
-            "load a batch": lambda: drawn.pairs(range(batch)),
+            "load a batch": partial(drawn.pairs, range(batch)),
             "augment it": lambda: augment(pairs, range(batch)),
             "step of FlowNetS": _training_step(FlowNetS(1 / 4), crop, batch, device),
             "step of FlowNetS, full width": _training_step(FlowNetS(), crop, batch, device),
