@@ -19,7 +19,7 @@ def tiny(steps=8, loss=pyramid_loss, **options):
     """Two levels of SPyNet one after the other, then both together."""
     common = dict(steps=steps, batch=2, steps_per_batch=2, lr=1e-3, weight_decay=0.0, schedule="cosine", warmup=2)
     common |= dict(mixture={"chairs": 1.0}, pairs=8, size=SIZE, augment=Augment(geometric=False))
-    common |= dict(loss=loss, yardstick_size=SIZE, held_out=3) | options
+    common |= dict(loss=loss, varied=False, yardstick_size=SIZE, held_out=3) | options
     prepare = dict(
         level0=partial(use_levels, count=1), level1=partial(add_level, count=2), joint=partial(use_levels, count=2)
     )

@@ -17,7 +17,14 @@ from cvdl.train.stages import Recipe
 
 UNSUPERVISED = ("likenet", "likenet-smooth", "likenet-occlusion", "likenet-census")
 SMALL = dict(
-    warmup=0, batch=2, pairs=4, size=(32, 64), yardstick_size=(32, 64), held_out=2, mixture={"chairs": 0.5, "even": 0.5}
+    warmup=0,
+    batch=2,
+    pairs=4,
+    size=(32, 64),
+    yardstick_size=(32, 64),
+    held_out=2,
+    varied=False,
+    mixture={"chairs": 0.5, "even": 0.5},
 )
 
 

@@ -184,7 +184,7 @@ def test_a_plain_loop_comes_to_the_same(whole, pools):
     torch.manual_seed(loop.sample_seed(0, 0, loop.INITIAL))
     net = SPyNet(2)
     average = copy.deepcopy(net.levels[0])
-    chairs = Pool.open(pools, "chairs", 8, size=SIZE)
+    chairs = Pool.open(pools, "chairs", 8, size=SIZE, varied=False)
     source = Mixture({"chairs": chairs}, {"chairs": 1.0}, loop.sample_seed(0, 0, loop.TRAIN))
     optimizer = torch.optim.AdamW(net.levels[0].parameters(), lr=1.0, weight_decay=0.0)
     losses = []
@@ -655,7 +655,7 @@ def test_damaged_weights_of_the_stage_before(whole, tmp_path):
 
 def test_a_wrong_size_is_not_divergence(tmp_path, monkeypatch, pools):
     """A CourseError of a step keeps its own message."""
-    options = dict(mixture={"chairs": 1.0}, pairs=8, size=SIZE, yardstick_size=SIZE, held_out=3)
+    options = dict(mixture={"chairs": 1.0}, pairs=8, size=SIZE, yardstick_size=SIZE, held_out=3, varied=False)
     stage = FlowStage(name="chairs", steps=2, loss=multiscale_loss, batch=2, augment=None, **options)
     monkeypatch.setitem(
         RECIPES, "tiny", Recipe("of a size that the network refuses", partial(FlowNetS, 1 / 16), {"quick": [stage]})
