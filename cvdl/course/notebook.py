@@ -55,7 +55,11 @@ def outcome(claim, holds, needs=None):
         CourseError: the claim was asserted and does not hold.
     """
     if needs and PROFILES.index(profile()) < PROFILES.index(needs):
-        say("open", f"Not asserted in the profile {profile()}: {claim}", f"It takes longer training: run the notebook with CVDL_PROFILE={needs}.")
+        say(
+            "open",
+            f"Not asserted in the profile {profile()}: {claim}",
+            f"It takes longer training: run the notebook with CVDL_PROFILE={needs}.",
+        )
         return
     if not holds:
         raise CourseError(
