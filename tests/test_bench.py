@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from cvdl import bench, cli
 from cvdl.errors import CourseError
 from cvdl.flow.correlation import correlation_loop
+from cvdl.flow.nets.flownet import FlowNetS
 
 
 @pytest.mark.parametrize("name", bench.CORRELATIONS)
@@ -65,6 +66,43 @@ def test_sequence(tmp_path, clock):
     assert f"{ours['ratio']:.2f}" in result.stdout and ours["layer"] in result.stdout
 
 
+@pytest.fixture
+def counted(monkeypatch):
+    """A clock that is read twice a run: the k-th run takes k ms."""
+    ticks = accumulate(taken for k in count(1) for taken in (0, k / 1000))
+    monkeypatch.setattr(bench, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+
+
+def test_training_from_a_pool(counted, monkeypatch):
+    monkeypatch.setattr(bench, "FlowNetS", lambda width=1.0: FlowNetS(width / 8))
+    rows = bench.bench_pool(2, repeats=1, size=(64, 96), crop=(64, 64))
+    assert [row["ms"] for row in rows] == pytest.approx([7, 8, 9, 10, 11, 12])  # each has run once before
+    load, augment, *_, complete, windows = rows
+    assert load["step_share_percent"] == pytest.approx(700 / 9)
+    assert augment["full_width_share_percent"] == pytest.approx(800 / 10)
+    assert complete["pixels_per_second"] == pytest.approx(2 * 64 * 96 / 0.011) and complete["ratio"] == 1
+    assert windows["ratio"] == pytest.approx(4 * 11 / 12)  # four windows, here as large as the frame
+    text = bench.pool_table(rows)
+    assert len(text.splitlines()) == 1 + len(rows) and "of a FlowNetS step" in text
+    assert "77.8 %" in text and "80.0 %" in text and "(ratio 3.67)" in text
+
+
+def test_data_command(tmp_path, monkeypatch):
+    """Only with --step is training measured, too."""
+    step_ms, calls = {"part": "augment it", "batch": 8, "ms": 5.0}, []
+    monkeypatch.setattr(bench, "bench_pool", lambda *arguments, **options: calls.append(arguments) or [step_ms])
+    monkeypatch.setattr(bench, "_step_ms", lambda *_: 100.0)
+    monkeypatch.setattr(bench, "_pairs_per_second", lambda *_: 50.0)
+    path = tmp_path / "bench.json"
+    command = ["bench", "data", "--sizes", "64x64", "--device", "cpu", "--json", str(path)]
+    plain = CliRunner().invoke(cli.app, command)
+    assert plain.exit_code == 0 and not calls and "augment it" not in plain.stdout, plain.output
+    done = CliRunner().invoke(cli.app, [*command, "--step", "--batch", "4"])
+    assert done.exit_code == 0 and calls == [(4,)] and "augment it" in done.stdout, done.output
+    *rendered, last = json.loads(path.read_text())["results"]
+    assert last == step_ms and all(row["share_percent"] == pytest.approx(80) for row in rendered)
+
+
 def test_what_does_not_fit_or_fails_is_left_out(monkeypatch):
     def fail(f1, f2):
         raise ImportError("No module named 'localcorr'")
@@ -99,16 +137,3 @@ def test_commands_explain_themselves():
     for name, command in typer.main.get_command(cli.app).commands["bench"].commands.items():
         assert command.help, name
         assert all(option.help for option in command.params), name
-
-
-def test_training_from_a_pool():
-    """Shares and ratios follow from the times; no time is asserted."""
-    rows = bench.bench_pool(batch=2, repeats=1, size=(64, 96), crop=(64, 64))
-    by_name = {row["part"]: row for row in rows}
-    load, step = by_name["load a batch"], by_name["step of FlowNetS"]
-    assert load["step_share_percent"] == pytest.approx(100 * load["ms"] / step["ms"])
-    complete, windows = by_name["SPyNet, complete frames"], by_name["SPyNet, windows"]
-    assert complete["ratio"] == 1
-    assert windows["ratio"] == pytest.approx(windows["pixels_per_second"] / complete["pixels_per_second"])
-    lines = bench.pool_table(rows).splitlines()
-    assert len(lines) == 1 + len(rows) and "of a FlowNetS step" in lines[0]

@@ -60,7 +60,8 @@ def finest_level_on_windows(net, batch, windows=WINDOWS, size=WINDOW):
     """SPyNet's finest active level on windows, with the flow below computed on the complete frames.
 
     The level looks 15 px to each side, so it needs no more than a window; but the flow below is that of the complete
-    frame, without gradient.  Per pixel that learns, this costs a third of what complete frames would.
+    frame, without gradient.  A step costs a third of one on complete frames, so that more frames are seen in the same time;
+    per pixel that learns it costs a quarter more (`cvdl bench data --step`).
 
     Returns:
         The flow (B · windows, 2, h, w) and its ground truth, both in pixels of the level.
