@@ -49,7 +49,7 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def pools(tmp_path_factory):
     """The folder of pools that all runs share, so that they are rendered once, and compared with the renderer once."""
     cvdl_train.pools, checked = tmp_path_factory.mktemp("pools"), set()
