@@ -75,7 +75,11 @@ def test_an_outcome_that_needs_a_longer_run_says_so(holds, capsys, monkeypatch):
     monkeypatch.setenv("CVDL_PROFILE", "quick")
     notebook.outcome("it has learned", holds, needs="laptop")
     told = capsys.readouterr().out
-    assert "Not asserted in the profile quick: it has learned" in told and "CVDL_PROFILE=laptop" in told and "✓" not in told
+    assert (
+        "Not asserted in the profile quick: it has learned" in told
+        and "CVDL_PROFILE=laptop" in told
+        and "✓" not in told
+    )
 
 
 @pytest.mark.parametrize("profile", ["laptop", "gpu"])
