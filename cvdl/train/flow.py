@@ -6,6 +6,7 @@ hours on two cores, and `gpu` minutes on an H100-class GPU.  All of them train o
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -21,7 +22,7 @@ from cvdl.flow.nets.spynet import SPyNet
 from cvdl.flow.unsupervised import census_loss, likelihood_loss, soft_likelihood_loss
 from cvdl.train import flow_losses as losses
 from cvdl.train import yardstick
-from cvdl.train.stages import Recipe, Stage
+from cvdl.train.stages import Recipe, Stage, unfreeze_all
 from cvdl.train.yardstick import Yardstick
 from cvdl.train.zoo import begin, load
 
@@ -37,7 +38,7 @@ SHIFTED = Augment(rotation=0.0, scale=(1.0, 1.0), relative=0.0, noise=0.02, cont
 class FlowStage(Stage):
     """A stage on pairs of frames; its error is the end-point error in pixels.  Sizes are (height, width)."""
 
-    predict_with: object = losses.flows  # (net, batch) -> output
+    predict_with: Callable = losses.flows
     ground_truth: bool = True  # False: batches hold images only
     mixture: dict = field(default_factory=lambda: MIXTURE)  # {kind of pairs: share}
     pairs: int = 4000  # different ones, of all kinds together
@@ -67,9 +68,6 @@ class FlowStage(Stage):
     def augment_batch(self, batch, indices):
         batch = self.augment(batch, indices) if self.augment else batch
         return batch if self.ground_truth else batch.images_only()
-
-    def predict(self, net, batch):
-        return self.predict_with(net, batch)
 
     def evaluate(self, net, dataset, count):
         net.eval()
@@ -102,14 +100,14 @@ def quick(stages, size=(64, 96), crop=(64, 64)):
 # FlowNetS and FlowNetC, under the same schedule.
 
 
-def flownet_stages(steps, batch, crop=(256, 320), lr=8e-4, pairs=4000, prepare=None):
+def flownet_stages(steps, batch, crop=(256, 320), lr=8e-4, pairs=4000, prepare=unfreeze_all):
     """Chairs and large motions, then the mixture, at last the mixture with a robust loss.
 
     steps: of the three stages.  The order is that of FlowNet 2.0 (Ilg et al., CVPR 2017, section 3); but the mixture stays to
     the end, since a network forgets what it does not see.
     """
     options = dict(batch=batch, augment=Augment(crop=crop, scale=(0.7, 1.5)), schedule="one-cycle", weight_decay=1e-4)
-    options |= dict(pairs=pairs, **({"prepare": prepare} if prepare else {}))
+    options |= dict(pairs=pairs, prepare=prepare)
     robust = partial(losses.multiscale_loss, robust=ROBUST)
     return [
         FlowStage(name="basic", steps=steps[0], loss=losses.multiscale_loss, lr=lr, mixture=BASIC, **options),
@@ -118,11 +116,17 @@ def flownet_stages(steps, batch, crop=(256, 320), lr=8e-4, pairs=4000, prepare=N
     ]
 
 
-def flownet_recipe(title, net, steps=(10000, 8000, 2000), lr=8e-4, prepare=None):
-    """steps: of the three stages, in the profile laptop."""
-    on_cpu = flownet_stages(steps, 8, lr=lr, prepare=prepare)
-    on_gpu = flownet_stages([round(1.6 * s) for s in steps], 32, (320, 448), lr, 12000, prepare)
+def flownet_recipe(title, net):
+    on_cpu = flownet_stages((10000, 8000, 2000), 8)
+    on_gpu = flownet_stages((16000, 12800, 3200), 32, (320, 448), pairs=12000)
     return Recipe(title, net, {"quick": quick(on_cpu), "laptop": on_cpu, "gpu": on_gpu})
+
+
+def later_stages(steps_on_cpu, batch_on_cpu, steps_on_gpu, lr, prepare=unfreeze_all, **changes):
+    """The mixture and the robust loss alone, on a CPU and on a GPU, with some fields changed."""
+    on_cpu = flownet_stages((0, *steps_on_cpu), batch_on_cpu, lr=lr, prepare=prepare)
+    on_gpu = flownet_stages((0, *steps_on_gpu), 32, (320, 448), lr, 12000, prepare)
+    return tuple([replace(stage, **changes) for stage in stages[1:]] for stages in (on_cpu, on_gpu))
 
 
 def stack_on_zoo(net):
@@ -146,9 +150,7 @@ def stack_recipe(title, nets, before):
     Their flow is computed once, on complete frames of pairs that they were not trained on.
     """
     options = dict(predict_with=losses.last_of_stack, estimates=(before,), pool_seed=1)
-    on_cpu = flownet_stages((0, 8000, 2000), 8, lr=6e-4, prepare=stack_on_zoo)[1:]
-    on_gpu = flownet_stages((0, 10000, 2500), 32, (320, 448), 6e-4, 12000, stack_on_zoo)[1:]
-    on_cpu, on_gpu = ([replace(stage, **options) for stage in stages] for stages in (on_cpu, on_gpu))
+    on_cpu, on_gpu = later_stages((8000, 2000), 8, (10000, 2500), 6e-4, stack_on_zoo, **options)
     on_cpu[0], on_gpu[0] = (replace(stages[0], prepare=stack_with_a_start) for stages in (on_cpu, on_gpu))
     return Recipe(
         f"{title}, on {before}, at a quarter of the width",
@@ -162,14 +164,7 @@ SMALL_MOTIONS = {"small": 0.6, "chairs": 0.4}
 
 def small_displacements_recipe():
     """FlowNet2-SD, on small motions (FlowNet 2.0, section 5.1)."""
-
-    def stages(steps, batch, crop, pairs):
-        return [
-            replace(stage, mixture=SMALL_MOTIONS)
-            for stage in flownet_stages((0, *steps), batch, crop, lr=8e-4, pairs=pairs)[1:]
-        ]
-
-    on_cpu, on_gpu = stages((7000, 1500), 4, (256, 320), 4000), stages((10000, 2000), 32, (320, 448), 12000)
+    on_cpu, on_gpu = later_stages((7000, 1500), 4, (10000, 2000), 8e-4, mixture=SMALL_MOTIONS)
     return Recipe(
         "FlowNet2-SD, for small displacements, at a quarter of the width",
         partial(FlowNet2SD, 1 / 4, mean_of="pair"),
@@ -187,12 +182,7 @@ def fusion_recipe():
     """The fusion of FlowNet2-CSS and FlowNet2-SD, both frozen (FlowNet 2.0, section 5.2)."""
     before = ("flownet-css", "flownet2-sd")
     options = dict(predict_with=losses.fusion, estimates=before, pool_seed=1, mixture=MIXTURE | {"small": 0.3})
-
-    def stages(steps, batch, crop, pairs):
-        every = flownet_stages((0, *steps), batch, crop, lr=4e-4, pairs=pairs, prepare=only_fusion)[1:]
-        return [replace(stage, **options) for stage in every]
-
-    on_cpu, on_gpu = stages((3000, 1000), 4, (256, 320), 4000), stages((6000, 1500), 32, (320, 448), 12000)
+    on_cpu, on_gpu = later_stages((3000, 1000), 4, (6000, 1500), 4e-4, only_fusion, **options)
     return Recipe(
         "FlowNet2, the fusion of CSS and SD, at a quarter of the width",
         partial(FlowNet2, 1 / 4, before=before),
@@ -249,8 +239,7 @@ def spynet_recipe():
         dict(coarse=32, level3=16, level4=16, joint=8),
         pairs=12000,
     )
-    quick_stages = quick(on_cpu)
-    stages = {"quick": quick_stages, "laptop": on_cpu, "gpu": on_gpu}
+    stages = {"quick": quick(on_cpu), "laptop": on_cpu, "gpu": on_gpu}
     return Recipe("SPyNet, five levels, 1.2 M parameters", SPyNet, stages)
 
 

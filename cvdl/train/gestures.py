@@ -4,7 +4,6 @@ The memory learns from tracks of the finger tip, which cost next to nothing to m
 frames, few of each clip, so that they differ; then the memory from whole clips, to know what the CNN makes of them.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -93,7 +92,6 @@ class GestureStage(Stage):
     """A stage on sequences of rendered clips.  Its error is a share: of frames in which the fingertip is not found, or of
     sequences that are misclassified at their end."""
 
-    predict_with: Callable  # (net, batch) -> output
     frames: bool = True  # False: fingertip tracks, which are rendered much faster
     pick: int | None = None  # frames of each clip, some of them mirrored; None: complete clips
     chain: int = 1  # clips in a sequence
@@ -124,9 +122,6 @@ class GestureStage(Stage):
         tremble = 0.04 * rand(B, 1) * torch.randn((T, B, 2), generator=generator).to(batch.points)
         offset = (rand(B, 2) - 0.5) * 0.4 + tremble + stray * (2 * rand(T, B, 2) - 1)
         return batch._replace(gain=0.75 + 0.5 * rand(B, 2), offset=offset, keep=~lost * (0.5 + 0.5 * rand(T, B, 1)))
-
-    def predict(self, net, batch):
-        return self.predict_with(net, batch)
 
     def format_metric(self, error):
         return f"{error:.1%} wrong"

@@ -335,7 +335,7 @@ class StageRun:
             return self.stage.evaluate(self.ema, self.held_out, count)
 
     def measure(self, when):
-        """Errors on all held-out samples, in held_out.csv -> rows."""
+        """Errors on all held-out samples, written to held_out_start.csv or held_out_end.csv -> rows."""
         rows = self.evaluate(self.samples)
         if self.fabric.is_global_zero:
             write_rows(self.folder / f"held_out_{when}.csv", rows)

@@ -38,6 +38,7 @@ class Stage:
     """One part of a recipe.  `cvdl train --set FIELD=VALUE` overrides the fields that hold numbers, words or tuples."""
 
     name: str
+    predict_with: Callable  # (net, batch) -> output: how the network is called
     loss: Callable  # (output of predict, batch) -> loss to minimise, error to report
     prepare: Callable = unfreeze_all  # (net): selects the parameters that learn, and may initialise some of them
 
@@ -76,7 +77,7 @@ class Stage:
 
     def predict(self, net, batch):
         """Call the network on a batch -> the argument of the loss."""
-        raise NotImplementedError
+        return self.predict_with(net, batch)
 
     def evaluate(self, net, dataset, count):
         """Errors on held-out samples 0 … count - 1, one by one -> rows: [{"sample": name, metric: error, …}]."""

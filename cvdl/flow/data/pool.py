@@ -122,9 +122,9 @@ class Pool:
         shape, net = tuple(self.flow.shape[1:]), net.to(self.device)
         record = np.dtype((np.float16, shape))
         with FileLock(self.folder / "lock"), path.open("ab") as file, torch.no_grad():
-            there = min(len(self), path.stat().st_size // record.itemsize)
-            file.truncate(max(there * record.itemsize, path.stat().st_size // record.itemsize * record.itemsize))
-            for i in tqdm(range(there, len(self)), desc=f"{name} on {self.folder.name}", disable=there == len(self)):
+            there = path.stat().st_size // record.itemsize  # more than needed, if the pool was opened larger before
+            file.truncate(there * record.itemsize)
+            for i in tqdm(range(there, len(self)), desc=f"{name} on {self.folder.name}", disable=there >= len(self)):
                 images = self.images[i][None].float().div_(255)
                 file.write(net(images[:, 0], images[:, 1])[0].half().cpu().numpy().tobytes())
         flows = np.memmap(path, np.float16, "c", shape=(len(self), *shape))
