@@ -19,7 +19,7 @@ from cvdl.flow.nets.flownet import FlowNetC, FlowNetS
 from cvdl.flow.nets.flownet2 import FlowNet2, FlowNet2SD, FlowNetStack
 from cvdl.flow.nets.likenet import LikeNet
 from cvdl.flow.nets.spynet import SPyNet
-from cvdl.flow.unsupervised import census_loss, likelihood_loss, soft_likelihood_loss
+from cvdl.flow.unsupervised import likelihood_loss, soft_likelihood_loss
 from cvdl.train import flow_losses as losses
 from cvdl.train import yardstick
 from cvdl.train.stages import Recipe, Stage, unfreeze_all
@@ -29,6 +29,8 @@ from cvdl.train.zoo import begin, load
 # Shares of the kinds of pairs (`cvdl.flow.data.rendered`).  Things come once matching is learned, as in FlowNet 2.0.
 BASIC = {"chairs": 0.5, "even": 0.35, "small": 0.15}
 MIXTURE = {"chairs": 0.35, "things": 0.35, "even": 0.2, "small": 0.1}
+# Distinct pairs, of all kinds together.  A thousand take a CPU about 12 minutes to render, on one thread.
+ON_CPU, ON_GPU = 2000, 12000
 ROBUST = (0.4, 0.01)  # q and epsilon of PWC-Net's fine-tuning (Sun et al., CVPR 2018)
 # Crops and flips only: at the border of a rotated frame, black would be one more thing to match.
 SHIFTED = Augment(rotation=0.0, scale=(1.0, 1.0), relative=0.0, noise=0.02, contrast=(-0.4, 0.4))
@@ -41,7 +43,7 @@ class FlowStage(Stage):
     predict_with: Callable = losses.flows
     ground_truth: bool = True  # False: batches hold images only
     mixture: dict = field(default_factory=lambda: MIXTURE)  # {kind of pairs: share}
-    pairs: int = 4000  # different ones, of all kinds together
+    pairs: int = ON_CPU  # distinct ones, of all kinds together
     size: tuple = FULL  # of the frames in the pool
     varied: bool = True  # procedural textures and more photographs, see `photo_bank`
     pool_seed: int = 0  # another seed gives other pairs
@@ -100,7 +102,7 @@ def quick(stages, size=(64, 96), crop=(64, 64)):
 # FlowNetS and FlowNetC, under the same schedule.
 
 
-def flownet_stages(steps, batch, crop=(256, 320), lr=8e-4, pairs=4000, prepare=unfreeze_all):
+def flownet_stages(steps, batch, crop=(256, 320), lr=8e-4, pairs=ON_CPU, prepare=unfreeze_all):
     """Chairs and large motions, then the mixture, at last the mixture with a robust loss.
 
     steps: of the three stages.  The order is that of FlowNet 2.0 (Ilg et al., CVPR 2017, section 3); but the mixture stays to
@@ -118,14 +120,14 @@ def flownet_stages(steps, batch, crop=(256, 320), lr=8e-4, pairs=4000, prepare=u
 
 def flownet_recipe(title, net):
     on_cpu = flownet_stages((10000, 8000, 2000), 8)
-    on_gpu = flownet_stages((16000, 12800, 3200), 32, (320, 448), pairs=12000)
+    on_gpu = flownet_stages((16000, 12800, 3200), 32, (320, 448), pairs=ON_GPU)
     return Recipe(title, net, {"quick": quick(on_cpu), "laptop": on_cpu, "gpu": on_gpu})
 
 
 def later_stages(steps_on_cpu, batch_on_cpu, steps_on_gpu, lr, prepare=unfreeze_all, **changes):
     """The mixture and the robust loss alone, on a CPU and on a GPU, with some fields changed."""
     on_cpu = flownet_stages((0, *steps_on_cpu), batch_on_cpu, lr=lr, prepare=prepare)
-    on_gpu = flownet_stages((0, *steps_on_gpu), 32, (320, 448), lr, 12000, prepare)
+    on_gpu = flownet_stages((0, *steps_on_gpu), 32, (320, 448), lr, ON_GPU, prepare)
     return tuple([replace(stage, **changes) for stage in stages[1:]] for stages in (on_cpu, on_gpu))
 
 
@@ -206,7 +208,7 @@ def add_level(net, count):
     net.levels[count - 1].load_state_dict(net.levels[count - 2].state_dict())
 
 
-def spynet_stages(steps, batch, lr=3e-4, crop=(256, 320), pairs=4000):
+def spynet_stages(steps, batch, lr=3e-4, crop=(256, 320), pairs=ON_CPU):
     """Coarse levels first, together; then each finer level alone, on windows; at last all levels together.
 
     steps, batch: {stage: number}.  The paper (section 3) trains one level after the other on chairs.  Levels 0 to 2, which
@@ -237,7 +239,7 @@ def spynet_recipe():
     on_gpu = spynet_stages(
         dict(coarse=15000, level3=8000, level4=8000, joint=6000),
         dict(coarse=32, level3=16, level4=16, joint=8),
-        pairs=12000,
+        pairs=ON_GPU,
     )
     stages = {"quick": quick(on_cpu), "laptop": on_cpu, "gpu": on_gpu}
     return Recipe("SPyNet, five levels, 1.2 M parameters", SPyNet, stages)
@@ -263,7 +265,7 @@ def order_recipe(title, first, then):
             FlowStage(name="then", steps=steps[1], mixture=then, lr=1e-4, schedule="S_fine", **options),
         ]
 
-    on_cpu, on_gpu = stages((6000, 3000), (192, 256), 8, 4000), stages((14000, 6000), (256, 320), 16, 12000)
+    on_cpu, on_gpu = stages((6000, 3000), (192, 256), 8, ON_CPU), stages((14000, 6000), (256, 320), 16, ON_GPU)
     return Recipe(
         f"the order of the data: {title}",
         partial(FlowNetS, 1 / 8),
@@ -278,7 +280,7 @@ def reach_recipe(title, net):
     """
 
     def stages(steps):
-        options = dict(mixture={"even": 1.0}, pairs=2000, augment=None, batch=8, weight_decay=0.0)
+        options = dict(mixture={"even": 1.0}, pairs=ON_CPU, augment=None, batch=8, weight_decay=0.0)
         return [
             FlowStage(
                 name="even",
@@ -308,7 +310,7 @@ def use_scales(net, count):
     net.active, net.reduce = count, 2 ** (5 - count)
 
 
-def likenet_stages(steps, batch, lr, objectives, crop, ground_truth=False, pairs=4000):
+def likenet_stages(steps, batch, lr, objectives, crop, ground_truth=False, pairs=ON_CPU):
     """From coarse to fine: the two coarsest scales first, then three, then all five.
 
     steps, batch, objectives: of each stage.  Crops must not be small: at 1/16 of the size candidates reach 80 pixels
@@ -355,7 +357,7 @@ def likenet_recipe(title, objective, last=None, window=None):
     options = dict(objectives=[objective, objective, last or objective], ground_truth=objective is None)
     small = partial(LikeNet, 1 / 4, view="random", support=6, window=window)
     on_cpu = likenet_stages((3000, 3000, 4000), (8, 4, 2), 2e-3, crop=(192, 256), **options)
-    on_gpu = likenet_stages((4000, 4000, 3000), (16, 16, 8), 1e-3, crop=(320, 448), pairs=12000, **options)
+    on_gpu = likenet_stages((4000, 4000, 3000), (16, 16, 8), 1e-3, crop=(320, 448), pairs=ON_GPU, **options)
     return Recipe(
         f"{title}, 0.7 M parameters on a GPU",
         {"quick": small, "laptop": small, "gpu": partial(LikeNet, view="random", support=6, window=window)},
@@ -403,8 +405,5 @@ FLOW = {
     ),
     "likenet-occlusion": likenet_recipe(
         "LikeNet, without occluded pixels in the last stage", likelihood_loss, partial(likelihood_loss, occlusion=True)
-    ),
-    "likenet-census": likenet_recipe(
-        "the same network, with census and smoothness", partial(census_loss, occlusion=False), census_loss
     ),
 }

@@ -15,7 +15,7 @@ from cvdl.train.recipes import RECIPES, find
 from cvdl.train.runs import read_json, read_log
 from cvdl.train.stages import Recipe
 
-UNSUPERVISED = ("likenet", "likenet-smooth", "likenet-occlusion", "likenet-census")
+UNSUPERVISED = ("likenet", "likenet-smooth", "likenet-occlusion")
 SMALL = dict(
     warmup=0,
     batch=2,
