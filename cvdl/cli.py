@@ -258,6 +258,7 @@ def data_gallery(
 
 @app.command()
 def train(
+    context: typer.Context,
     recipe: Annotated[str, typer.Argument(help="Recipe to train, or all; without it, all recipes are listed.")] = "",
     profile: Annotated[
         str | None,
@@ -278,7 +279,9 @@ def train(
         Path | None, typer.Option(help="Folder to write to; of all runs, for all.", show_default="runs/RECIPE-PROFILE")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in that folder, or begin it.")] = False,
-    minutes: Annotated[float | None, typer.Option(min=0, help="Stop after this time; --resume continues.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0, help="Stop after this time, rendering included; --resume continues.")
+    ] = None,
     scale: Annotated[float, typer.Option(min=1e-6, help="Factor on the steps of every stage and its schedule.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the initial weights and the samples.")] = 0,
     device: Device = None,
@@ -296,15 +299,20 @@ def train(
 ):
     """Train a network: RECIPE's stages, one after the other; or all recipes, in order of worth.
 
-    Writes a log, checkpoints, weights and a card for each stage. An interrupted run continues with --resume: on a CPU
-    with exactly the same results, on CUDA with the same up to rounding. `cvdl zoo add` ships the result.
+    Writes a log, checkpoints, weights and a card for each stage. Pairs for optical flow are rendered first, into
+    --pool: 2,000 for the profile laptop, which takes 12 minutes or more on two cores. An interrupted run (Ctrl-C will
+    do) continues with --resume: on a CPU with exactly the same results, on CUDA with the same up to rounding.
     """
     from cvdl.bench import choose
     from cvdl.settings import PROFILES
     from cvdl.settings import profile as current
-    from cvdl.train.recipes import listing
+    from cvdl.train.recipes import GESTURES, find, listing
 
     if not recipe:
+        if any(context.get_parameter_source(name).name == "COMMANDLINE" for name in context.params):
+            raise CourseError(
+                "Name the recipe that these options are for: cvdl train RECIPE …; `cvdl train` lists all."
+            )
         typer.echo(listing())
         return
     profile, overrides = profile or current(), tuple(set_ or ())
@@ -339,8 +347,16 @@ def train(
         precision=precision,
         pools=pool,
     )
-    done = run(config)
+    try:
+        done = run(config)
+    except KeyboardInterrupt:  # before or between the stages' steps
+        typer.echo(f"\n{out}: stopped. Rendered pairs and checkpoints are kept; --resume continues.", err=True)
+        raise typer.Exit(130) from None
     typer.echo(f"{out}: {'finished' if done else 'the time is up; the same command with --resume continues'}", err=True)
+    if done:
+        last = out / find(recipe).stages_of(profile)[-1].name / "weights.safetensors"
+        what = "" if recipe in GESTURES else " --pairs chairs --pairs things"
+        typer.echo(f"Measure it: cvdl eval {last}{what}\nShip it: cvdl zoo add {out} NAME", err=True)
 
 
 def train_everything(profile, out, device, minutes, at_once, nice, dry_run, pool, scale, seed, precision):
@@ -468,6 +484,9 @@ def zoo_add(
     run: Annotated[Path, typer.Argument(help="Folder of a run, as `cvdl train` wrote it.")],
     name: Annotated[str, typer.Argument(help="Name to ship it under.")],
     card_only: Annotated[bool, typer.Option("--card-only", help="Logs and card without the weights.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Ship a quick, shortened or unfinished run all the same.")
+    ] = False,
 ):
     """Ship a run: measure its last weights, and copy weights, logs and card into data/.
 
@@ -476,7 +495,7 @@ def zoo_add(
     """
     from cvdl.train.zoo import add, row
 
-    for path in add(run, name, card_only=card_only):
+    for path in add(run, name, card_only=card_only, force=force):
         typer.echo(path)
     if not card_only:
         typer.echo("\nIts row for data/README.md is below. Write data/runs/QUEUE.md again: python -m cvdl.train.queue")

@@ -22,7 +22,7 @@ from cvdl.flow.nets.spynet import SPyNet
 from cvdl.flow.unsupervised import likelihood_loss, soft_likelihood_loss
 from cvdl.train import flow_losses as losses
 from cvdl.train import yardstick
-from cvdl.train.stages import Recipe, Stage, unfreeze_all
+from cvdl.train.stages import Recipe, Stage, mean_text, unfreeze_all
 from cvdl.train.yardstick import Yardstick
 from cvdl.train.zoo import begin, load
 
@@ -55,16 +55,16 @@ class FlowStage(Stage):
 
     metric = "epe"
 
-    def dataset(self, split, seed, device, pools):
+    def dataset(self, split, seed, device, pools, deadline=None):
         if split == "test":
-            return Yardstick(pools, self.held_out, self.yardstick_size, device, self.varied)
+            return Yardstick(pools, self.held_out, self.yardstick_size, device, self.varied, deadline)
         total = sum(self.mixture.values())
         counts = {kind: max(1, math.ceil(self.pairs * share / total)) for kind, share in self.mixture.items()}
-        options = dict(size=self.size, seed=self.pool_seed, varied=self.varied, device=device)
+        options = dict(size=self.size, seed=self.pool_seed, varied=self.varied, device=device, deadline=deadline)
         opened = {kind: Pool.open(pools, kind, count, **options) for kind, count in counts.items()}
         for pool in opened.values():
             for name in self.estimates:
-                pool.add_estimates(name, load(name))
+                pool.add_estimates(name, load(name), deadline)
         return Mixture(opened, self.mixture, seed)
 
     def augment_batch(self, batch, indices):
@@ -79,6 +79,9 @@ class FlowStage(Stage):
 
     def format_metric(self, error):
         return f"EPE {error:.2f} px" if self.ground_truth else "no ground truth"
+
+    def describe_error(self, rows):
+        return f"{mean_text(rows, 'epe', 'EPE', ' px')}, {mean_text(rows, 'zero_flow', 'of zero flow', ' px')}"
 
     def describe_data(self, dataset):
         crop = self.augment.crop if self.augment else None
@@ -359,7 +362,7 @@ def likenet_recipe(title, objective, last=None, window=None):
     on_cpu = likenet_stages((3000, 3000, 4000), (8, 4, 2), 2e-3, crop=(192, 256), **options)
     on_gpu = likenet_stages((4000, 4000, 3000), (16, 16, 8), 1e-3, crop=(320, 448), pairs=ON_GPU, **options)
     return Recipe(
-        f"{title}, 0.7 M parameters on a GPU",
+        f"{title}, 0.7 M parameters on a GPU, 44 k on a CPU",
         {"quick": small, "laptop": small, "gpu": partial(LikeNet, view="random", support=6, window=window)},
         {"quick": quick(on_cpu, (128, 192), (96, 128)), "laptop": on_cpu, "gpu": on_gpu},
     )

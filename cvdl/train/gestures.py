@@ -100,7 +100,7 @@ class GestureStage(Stage):
     fps: tuple = (10, 20)
     fixed: tuple = ()  # what does not vary: of PARTS of cvdl.gesture.render
 
-    def dataset(self, split, seed, device, pools):
+    def dataset(self, split, seed, device, pools, deadline=None):
         split, fixed = ("train", self.fixed) if split == "train" else ("val", ())
         clips = Gestures(split, seed, self.size, self.fps, fixed=fixed)
         return Rendered(clips, self.frames, self.chain, self.limit, device, self.pick)

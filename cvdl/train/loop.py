@@ -9,21 +9,25 @@ time, and some gradients are summed in no fixed order.  In a network that learns
 
 import copy
 import math
+import signal
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from cvdl.errors import DataNotFound, InvalidInput, MissingDependency, NotFinite, TrainingDiverged, WriteFailed
+from cvdl.flow.data.pool import TimeIsUp, passed
 from cvdl.train.processes import all_or_none
 from cvdl.train.recipes import find
 from cvdl.train.runs import Log, command, commit, hardware, read_json, replacing, write_json, write_rows
 from cvdl.train.stages import lr_factor, settings
+from cvdl.train.stopping import StopRequest
 from cvdl.train.zoo import read_weights, write_weights
 
 ROWS = 400  # at most, in a stage's log
@@ -45,7 +49,7 @@ class TrainConfig:
     scale: float = 1.0  # factor on the number of steps of every stage
     only: str | None = None  # the one stage to train; the one before it must be finished
     resume: bool = False  # continue with what is in `out`; without it, `out` must not hold a run
-    minutes: float | None = None  # stop after this time
+    minutes: float | None = None  # stop after this time, rendering included
     device: str = "cpu"  # or cuda
     devices: int = 1  # processes per computer, among which batches are divided
     nodes: int = 1  # computers; each runs the same command, under torchrun
@@ -62,13 +66,14 @@ def train(config):
     """Train the stages of a recipe, one after the other -> True when all are finished, False when the time is up.
 
     Raises:
-        InvalidInput: an unknown recipe, stage or field; a folder that holds another run; weights or a checkpoint of another
-            recipe; a damaged file.
+        InvalidInput: an unknown recipe, stage or field; a folder that holds another run, or in which another process is
+            training; weights or a checkpoint of another recipe; a damaged file.
         TrainingDiverged: the loss is not finite.
         WriteFailed: the disk is full.
         MissingDependency: Lightning is not installed.
 
-    Checkpoints that were written before stay.  If one of several processes fails, all of them end.
+    Checkpoints that were written before stay.  If one of several processes fails, all of them end.  Ctrl-C and SIGTERM end
+    the process after the step that is running, with a checkpoint.
     """
     recipe = find(config.recipe)
     stages = recipe.stages_of(config.profile, config.overrides)
@@ -78,22 +83,38 @@ def train(config):
     fabric, precision = make_fabric(config)
     identity = config.identity(precision)
     with all_or_none(fabric):
-        if fabric.is_global_zero:
-            prepare_run_dir(config.out, identity, config.resume)
-        fabric.barrier()
-        deadline = None if config.minutes is None else time.monotonic() + 60 * config.minutes
-        weights = None
-        for number, stage in enumerate(stages):
-            folder = Path(config.out) / stage.name
-            if (folder / "card.json").exists():
-                fabric.print(f"{stage.name}: already finished", file=sys.stderr)
-            elif config.only in (None, stage.name):
-                net = build_net(recipe, config, stage, number, weights)
-                run = StageRun(fabric, net, stage, number, folder, identity, config)
-                if not run.fit(deadline):
-                    return False
-            weights = folder / "weights.safetensors"
-        return True
+        with run_dir(config.out, identity, config.resume) if fabric.is_global_zero else nullcontext():
+            fabric.barrier()
+            return train_stages(fabric, recipe, stages, identity, config)
+
+
+def train_stages(fabric, recipe, stages, identity, config):
+    """Train what is not finished -> True when all stages are, False when the time is up."""
+    deadline = None if config.minutes is None else time.monotonic() + 60 * config.minutes
+    weights = None
+    for number, stage in enumerate(stages):
+        folder = Path(config.out) / stage.name
+        if (folder / "card.json").exists():
+            fabric.print(f"{stage.name}: already finished{unlike(folder, config)}", file=sys.stderr)
+        elif config.only in (None, stage.name):
+            net = build_net(recipe, config, stage, number, weights)
+            run = StageRun(fabric, net, stage, number, folder, identity, config)
+            if not (run.prepare_data(deadline) and run.fit(deadline)):
+                return False
+        weights = folder / "weights.safetensors"
+    return True
+
+
+def unlike(folder, config):
+    """What to add of a finished stage that was trained with other overrides than those of now, as text."""
+    then, now = read_json(folder / "card.json").get("overrides", []), list(config.overrides)
+    if then == now:
+        return ""
+    return (
+        f" with {' '.join(f'--set {text}' for text in then) or 'no --set'}, so "
+        f"{' '.join(f'--set {text}' for text in now) or 'its absence now'} does not change it. To train it again, delete "
+        f"{folder} and the stages after it, or name another folder with --out"
+    )
 
 
 def make_fabric(config):
@@ -133,20 +154,29 @@ def default_precision(cuda):
     return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
 
 
-def prepare_run_dir(out, identity, resume):
-    """Create the folder of a run, or make sure that it holds the same run."""
+@contextmanager
+def run_dir(out, identity, resume):
+    """The folder of a run: created, or made sure that it holds the same run; for the block, no other process trains there."""
     note = Path(out) / "run.json"
     if note.exists() and not resume:
         raise InvalidInput(f"{out} already holds a run. Continue it with --resume, or name another folder with --out.")
     if note.exists() and (there := read_json(note)) != identity:
+        others = [f"{name} {there.get(name)}, not {now}" for name, now in identity.items() if there.get(name) != now]
         raise InvalidInput(
-            f"{out} holds another run: {there}, and this one is {identity}. Name another folder with --out."
+            f"{out} holds another run: it has {'; '.join(others)}. Name another folder with --out, or ask for that run."
         )
-    try:
-        note.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WriteFailed(f"The folder {out} cannot be created: {error}. Name another one with --out.") from error
-    write_json(note, identity)
+    with ExitStack() as stack:
+        try:
+            note.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(FileLock(note.with_name(".lock"), timeout=0))
+        except Timeout:
+            raise InvalidInput(
+                f"Another process is training in {out}. Wait for it, stop it, or name another folder with --out."
+            ) from None
+        except OSError as error:
+            raise WriteFailed(f"The folder {out} cannot be created: {error}. Name another one with --out.") from error
+        write_json(note, identity)
+        yield
 
 
 def build_net(recipe, config, stage, number, weights):
@@ -189,7 +219,7 @@ class StageRun:
 
     def __init__(self, fabric, net, stage, number, folder, identity, config):
         self.fabric, self.stage, self.number, self.folder = fabric, stage, number, folder
-        self.identity, self.overrides, self.changes = identity, list(config.overrides), []
+        self.identity, self.config, self.changes = identity, config, []
         if stage.batch % fabric.world_size:
             raise InvalidInput(f"A batch of {stage.batch} cannot be divided between {fabric.world_size} processes.")
         self.share = stage.batch // fabric.world_size  # samples per step of this process
@@ -204,14 +234,25 @@ class StageRun:
         self.learned, self.settings = list(learned), settings(stage)
         optimizer = torch.optim.AdamW(learned.values(), lr=stage.lr, weight_decay=stage.weight_decay)
         self.optimizer = fabric.setup_optimizers(optimizer)
-        self.training, self.held_out = (
-            stage.dataset(split, sample_seed(identity["seed"], number, purpose), fabric.device, config.pools)
-            for split, purpose in (("train", TRAIN), ("test", TEST))
-        )
-        self.at_once = stage.render_batch(fabric.device)
-        self.done, self.seconds, self.first, self.rendered = 0, 0.0, None, None
+        self.training = self.held_out = None  # see prepare_data
+        self.index = self.rendered = None  # of the last batch, and the batch
+        self.done, self.seconds = 0, 0.0
         # Since the last row of the log: sums of loss and error in this process, and the number of steps.
         self.sums = torch.zeros(3, device=fabric.device)
+
+    def prepare_data(self, deadline=None):
+        """Open what is trained on and measured on; pairs that are missing are rendered -> False when the time is up."""
+        seed, time_is_up = self.identity["seed"], False
+        try:
+            self.training, self.held_out = (
+                self.stage.dataset(
+                    split, sample_seed(seed, self.number, purpose), self.fabric.device, self.config.pools, deadline
+                )
+                for split, purpose in (("train", TRAIN), ("test", TEST))
+            )
+        except TimeIsUp:
+            time_is_up = True
+        return not any(self.anywhere(time_is_up))
 
     # One step.
 
@@ -254,16 +295,10 @@ class StageRun:
             kept.lerp_(now, 1 - decay)
 
     def batch(self, index):
-        """The batch of this index.  Several are rendered together, if the stage asks for it."""
-        batches = max(1, self.at_once // self.share)
-        first = index - index % batches
-        if first != self.first:
-            indices = [i for batch in range(first, first + batches) for i in self.sample_indices(batch)]
-            self.first, self.rendered = first, self.training.pairs(indices)
-        if batches == 1:
-            return self.rendered
-        begin = (index - first) * self.share
-        return type(self.rendered)(*(None if p is None else p[begin : begin + self.share] for p in self.rendered))
+        """The batch of this index, kept until another one is asked for."""
+        if index != self.index:
+            self.index, self.rendered = index, self.training.pairs(self.sample_indices(index))
+        return self.rendered
 
     def sample_indices(self, batch):
         """The indices of this process's samples in a batch."""
@@ -276,12 +311,15 @@ class StageRun:
         """Train until the stage is finished -> True, or until the time is up -> False."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.load()
-        if not self.done:
+        if self.done:
+            self.say(f"continues at step {self.done:,} of {self.steps:,}, from its checkpoint")
+        else:
             self.measure("start")
         first = self.fabric.is_global_zero
         log = Log(self.folder / "log.csv", self.stage.metric, until=self.done) if first else None
-        saved, begin = time.monotonic(), time.monotonic() - self.seconds
-        with tqdm(total=self.steps, initial=self.done, desc=self.stage.name, unit="step", disable=not first) as bar:
+        saved, begin, self.came = time.monotonic(), time.monotonic() - self.seconds, (self.done, self.seconds)
+        bar = tqdm(total=self.steps, initial=self.done, desc=self.stage.name, unit="step", disable=not first)
+        with bar, StopRequest() as stop:
             while self.done < self.steps:
                 self.sums += torch.stack([*self.train_step(), torch.ones_like(self.sums[0])])
                 self.done += 1
@@ -289,14 +327,22 @@ class StageRun:
                 bar.update()
                 if self.done % self.steps_per_row == 0 or self.done == self.steps:
                     self.log_row(log, bar)
-                time_is_up = self.agree(deadline is not None and time.monotonic() > deadline)
-                if self.agree(time_is_up or time.monotonic() - saved > SAVE_EVERY):
+                is_due = time.monotonic() - saved > SAVE_EVERY
+                stopped, time_is_up, is_due = self.anywhere(stop.signal, passed(deadline), is_due)
+                if stopped or time_is_up or is_due:
                     self.save()
                     saved = time.monotonic()
-                if time_is_up and self.done < self.steps:
-                    return False
-        self.finish()
-        return True
+                if (stopped or time_is_up) and self.done < self.steps:
+                    break
+        if self.done == self.steps:
+            self.finish()
+        elif stopped:
+            self.say(f"stopped at step {self.done:,} of {self.steps:,}, and saved; --resume continues from there")
+            raise SystemExit(128 + (stop.signal or signal.SIGTERM))
+        return self.done == self.steps
+
+    def say(self, text):
+        self.fabric.print(f"{self.stage.name}: {text}", file=sys.stderr)
 
     def log_row(self, log, bar):
         """Write the mean loss and error of the steps since the last row."""
@@ -305,7 +351,8 @@ class StageRun:
         self.sums.zero_()
         self.check_finite(loss)
         held_out = self.measure_row()
-        speed = self.stage.batch * (bar.format_dict["rate"] or 0)
+        steps, seconds = (now - before for now, before in zip((self.done, self.seconds), self.came, strict=True))
+        speed = self.stage.batch * steps / seconds
         text = f"loss {loss:.3g}, {self.stage.format_metric(error)}, {speed:.1f} samples/s"
         bar.set_postfix_str(text, refresh=False)
         if log:
@@ -357,9 +404,12 @@ class StageRun:
             f"({self.identity['precision']}), begin again in another folder with --precision 32-true."
         )
 
-    def agree(self, condition):
-        """True in all processes if it is in the first: their clocks differ."""
-        return self.fabric.broadcast(condition) if self.fabric.world_size > 1 else condition
+    def anywhere(self, *conditions):
+        """Which conditions hold in any process: clocks differ, and a signal may reach only one -> [bool]"""
+        if self.fabric.world_size == 1:
+            return [bool(condition) for condition in conditions]
+        counts = torch.tensor(conditions, dtype=torch.float, device=self.fabric.device)
+        return [count > 0 for count in self.fabric.all_reduce(counts, reduce_op="sum").tolist()]
 
     # Files.
 
@@ -401,10 +451,9 @@ class StageRun:
         ]
         self.changes = state.get("changes", []) + [f"step {self.done}: {change}" for change in changes]
         if changes:
-            self.fabric.print(
-                f"{self.stage.name}: the recipe has changed since {path} was written: {'; '.join(changes)}. The stage "
-                "continues with the new settings, and its card says so.",
-                file=sys.stderr,
+            self.say(
+                f"the recipe has changed since {path} was written: {'; '.join(changes)}. The stage continues with the new "
+                "settings, and its card says so."
             )
 
     def finish(self):
@@ -416,12 +465,13 @@ class StageRun:
             for served in self.folder.glob("*checkpoint.ckpt*"):  # and what a kill left of one
                 served.unlink()
         self.fabric.barrier()
+        self.say(f"finished. Held-out {self.stage.describe_error(rows)}. {self.folder / 'weights.safetensors'}")
 
     def card(self, rows):
         stage = self.stage
         return {
             **self.identity,
-            "overrides": self.overrides,
+            "overrides": list(self.config.overrides),
             "stage": stage.name,
             "number": self.number,
             "command": command(),

@@ -1,5 +1,7 @@
 """All recipes that `cvdl train` knows: those of `cvdl.train.flow` and those of `cvdl.train.gestures`."""
 
+import difflib
+
 from cvdl import tables
 from cvdl.errors import InvalidInput
 from cvdl.train.flow import FLOW
@@ -9,9 +11,11 @@ RECIPES = FLOW | GESTURES
 
 
 def find(name):
-    """The recipe of this name.  Raises CourseError."""
+    """The recipe of this name.  Raises InvalidInput if there is none."""
     if name not in RECIPES:
-        raise InvalidInput(f"There is no recipe {name!r}; there are: {', '.join(RECIPES)}.")
+        near = difflib.get_close_matches(name, RECIPES, n=3)
+        meant = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise InvalidInput(f"There is no recipe {name!r}.{meant} `cvdl train` lists all: {', '.join(RECIPES)}.")
     return RECIPES[name]
 
 

@@ -57,19 +57,18 @@ class Stage:
 
     metric = "error"  # what the error is: the name of its column in the log
 
-    def dataset(self, split, seed, device, pools):
+    def dataset(self, split, seed, device, pools, deadline=None):
         """What gives batches by sample indices: an object with `pairs(indices)`.
 
         Args:
             split: "train", or "test" for held-out samples.
             seed: int, or a sequence of them.
             pools: the folder for pools of rendered pairs.
+            deadline: a time of `time.monotonic` after which no more pairs are rendered; None: there is none.
+
+        Raises TimeIsUp after the deadline, if pairs are missing.
         """
         raise NotImplementedError
-
-    def render_batch(self, device):
-        """How many samples are rendered together, at least."""
-        return 1
 
     def augment_batch(self, batch, indices):
         """The batch that a step sees."""
@@ -88,6 +87,10 @@ class Stage:
         """The error as text for the progress bar."""
         return f"error {error:.3f}"
 
+    def describe_error(self, rows):
+        """The mean error of the rows of `evaluate`, as text."""
+        return mean_text(rows, self.metric, "error", "")
+
     def describe_data(self, dataset):
         """What the card reports about the data: a dict."""
         raise NotImplementedError
@@ -98,11 +101,18 @@ class Stage:
 
 
 def mean_and_error(values, name):
-    """The mean and its standard error, rounded: {name: …, "standard_error": …}."""
+    """The mean of what is not NaN and its standard error, rounded: {name: …, "standard_error": …}."""
     known = [value for value in values if not math.isnan(value)]
     error = statistics.stdev(known) / len(known) ** 0.5 if len(known) > 1 else None
     mean = round(statistics.mean(known), 4) if known else None
     return {name: mean, "standard_error": None if error is None else round(error, 4)}
+
+
+def mean_text(rows, column, name, unit):
+    """Such as "EPE 3.21 ± 0.40 px": the mean of a column and its standard error, as text."""
+    summary = mean_and_error([row[column] for row in rows], "mean")
+    error = "" if summary["standard_error"] is None else f" ± {summary['standard_error']:.3g}"
+    return f"{name} {summary['mean']:.4g}{error}{unit} on {len(rows)} samples"
 
 
 def settings(stage):
@@ -203,8 +213,12 @@ def parse(value, name, kinds, before, text):
     if type(parsed) is int and float in kinds:
         parsed = float(parsed)
     if type(parsed) not in kinds:
-        wanted = " or ".join(sorted("None" if kind is type(None) else kind.__name__ for kind in kinds))
-        raise InvalidInput(f"--set {text}: {name} must be {wanted}; {value!r} is {type(parsed).__name__}.")
+        wanted = " or ".join(WORDS[kind] for kind in kinds if kind in WORDS)
+        if dataclasses.is_dataclass(before):
+            example = f"; its fields are set one by one, as in {name}.{fields(before)[0].name}=VALUE"
+        else:
+            example = f", such as {name}={as_text(before)}"
+        raise InvalidInput(f"--set {text}: {name} must be {wanted}{example}.")
     if name == "schedule" and parsed not in SCHEDULES:
         raise InvalidInput(f"--set {text}: there is no schedule {parsed!r}; there are {', '.join(SCHEDULES)}.")
     if type(parsed) is int and parsed < (least := 0 if name in MAY_BE_0 else 1):
@@ -219,6 +233,16 @@ def parse(value, name, kinds, before, text):
     return parsed
 
 
+# Kinds of values, in the order in which a message names them.
+WORDS = {
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number",
+    str: "a word",
+    tuple: "several numbers, as in (256, 320)",
+    dict: "shares, as in {'chairs': 0.5, 'things': 0.5}",
+    type(None): "None",
+}
 MAY_BE_0 = ("warmup", "seed")  # other whole numbers are counts of 1 or more
 
 
@@ -235,9 +259,6 @@ def field_types(kind):
     for name, hint in typing.get_type_hints(kind).items():
         if name in {field.name for field in fields(kind)} - {"name"}:
             options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-            if all(option in SIMPLE or dataclasses.is_dataclass(option) for option in options):
+            if all(option in WORDS or dataclasses.is_dataclass(option) for option in options):
                 found[name] = options
     return found
-
-
-SIMPLE = (bool, int, float, str, tuple, dict, type(None))

@@ -5,9 +5,6 @@
 Errors are kept pair by pair, so that two networks can be compared on the same pairs.
 """
 
-import math
-import statistics
-
 import torch
 
 from cvdl.flow.data.chairs import FULL
@@ -23,10 +20,10 @@ SEED = 11
 class Yardstick:
     """Held-out pairs, numbered 0 … count - 1; those of all kinds are mixed, so that a few of them are representative."""
 
-    def __init__(self, folder, count=COUNT, size=FULL, device="cpu", varied=True):
+    def __init__(self, folder, count=COUNT, size=FULL, device="cpu", varied=True, deadline=None):
         self.kinds = [KINDS[i % len(KINDS)] for i in range(count)]
         self.places = [self.kinds[:i].count(kind) for i, kind in enumerate(self.kinds)]
-        options = dict(size=size, split="test", seed=SEED, varied=varied, device=device)
+        options = dict(size=size, split="test", seed=SEED, varied=varied, device=device, deadline=deadline)
         self.pools = {k: Pool.open(folder, k, self.kinds.count(k), **options) for k in dict.fromkeys(self.kinds)}
 
     def __len__(self):
@@ -60,18 +57,15 @@ class Yardstick:
 
 def summarise(rows):
     """Means over all pairs, per kind, and per speed band, with standard errors of the first two."""
-    summary = mean_and_error_of(rows, "epe") | {"zero_flow": mean(rows, "zero_flow"), "pairs": len(rows)}
-    kinds = dict.fromkeys(row["sample"].partition("/")[0] for row in rows)
-    for kind in kinds:
-        of_kind = [row for row in rows if row["sample"].startswith(f"{kind}/")]
-        summary[kind] = mean_and_error_of(of_kind, "epe") | {"zero_flow": mean(of_kind, "zero_flow")}
+    summary = means(rows) | {"pairs": len(rows)}
+    for kind in dict.fromkeys(row["sample"].partition("/")[0] for row in rows):
+        summary[kind] = means([row for row in rows if row["sample"].startswith(f"{kind}/")])
     return summary | {band: mean(rows, band) for band in SPEEDS}
 
 
+def means(rows):
+    return mean_and_error([row["epe"] for row in rows], "epe") | {"zero_flow": mean(rows, "zero_flow")}
+
+
 def mean(rows, column):
-    known = [row[column] for row in rows if row[column] is not None and not math.isnan(row[column])]
-    return round(statistics.mean(known), 4) if known else None
-
-
-def mean_and_error_of(rows, column):
-    return mean_and_error([row[column] for row in rows], column)
+    return mean_and_error([row[column] for row in rows], column)[column]

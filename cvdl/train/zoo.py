@@ -182,17 +182,20 @@ def begin(net):
     net.begin_with(*(read_weights(weights_path(name)) for name in before))
 
 
-def add(run, name, data=ROOT / "data", card_only=False):
+def add(run, name, data=ROOT / "data", card_only=False, force=False):
     """Ship a finished run: its last weights to data/weights; logs, cards and new measurements to data/runs.  -> paths
 
     card_only: without the weights, for experiments that only their numbers are wanted of.  Such a network may have seen small
     frames only; on rendered pairs it is measured at the size of its last stage's.
+    force: also if the run is not complete, or shorter than its recipe.
     """
     stages = sorted((read_json(path) for path in Path(run).glob("*/card.json")), key=lambda stage: stage["number"])
     if not stages:
         raise InvalidInput(
             f"{run} holds no finished stage, so there is nothing to ship. Train first: cvdl train --help"
         )
+    if not force and (why := incomplete(stages)):
+        raise InvalidInput(f"{run} is {why}, so it is not shipped. Ship it all the same with --force.")
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
         raise InvalidInput(f"{name!r} is no name to ship weights under: small letters, digits and hyphens make one.")
     weights = Path(run) / stages[-1]["stage"] / "weights.safetensors"
@@ -225,6 +228,22 @@ def add(run, name, data=ROOT / "data", card_only=False):
         with replacing(paths[-1]) as beside:
             shutil.copyfile(Path(run) / stage["stage"] / "log.csv", beside)
     return paths
+
+
+def incomplete(stages):
+    """Why a run is not worth shipping, as text; None if it is.  stages: its cards."""
+    from cvdl.train.recipes import RECIPES  # whose stages load weights of the zoo
+
+    first = stages[0]
+    if first["profile"] == "quick":
+        return "of the profile quick, which shows that a recipe runs and trains nothing"
+    if first["scale"] < 1:
+        return f"shortened by --scale {first['scale']:g}"
+    if first["recipe"] in RECIPES:
+        planned = [stage.name for stage in RECIPES[first["recipe"]].stages_of(first["profile"])]
+        missing = [name for name in planned if name not in [stage["stage"] for stage in stages]]
+        return f"unfinished: {', '.join(missing)} must still be trained" if missing else None
+    return None
 
 
 def row(name):

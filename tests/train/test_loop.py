@@ -15,6 +15,7 @@ from pathlib import Path
 import lightning.fabric
 import pytest
 import torch
+from filelock import FileLock
 from lightning.fabric.plugins import MixedPrecision
 from safetensors.torch import load_file
 from typer.testing import CliRunner
@@ -120,7 +121,7 @@ def same(out, whole, tolerance=0.0, stages=("level0", "level1", "joint")):
 
 
 def test_a_run_leaves_logs_weights_and_cards(whole):
-    assert sorted(path.name for path in whole.iterdir()) == ["joint", "level0", "level1", "run.json"]
+    assert sorted(path.name for path in whole.iterdir()) == [".lock", "joint", "level0", "level1", "run.json"]
     for number, name in enumerate(("level0", "level1", "joint")):
         assert sorted(path.name for path in (whole / name).iterdir()) == FILES
         rows = read_log(whole / name / "log.csv")
@@ -210,7 +211,8 @@ def test_a_plain_loop_comes_to_the_same(whole, pools):
     assert [row["loss"] for row in rows] == pytest.approx(losses, rel=1e-4)
     assert [row["lr"] for row in rows] == pytest.approx([1e-3 * lr_factor(stage, 8, s) for s in range(8)], rel=1e-5)
     for name, value in read_weights(whole / "level0/weights.safetensors").levels[0].state_dict().items():
-        torch.testing.assert_close(value, average.state_dict()[name], rtol=1e-3, atol=1e-5)
+        # Adam divides gradients by their size, so that rounding in those near 0 becomes a small part of a step of 1e-3.
+        torch.testing.assert_close(value, average.state_dict()[name], rtol=1e-3, atol=1e-4)
 
 
 def test_random_numbers_follow_from_the_step(tmp_path, monkeypatch):
@@ -339,21 +341,6 @@ def test_other_rows_after_a_stop(of_three_rows, tmp_path, monkeypatch):
     assert (first["step"], second["step"]) == (3, 8)
     _, middle, last = read_log(of_three_rows / "level0/log.csv")
     assert second["loss"] == pytest.approx((3 * middle["loss"] + 2 * last["loss"]) / 5, rel=1e-4)
-
-
-def test_several_batches_rendered_together(whole, tmp_path, monkeypatch):
-    """Also where a run is stopped within them."""
-    counts = []
-
-    def pairs(self, indices, pairs=Mixture.pairs):
-        counts.append(len(indices))
-        return pairs(self, indices)
-
-    monkeypatch.setattr(FlowStage, "render_batch", lambda self, device: 6)
-    monkeypatch.setattr(Mixture, "pairs", pairs)
-    assert cvdl_train(tmp_path / "run", "--minutes", 0).exit_code == 0
-    same(finish(tmp_path / "run", "--resume"), whole)
-    assert set(counts) == {6}  # three batches
 
 
 def test_half_precision_continues_with_its_scale(tmp_path, monkeypatch):
@@ -495,13 +482,79 @@ def test_one_of_two_processes_fails(tmp_path, pools, fault, rank, told):
     assert "Traceback" not in said, said
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_after_the_step(whole, tmp_path, monkeypatch, number):
+    """With a checkpoint of that very step, so that nothing is lost; and the run says where it goes on."""
+    monkeypatch.setattr(loop, "SAVE_EVERY", 1000)
+
+    def train_step(self, step=loop.StageRun.train_step):
+        if self.done == 4:
+            signal.raise_signal(number)
+        return step(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.StageRun, "train_step", train_step)
+        handler = signal.getsignal(number)
+        stopped = cvdl_train(tmp_path / "run")
+        assert signal.getsignal(number) is handler
+    assert stopped.exit_code == 128 + number and "level0: stopped at step 5 of 8, and saved" in stopped.stderr
+    resumed = cvdl_train(tmp_path / "run", "--resume")
+    assert "level0: continues at step 5 of 8" in resumed.stderr, resumed.stderr
+    same(tmp_path / "run", whole)
+
+
+def test_a_signal_for_one_of_two_processes_ends_both(tmp_path, pools):
+    options = ["--out", tmp_path / "run", "--pool", pools, "--stage", "level0"]
+    codes, said = apart.run(tmp_path, *options, fault=apart.terminated, count=2)
+    assert codes == [128 + signal.SIGTERM] * 2 and "level0: stopped at step 5 of 8" in said, said
+    assert torch.load(tmp_path / "run/level0/checkpoint.ckpt", weights_only=True)["done"] == 5
+
+
+def test_ctrl_c_while_pairs_are_rendered(tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pool, "rendered_chunks", interrupted)
+    stopped = cvdl_train(tmp_path / "run", "--pool", tmp_path / "pools")
+    assert stopped.exit_code == 130 and "stopped. Rendered pairs and checkpoints are kept" in stopped.stderr
+
+
+def test_minutes_cover_rendering(tmp_path, monkeypatch):
+    """Pairs are rendered chunk by chunk until the time is up, and are kept."""
+    pools, chunks = tmp_path / "pools", []
+
+    def passed(deadline):
+        return deadline is not None and len(chunks) >= 2
+
+    def rendered_chunks(*arguments, render=pool.rendered_chunks):
+        for content in render(*arguments):
+            chunks.append(len(content))
+            yield content
+
+    monkeypatch.setattr(pool, "CHUNK", 2)
+    monkeypatch.setattr(pool, "passed", passed)
+    monkeypatch.setattr(pool, "rendered_chunks", rendered_chunks)
+    stopped = cvdl_train(tmp_path / "run", "--pool", pools, "--minutes", 5)
+    assert stopped.exit_code == 0 and "the time is up" in stopped.stderr
+    (path,) = pools.glob("chairs-train-*/pairs.bin")
+    assert path.stat().st_size == sum(chunks) and len(chunks) == 2
+
+
+def test_two_processes_in_one_folder(tmp_path):
+    out = tmp_path / "run"
+    out.mkdir()
+    with FileLock(out / ".lock"):
+        assert "Another process is training in" in refused(cvdl_train(out))
+    finish(out, "--stage", "level0")
+
+
 # What may go wrong.
 
 
 @pytest.mark.parametrize(
     "arguments, told",
     [
-        (["spinet"], "no recipe 'spinet'; there are: spynet"),
+        (["spinet"], "no recipe 'spinet'. Did you mean spynet"),
         (["tiny", "--stage", "level7"], "no stage 'level7'; it has: level0, level1, joint"),
         (["tiny", "--profile", "huge"], "no profile 'huge'"),
         (["tiny", "--profile", "laptop"], "no profile 'laptop'; it has: quick"),
@@ -510,6 +563,7 @@ def test_one_of_two_processes_fails(tmp_path, pools, fault, rank, told):
         (["tiny", "--precision", "16-mixed"], "bf16-mixed or 32-true on a CPU"),
         (["tiny", "--nodes", "2"], "2 computers are started by torchrun"),
         (["tiny", "--nice"], "are for `cvdl train all`"),
+        (["", "--stage", "level0"], "Name the recipe that these options are for"),
         (["all", "--set", "lr=1e-3"], "--set, --stage, --devices and --nodes are for one recipe"),
         (["tiny", "--stage", "level1"], "level0/weights.safetensors, which does not exist. Train that stage first"),
     ],
@@ -532,7 +586,7 @@ def test_a_run_is_not_written_over(tmp_path):
     assert "already holds a run. Continue it with --resume" in refused(cvdl_train(out))
     for other in (["--seed", 1], ["--scale", 2], ["--precision", "bf16-mixed"]):
         told = refused(cvdl_train(out, "--resume", *other))
-        assert "holds another run" in told and "'seed': 0" in told and "--out" in told
+        assert "holds another run: it has " in told and f"{other[0][2:]} " in told and "--out" in told
     (tmp_path / "file").write_text("")
     assert "cannot be created" in refused(cvdl_train(tmp_path / "file" / "run"))
     (out / "run.json").write_text("{")
@@ -876,21 +930,21 @@ def test_values_that_can_be_set(text, wanted):
         ("lr.peak=1", "lr is 0.001 and has no fields"),
         ("loss=l1", "there is no field 'loss'"),
         ("name=other", "there is no field 'name'"),
-        ("batch=3e-4", "batch must be int; '3e-4' is float"),
+        ("batch=3e-4", "batch must be a whole number, such as batch=2"),
         ("batch=-1", "batch must be 1 or more"),
-        ("batch=True", "batch must be int; 'True' is bool"),
+        ("batch=True", "batch must be a whole number, such as batch=2"),
         ("pairs=0", "pairs must be 1 or more"),
         ("held_out=0", "held_out must be 1 or more"),
         ("warmup=-3", "warmup must be 0 or more"),
-        ("lr=abc", "lr must be float; 'abc' is str"),
-        ("lr=nan", "lr must be float; 'nan' is str"),
+        ("lr=abc", "lr must be a number, such as lr=0.001"),
+        ("lr=nan", "lr must be a number, such as lr=0.001"),
         ("lr=1e999", "lr must be a finite number, 0 or more"),
         ("lr=-1e-3", "lr must be a finite number, 0 or more"),
-        ("lr=", "lr must be float; '' is str"),
-        ("lr={[]: 1}", "lr must be float; '{[]: 1}' is str"),
-        ("max_grad_norm=off", "max_grad_norm must be None or float; 'off' is str"),
+        ("lr=", "lr must be a number, such as lr=0.001"),
+        ("lr={[]: 1}", "lr must be a number, such as lr=0.001"),
+        ("max_grad_norm=off", "max_grad_norm must be a number or None, such as max_grad_norm=1.0"),
         ("schedule=S_longer", "there is no schedule 'S_longer'; there are S_short, S_long, S_fine, constant, cosine"),
-        ("augment=0", "augment must be Augment or None; '0' is int"),
+        ("augment=0", "augment must be None; its fields are set one by one, as in augment.crop=VALUE"),
         ("augment.contrast=(0.2,)", "contrast must be 2 numbers, such as (-0.8, 0.4)"),
         ("augment.crop=(0, 5)", "crop is (0, 5); it must be (height, width)"),
         ("size=(32, 'a')", "size must be 2 numbers, such as (32, 48)"),
@@ -923,6 +977,15 @@ def test_other_overrides_in_a_resumed_run(tmp_path):
     stage = tiny().stages_of("quick")[0]
     rates = [row["lr"] / lr_factor(stage, 8, row["step"] - 1) for row in read_log(out / "level0/log.csv")]
     assert rates == pytest.approx([1e-3, 5e-4, *[2e-4] * 6], rel=1e-4)
+
+
+def test_overrides_come_too_late_for_a_finished_stage(tmp_path):
+    out = finish(tmp_path / "run", "--stage", "level0", "--set", "lr=2e-3")
+    same_again = cvdl_train(out, "--stage", "level0", "--resume", "--set", "lr=2e-3")
+    assert "level0: already finished\n" in same_again.stderr
+    other = cvdl_train(out, "--stage", "level0", "--resume", "--set", "lr=1e-3")
+    told = "already finished with --set lr=2e-3, so --set lr=1e-3 does not change it. To train it again, delete"
+    assert told in other.stderr
 
 
 def test_gradients_are_clipped_unless_max_grad_norm_is_None(tmp_path, monkeypatch):

@@ -23,7 +23,8 @@ def run(tmp_path):
         (folder / stage).mkdir(parents=True)
         (folder / stage / "log.csv").write_text(f"step,seconds\n{number},0\n")
         zoo.write_weights(folder / stage / "weights.safetensors", SPyNet(number + 1))
-        card = {"recipe": "spynet", "stage": stage, "number": number, "minutes": 1.5, "hardware": "2 CPU threads"}
+        card = {"recipe": "tiny", "profile": "laptop", "scale": 1.0, "stage": stage, "number": number, "minutes": 1.5}
+        card["hardware"] = "2 CPU threads"
         card["data"] = {"size": [48, 64]}
         (folder / stage / "card.json").write_text(json.dumps(card))
     return folder
@@ -161,6 +162,24 @@ def test_what_cannot_be_shipped(run, data, tmp_path, monkeypatch):
     with pytest.raises(CourseError, match="1,000 at most"):
         zoo.add(run, "small", data)
     assert zoo.names() == [] and not (data / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    "changed, told",
+    [
+        ({"profile": "quick"}, "of the profile quick"),
+        ({"scale": 0.5}, "shortened by --scale 0.5"),
+        ({"recipe": "spynet"}, "unfinished: coarse, level3, level4, joint must still be trained"),
+    ],
+)
+def test_a_run_that_is_not_worth_it_is_shipped_by_force_alone(run, data, changed, told):
+    for path in run.glob("*/card.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+    refused = CliRunner().invoke(cli.app, ["zoo", "add", str(run), "small"])
+    assert refused.exit_code == 1 and told in refused.stderr and "--force" in refused.stderr
+    assert zoo.names() == []
+    zoo.add(run, "small", data, force=True)
+    assert zoo.names() == ["small"]
 
 
 def test_weights_of_ones_own_come_first(run, data, tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ import hashlib
 import itertools
 import json
 import math
+import time
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,15 @@ GOLDEN = (math.sqrt(5) - 1) / 2
 BANDS = {"0-1": (0, 1), "1-3": (1, 3), "3-10": (3, 10), "10-40": (10, 40), "40+": (40, math.inf)}
 
 
+class TimeIsUp(Exception):
+    """The deadline is over, and pairs are still missing.  Those that are complete stay."""
+
+
+def passed(deadline):
+    """Whether a time of `time.monotonic` is over; None never is."""
+    return deadline is not None and time.monotonic() > deadline
+
+
 class Pool:
     """Rendered pairs of one kind.  Index i is always the same pair.
 
@@ -58,7 +68,20 @@ class Pool:
         return len(self.images)
 
     @classmethod
-    def open(cls, folder, kind, count, *, size=FULL, split="train", seed=0, varied=True, device="cpu", workers=None):
+    def open(
+        cls,
+        folder,
+        kind,
+        count,
+        *,
+        size=FULL,
+        split="train",
+        seed=0,
+        varied=True,
+        device="cpu",
+        workers=None,
+        deadline=None,
+    ):
         """The first `count` pairs of a pool; those that are not there yet are rendered and added.
 
         Args:
@@ -67,8 +90,10 @@ class Pool:
             size, split, seed, varied: as for `rendered`.
             device: where the pairs are rendered and kept.  On a GPU all of them are copied to its memory.
             workers: processes that render on a CPU; None: as many as torch uses threads.
+            deadline: a time of `time.monotonic` after which no more pairs are rendered; None: there is none.
 
         Raises:
+            TimeIsUp: the deadline is over, and pairs are missing.
             InvalidInput: the pool was rendered by another version of the course, or pool.json is damaged.
             WriteFailed: the disk is full.  Pairs that were complete stay.
         """
@@ -88,7 +113,7 @@ class Pool:
                 if there:
                     check_first(path, record, source)
                 if there < count:
-                    render(path, record, source, there, count, workers)
+                    render(path, record, source, there, count, workers, deadline)
         except OSError as error:
             raise WriteFailed(
                 f"The pool {folder} could not be written ({error}). Is the disk full? It takes "
@@ -107,7 +132,7 @@ class Pool:
         estimates = tuple(each[indices].float() for each in self.estimates)
         return Pairs(images[:, 0], images[:, 1], flow, None, None, None, estimates)
 
-    def add_estimates(self, name, net):
+    def add_estimates(self, name, net, deadline=None):
         """Add the flows that a network predicts on all pairs, as `estimates` of the pairs.
 
         They are computed once on complete frames, and kept in a file beside the pairs.  A network that refines them
@@ -116,6 +141,7 @@ class Pool:
         Args:
             name: of the network, for the file.
             net: in eval mode.  Its weights are part of the file's name, so that other weights get another file.
+            deadline: as for `open`.
         """
         digest = hashlib.sha256(b"".join(w.detach().cpu().numpy().tobytes() for w in net.state_dict().values()))
         path = self.folder / f"flow-of-{name}-{digest.hexdigest()[:12]}.bin"
@@ -124,7 +150,10 @@ class Pool:
         with FileLock(self.folder / "lock"), path.open("ab") as file, torch.no_grad():
             there = path.stat().st_size // record.itemsize  # more than needed, if the pool was opened larger before
             file.truncate(there * record.itemsize)
-            for i in tqdm(range(there, len(self)), desc=f"{name} on {self.folder.name}", disable=there >= len(self)):
+            progress = dict(desc=f"flow of {name} on {self.folder.name}", unit="pair", disable=there >= len(self))
+            for i in tqdm(range(there, len(self)), **progress):
+                if passed(deadline):
+                    raise TimeIsUp
                 images = self.images[i][None].float().div_(255)
                 file.write(net(images[:, 0], images[:, 1])[0].half().cpu().numpy().tobytes())
         flows = np.memmap(path, np.float16, "c", shape=(len(self), *shape))
@@ -173,14 +202,19 @@ def check_first(path, record, source):
 REMEDY = "Delete {folder} to render it again, or name another folder by --pool."
 
 
-def render(path, record, source, there, count, workers=None):
+def render(path, record, source, there, count, workers=None, deadline=None):
     """Add pairs number `there` to `count` to a file that holds `there` complete records and perhaps a part of one."""
-    with path.open("ab") as file, tqdm(total=count, initial=there, desc=f"rendering {path.parent.name}") as bar:
+    if passed(deadline):
+        raise TimeIsUp
+    label = f"rendering {path.parent.name}"
+    with path.open("ab") as file, tqdm(total=count, initial=there, desc=label, unit="pair") as bar:
         file.truncate(there * record.itemsize)
         for content in rendered_chunks(source, range(there, count), record, workers):
             file.write(content)
             file.flush()
             bar.update(len(content) // record.itemsize)
+            if passed(deadline) and bar.n < count:
+                raise TimeIsUp
 
 
 def rendered_chunks(source, numbers, record, workers=None):

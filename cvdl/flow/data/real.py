@@ -74,5 +74,5 @@ def _open_path(path, step, limit):
         return Video(path, step, limit)
     raise InvalidInput(
         f"{str(path)!r} is no set, no folder and no video. Name one of {', '.join([*SETS, 'real'])}, or a folder of "
-        "image pairs, or a video file; `cvdl data` lists the sets and says which are here."
+        "image pairs, or a video file; `cvdl data` lists the sets and says which are here. `cvdl eval` also knows chairs and things."
     )
