@@ -82,10 +82,9 @@ def train(config):
         raise InvalidInput(f"{config.recipe} has no stage {config.only!r}; it has: {names}.")
     fabric, precision = make_fabric(config)
     identity = config.identity(precision)
-    with all_or_none(fabric):
-        with run_dir(config.out, identity, config.resume) if fabric.is_global_zero else nullcontext():
-            fabric.barrier()
-            return train_stages(fabric, recipe, stages, identity, config)
+    with all_or_none(fabric), run_dir(config.out, identity, config.resume) if fabric.is_global_zero else nullcontext():
+        fabric.barrier()
+        return train_stages(fabric, recipe, stages, identity, config)
 
 
 def train_stages(fabric, recipe, stages, identity, config):

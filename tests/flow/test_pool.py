@@ -232,16 +232,14 @@ def test_what_cannot_be_rendered(tmp_path, options):
 class Numbered:
     """A pool whose pairs show their index."""
 
+    estimates = ()
+
     def __init__(self, count, sign):
-        self.count, self.sign = count, sign
+        value = sign * (1.0 + torch.arange(count)).view(-1, 1, 1, 1)
+        self.images, self.flow = torch.zeros(count, 2, 3, 2, 2, dtype=torch.uint8), value.half().expand(-1, 2, 2, 2)
 
     def __len__(self):
-        return self.count
-
-    def pairs(self, indices):
-        value = self.sign * (1.0 + torch.as_tensor(list(indices))).view(-1, 1, 1, 1)
-        assert ((value.abs() >= 1) & (value.abs() <= self.count)).all()
-        return pools.Pairs(*(value.expand(-1, c, 2, 2).clone() for c in (3, 3, 2)), None, None, None)
+        return len(self.flow)
 
 
 def seen(mixture, indices):

@@ -106,13 +106,13 @@ class Augment:
         brightness, grey = self.brightness * normal(each[:, 7]), uniform[:, 8] < self.grey
 
         colour = torch.where(grey.to(images.device)[:, None, None, None, None], 1, colour)
-        images = images * colour
+        images.mul_(colour)
         for i in grey.nonzero()[:, 0].tolist():
             weights = images.new_tensor(GREY)[:, None, None]
             images[i] = (images[i] * weights).sum(1, keepdim=True)
         middle = images.mean((1, 2, 3, 4), keepdim=True)
         images = images.mul_(1 + contrast).add_(brightness - contrast * middle)
-        images = images.clamp_(0, 1).pow_(gamma)
+        images = images.clamp_(0, 1).log_().mul_(gamma).exp_()  # to the power of gamma, in a third of pow's time
         if self.noise:
             for i, begin in enumerate(uniform[:, 0].tolist()):
                 images[i].addcmul_(grain(images[i], begin, bool(grey[i])), noise[i])
@@ -169,22 +169,23 @@ def transform(pairs, first, second, size=None):
     x1, y1 = positions(first, size, pairs.flow)
     x2, y2 = positions(second, size, pairs.flow)
     known1, known2 = inside(x1, y1, pairs.flow), inside(x2, y2, pairs.flow)
-    flow, x, y = transform_flow(pairs.flow, x1, y1, second)
+    grid1, grid2 = (sampling_grid(x, y, pairs.flow) for x, y in ((x1, y1), (x2, y2)))
+    flow, x, y = transform_flow(pairs.flow, x1, y1, grid1, second)
     valid = known1 if pairs.valid is None else nearest(pairs.valid, x1, y1) & known1
     occlusion = backward = None
     if pairs.occlusion is not None:  # also hidden: what leaves the new frame 2, or arrives where that is black
         arrives = inside(x, y, flow) & nearest(known2, x, y)
         occlusion = nearest(pairs.occlusion, x1, y1) | ~arrives
     if pairs.backward is not None:
-        backward = transform_flow(pairs.backward, x2, y2, first)[0] * known2
+        backward = transform_flow(pairs.backward, x2, y2, grid2, first)[0] * known2
     return pairs._replace(
-        image1=bilinear(pairs.image1, x1, y1) * known1,
-        image2=bilinear(pairs.image2, x2, y2) * known2,
-        flow=flow * known1,
+        image1=sample(pairs.image1, grid1).mul_(known1),
+        image2=sample(pairs.image2, grid2).mul_(known2),
+        flow=flow.mul_(known1),
         valid=valid,
         occlusion=occlusion,
         backward=backward,
-        estimates=tuple(transform_flow(each, x1, y1, second)[0] * known1 for each in pairs.estimates),
+        estimates=tuple(transform_flow(each, x1, y1, grid1, second)[0] * known1 for each in pairs.estimates),
     )
 
 
@@ -196,8 +197,8 @@ def positions(affine, size, like):
     return a * x + (b * y + c), d * x + (e * y + f)
 
 
-def transform_flow(flow, x, y, target):
-    """The flow at input positions (x, y), when `target` maps from the output to the input of the other frame.
+def transform_flow(flow, x, y, grid, target):
+    """The flow at input positions (x, y), whose sampling grid is `grid`, when `target` maps from the output to the input of the other frame.
 
     Between pixels of one object the flow is interpolated; at motion boundaries, where neighbours differ by more than
     half a pixel, the nearest one counts.
@@ -205,7 +206,7 @@ def transform_flow(flow, x, y, target):
     Returns:
         The flow in the output's pixels, and the positions x, y in the output to which it points.
     """
-    exact, smooth = sample(flow, x, y, "nearest"), bilinear(flow, x, y)
+    exact, smooth = sample(flow, grid, "nearest"), sample(flow, grid)
     old = torch.where((exact - smooth).abs().amax(1, keepdim=True) > 0.5, exact, smooth)
     (a, b, c), (d, e, f) = (row.unbind(1) for row in invert(target).to(flow)[..., None, None, None].unbind(1))
     x, y = x + old[:, :1], y + old[:, 1:]
@@ -228,12 +229,12 @@ def nearest(image, x, y):
     return image.flatten(2).gather(2, index.flatten(2).expand(-1, image.shape[1], -1)).unflatten(2, x.shape[-2:])
 
 
-def bilinear(image, x, y):
-    """image: (B, C, H, W), x, y: (B, 1, h, w) -> interpolated pixels (B, C, h, w); the border is repeated outside."""
-    return sample(image, x, y, "bilinear")
+def sampling_grid(x, y, frame):
+    """Positions (B, 1, h, w) in a frame as `sample` takes them: (B, h, w, 2), from -1 to 1 between the outermost pixels."""
+    height, width = frame.shape[-2:]
+    return torch.cat([x * (2 / max(1, width - 1)) - 1, y * (2 / max(1, height - 1)) - 1], 1).permute(0, 2, 3, 1)
 
 
-def sample(image, x, y, mode):
-    height, width = image.shape[-2:]
-    grid = torch.cat([x * (2 / max(1, width - 1)) - 1, y * (2 / max(1, height - 1)) - 1], 1).permute(0, 2, 3, 1)
+def sample(image, grid, mode="bilinear"):
+    """image: (B, C, H, W), grid: (B, h, w, 2) -> pixels (B, C, h, w); outside, the border is repeated."""
     return F.grid_sample(image, grid, mode, "border", align_corners=True)

@@ -127,10 +127,7 @@ class Pool:
 
     def pairs(self, indices):
         """Pairs with images and flow; `valid` is None, which means everywhere, and so is what the pool does not keep."""
-        indices = torch.as_tensor(list(indices), device=self.device)
-        images, flow = self.images[indices].float().div_(255), self.flow[indices].float()
-        estimates = tuple(each[indices].float() for each in self.estimates)
-        return Pairs(images[:, 0], images[:, 1], flow, None, None, None, estimates)
+        return collate([(self, i) for i in indices])
 
     def add_estimates(self, name, net, deadline=None):
         """Add the flows that a network predicts on all pairs, as `estimates` of the pairs.
@@ -164,6 +161,15 @@ class Pool:
         speed = torch.cat([self.flow[i].float().norm(dim=0).flatten()[::16] for i in range(min(count, len(self)))])
         bands = {name: ((speed >= low) & (speed < high)).float().mean().item() for name, (low, high) in BANDS.items()}
         return {name: round(share, 3) for name, share in bands.items()}
+
+
+def collate(chosen):
+    """Pairs of [(pool, index)], in this order.  Frames are copied as bytes, and become numbers in one go."""
+    images = torch.stack([pool.images[i] for pool, i in chosen])
+    image1, image2 = (images[:, frame].float().div_(255) for frame in (0, 1))
+    flow = torch.stack([pool.flow[i] for pool, i in chosen]).float()
+    estimates = zip(*([each[i] for each in pool.estimates] for pool, i in chosen), strict=True)
+    return Pairs(image1, image2, flow, None, None, None, tuple(torch.stack(each).float() for each in estimates))
 
 
 def record_type(size):
@@ -273,15 +279,5 @@ class Mixture:
         indices = list(indices)
         chosen = throw((self.seed, STREAM), indices)
         kinds = [min(bisect.bisect(self.bounds, (i * GOLDEN) % 1), len(self.bounds) - 1) for i in indices]
-        places, drawn = [], []
-        for k, pool in enumerate(self.pools.values()):
-            of_kind = [place for place, kind in enumerate(kinds) if kind == k]
-            if of_kind:
-                places += of_kind
-                drawn.append(pool.pairs((chosen[of_kind] * len(pool)).long()))
-        if len(drawn) == 1:
-            return drawn[0]
-        order = torch.tensor(places, device=drawn[0].flow.device).argsort()
-        image1, image2, flow = (torch.cat(parts)[order] for parts in list(zip(*drawn, strict=True))[:3])
-        estimates = (torch.cat(parts)[order] for parts in zip(*(pairs.estimates for pairs in drawn), strict=True))
-        return Pairs(image1, image2, flow, None, None, None, tuple(estimates))
+        pools = [list(self.pools.values())[kind] for kind in kinds]
+        return collate([(pool, int(part * len(pool))) for pool, part in zip(pools, chosen.tolist(), strict=True)])
