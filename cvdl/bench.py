@@ -189,25 +189,30 @@ def _pairs_per_second(source, batch, seconds, device):
 def _step_ms(batch, H, W, device):
     """Median time of a training step of FlowNetS, in half precision on CUDA."""
     size = (H - H % 64, W - W % 64)
-    step = _training_step(FlowNetS(), size, batch, device)
+    step = _flownet_step(FlowNetS(), size, batch, device)
     return statistics.median([_ms(step, device) for _ in range(4 if device == "cpu" else 20)][1:])
 
 
-def _training_step(net, size, batch, device):
-    """A function that makes one training step of a FlowNetS on random images of a size."""
+def _training_step(net, loss_of, device):
+    """A function that makes one training step.  loss_of: net -> loss, in half precision on CUDA."""
     net = net.to(device, memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(net.parameters(), 1e-4)
-    image1, image2 = torch.rand(2, batch, 3, *size, device=device).unbind()
-    truth = torch.randn(batch, 2, *size, device=device)
+    optimizer = torch.optim.AdamW([weight for weight in net.parameters() if weight.requires_grad], 1e-4)
 
     def step():
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
-            flows = net(image1, image2)
+            loss = loss_of(net)
         optimizer.zero_grad()
-        multiscale_epe(flows, truth).backward()
+        loss.backward()
         optimizer.step()
 
     return step
+
+
+def _flownet_step(net, size, batch, device):
+    """A function that makes one training step of a FlowNetS on random images of a size."""
+    image1, image2 = torch.rand(2, batch, 3, *size, device=device).unbind()
+    truth = torch.randn(batch, 2, *size, device=device)
+    return _training_step(net, lambda net: multiscale_epe(net(image1, image2), truth), device)
 
 
 def _ms(function, device):
@@ -232,10 +237,10 @@ def bench_pool(batch=8, repeats=5, device="cpu", size=FULL, crop=(256, 320)):
         functions = {
             "load a batch": partial(drawn.pairs, range(batch)),
             "augment it": lambda: augment(pairs, range(batch)),
-            "step of FlowNetS": _training_step(FlowNetS(1 / 4), crop, batch, device),
-            "step of FlowNetS, full width": _training_step(FlowNetS(), crop, batch, device),
-            "SPyNet, complete frames": _level_step(pyramid_step, few, device),
-            "SPyNet, windows": _level_step(window_step, few, device),
+            "step of FlowNetS": _flownet_step(FlowNetS(1 / 4), crop, batch, device),
+            "step of FlowNetS, full width": _flownet_step(FlowNetS(), crop, batch, device),
+            "SPyNet, complete frames": _finest_level_step(flows, pyramid_loss, few, device),
+            "SPyNet, windows": _finest_level_step(finest_level_on_windows, window_loss, few, device),
         }
         times = {name: [] for name in functions}
         for turn in tqdm(range(repeats + 1), file=sys.stderr, leave=False):
@@ -258,27 +263,11 @@ def bench_pool(batch=8, repeats=5, device="cpu", size=FULL, crop=(256, 320)):
     return rows
 
 
-def pyramid_step(net, pairs):
-    return pyramid_loss(flows(net, pairs), pairs)[0]
-
-
-def window_step(net, pairs):
-    return window_loss(finest_level_on_windows(net, pairs), pairs)[0]
-
-
-def _level_step(loss_of, pairs, device):
+def _finest_level_step(predict, loss, pairs, device):
     """A function that makes one training step of SPyNet's finest level."""
-    net = SPyNet().to(device, memory_format=torch.channels_last).requires_grad_(False)
-    optimizer = torch.optim.AdamW(net.levels[-1].requires_grad_(True).parameters(), 1e-4)
-
-    def step():
-        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
-            loss = loss_of(net, pairs)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
-    return step
+    net = SPyNet().requires_grad_(False)
+    net.levels[-1].requires_grad_(True)
+    return _training_step(net, lambda net: loss(predict(net, pairs), pairs)[0], device)
 
 
 def pool_table(results):

@@ -66,6 +66,8 @@ class Augment:
         uniform = throw((self.seed, STREAM), indices, GEOMETRIC + PHOTOMETRIC)
         if self.geometric:
             pairs = transform(pairs, *self.maps(uniform[:, :GEOMETRIC], pairs.flow.shape[-2:]), self.crop)
+        elif self.photometric:  # what is given stays as it is
+            pairs = pairs._replace(image1=pairs.image1.clone(), image2=pairs.image2.clone())
         return self.change_light(pairs, uniform[:, GEOMETRIC:]) if self.photometric else pairs
 
     def maps(self, uniform, size):
@@ -93,31 +95,38 @@ class Augment:
         return first, compose(relative, first)
 
     def change_light(self, pairs, uniform):
-        """Change both frames of a pair in the same way, then add different noise to each.  uniform: (B, PHOTOMETRIC)"""
-        images = torch.stack([pairs.image1, pairs.image2], 1)  # (B, 2, 3, H, W)
+        """Change both frames of a pair in the same way, then add different noise to each, in place.
+
+        uniform: (B, PHOTOMETRIC) in [0, 1).
+        """
+        images = pairs.image1, pairs.image2
         sigma = torch.where(uniform[:, 9] < self.blur, 0.4 + 0.8 * uniform[:, 10], 0.0)
-        if sigma.any():
-            images = blurred(images, sigma)
-        each = uniform.float().to(images.device)[..., None, None, None, None]  # (B, PHOTOMETRIC, 1, 1, 1, 1)
-        colour = between(each[:, None, 1:4, 0, 0], *(math.log(c) for c in self.colour)).exp()  # (B, 1, 3, 1, 1)
+        grey = uniform[:, 8] < self.grey
+        each = uniform.float().to(images[0].device)[..., None, None, None]  # (B, PHOTOMETRIC, 1, 1, 1)
+        colour = between(each[:, 1:4, 0], *(math.log(c) for c in self.colour)).exp()  # (B, 3, 1, 1)
         contrast, gamma, noise = (
             between(each[:, i], *ends) for i, ends in ((4, self.contrast), (5, self.gamma), (6, (0, self.noise)))
         )
-        brightness, grey = self.brightness * normal(each[:, 7]), uniform[:, 8] < self.grey
-
-        colour = torch.where(grey.to(images.device)[:, None, None, None, None], 1, colour)
-        images.mul_(colour)
-        for i in grey.nonzero()[:, 0].tolist():
-            weights = images.new_tensor(GREY)[:, None, None]
-            images[i] = (images[i] * weights).sum(1, keepdim=True)
-        middle = images.mean((1, 2, 3, 4), keepdim=True)
-        images = images.mul_(1 + contrast).add_(brightness - contrast * middle)
-        images = images.clamp_(0, 1).log_().mul_(gamma).exp_()  # to the power of gamma, in a third of pow's time
+        brightness = self.brightness * normal(each[:, 7])
+        colour = torch.where(grey.to(colour.device)[:, None, None, None], 1.0, colour)
+        weights = colour.new_tensor(GREY)[:, None, None]
+        for image in images:
+            for i in sigma.nonzero()[:, 0].tolist():
+                image[i] = blurred(image[i], sigma[i])
+            image.mul_(colour)
+            for i in grey.nonzero()[:, 0].tolist():
+                image[i] = (image[i] * weights).sum(0, keepdim=True)
+        middle = sum(image.mean((1, 2, 3), keepdim=True) for image in images) / 2
+        for image in images:
+            image.mul_(1 + contrast).add_(brightness - contrast * middle).clamp_(0, 1)
+            image.log_().mul_(gamma).exp_()  # to the power of gamma, in half of pow's time
         if self.noise:
             for i, begin in enumerate(uniform[:, 0].tolist()):
-                images[i].addcmul_(grain(images[i], begin, bool(grey[i])), noise[i])
-            images.clamp_(0, 1)
-        return pairs._replace(image1=images[:, 0], image2=images[:, 1])
+                for image, grain in zip(images, grains(images[0][i], begin, bool(grey[i])), strict=True):
+                    image[i].addcmul_(grain, noise[i])
+            for image in images:
+                image.clamp_(0, 1)
+        return pairs
 
 
 def between(uniform, low, high):
@@ -130,9 +139,14 @@ def noise_table(device):
     return torch.randn(NOISE, generator=torch.Generator().manual_seed(0)).to(device)
 
 
-def grain(images, begin, grey):
-    """Noise for the frames of a pair, (2, 3, H, W); (2, 1, H, W) for grey ones.  begin: in [0, 1), where it is read."""
-    table, shape = noise_table(images.device), (2, 1 if grey else 3, *images.shape[-2:])
+def grains(image, begin, grey):
+    """Noise for both frames of a pair, (2, 3, H, W); (2, 1, H, W) for grey ones.
+
+    Args:
+        image: a frame (3, H, W), for its size and device.
+        begin: in [0, 1), where in the table the noise is read.
+    """
+    table, shape = noise_table(image.device), (2, 1 if grey else 3, *image.shape[-2:])
     count = math.prod(shape)
     first = int(begin * NOISE)
     if first + count <= NOISE:
@@ -140,17 +154,15 @@ def grain(images, begin, grey):
     return table[(first + torch.arange(count, device=table.device)) % NOISE].view(shape)
 
 
-def blurred(images, sigma):
-    """Gaussian blur of those pairs whose standard deviation is above 0.  images: (B, 2, 3, H, W), sigma: (B,)"""
-    images = images.clone()
-    for i in sigma.nonzero()[:, 0].tolist():
-        x = torch.arange(-BLUR, BLUR + 1)
-        weights = torch.exp(-(x**2) / (2 * sigma[i] ** 2))
-        weights = (weights / weights.sum()).tolist()
-        for axis, pad in ((-1, (BLUR, BLUR, 0, 0)), (-2, (0, 0, BLUR, BLUR))):
-            padded, side = F.pad(images[i], pad, mode="replicate"), images.shape[axis]
-            images[i] = sum(w * padded.narrow(axis, k, side) for k, w in enumerate(weights))
-    return images
+def blurred(image, sigma):
+    """A frame (3, H, W) after a Gaussian blur with standard deviation sigma."""
+    x = torch.arange(-BLUR, BLUR + 1)
+    weights = torch.exp(-(x**2) / (2 * sigma**2))
+    weights = (weights / weights.sum()).tolist()
+    for axis, pad in ((-1, (BLUR, BLUR, 0, 0)), (-2, (0, 0, BLUR, BLUR))):
+        padded, side = F.pad(image[None], pad, mode="replicate")[0], image.shape[axis]
+        image = sum(w * padded.narrow(axis, k, side) for k, w in enumerate(weights))
+    return image
 
 
 def transform(pairs, first, second, size=None):
