@@ -18,15 +18,9 @@ def start():
     import torch
 
     import cvdl
+    from cvdl.figures import STYLE
 
-    matplotlib.rcParams.update(
-        {
-            "figure.dpi": 110,
-            "figure.constrained_layout.use": True,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-        }
-    )
+    matplotlib.rcParams.update(STYLE)  # for the student's own figures, which keep their colours
     where = torch.cuda.get_device_name() if device().type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     print(
         f"cvdl {cvdl.__version__} · Python {platform.python_version()} · torch {torch.__version__} · {where} · "
@@ -146,8 +140,9 @@ def _rendered(figure, alt):
         raise ValueError("A figure needs alternative text: say in a sentence what it shows.")
     import matplotlib.pyplot as plt
 
-    full = io.BytesIO()
-    figure.savefig(full, format="png", bbox_inches="tight", facecolor="white")
+    full, background = io.BytesIO(), figure.get_facecolor()  # which its text and axes suit
+    background = background if background[3] else "white"
+    figure.savefig(full, format="png", bbox_inches="tight", facecolor=background)
     plt.close(figure)
     return full
 
