@@ -36,9 +36,10 @@ class Collection(list):
 
         return decorate
 
-    def choose(self, exercise, name, what, right, **changes):
-        """A wrong dict of answers: `right()`, less or with other values for the keys in `changes` ("_" stands for " ")."""
-        self.fill(exercise, name, what, {**right(), **{key.replace("_", " "): v for key, v in changes.items()}})
+    def choose(self, exercise, name, what, right, changes):
+        """A wrong dict of answers: `right()`, with `changes` to some of its entries."""
+        assert changes.keys() <= right().keys()
+        self.fill(exercise, name, what, right() | changes)
 
     def fill(self, exercise, name, what, value):
         """A wrong answer that is `value`, whatever it is."""

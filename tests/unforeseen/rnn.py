@@ -133,31 +133,28 @@ WRONG.choose(
     "one and many exchanged",
     "What goes in and what comes out are exchanged in two problems.",
     match_shapes,
-    image_captioning="many-to-one",
-    sentiment_analysis="one-to-many",
+    {"image captioning": "many-to-one", "sentiment analysis": "one-to-many"},
 )
 WRONG.choose(
     "rnn.match",
     "two left open",
     "Two problems still have no answer.",
     match_shapes,
-    image_captioning=...,
-    machine_translation=...,
+    {"image captioning": ..., "machine translation": ...},
 )
 WRONG.choose(
     "rnn.match",
     "one label for the clip",
     "A label for each frame is asked for, not one for the whole video.",
     match_shapes,
-    **{"frame-wise video classification": "many-to-one"},
+    {"frame-wise video classification": "many-to-one"},
 )
 WRONG.choose(
     "rnn.match",
     "without hyphens",
     "The names are written without hyphens.",
     match_shapes,
-    image_classification="one to one",
-    sentiment_analysis="many to one",
+    {"image classification": "one to one", "sentiment analysis": "many to one"},
 )
 
 
