@@ -34,7 +34,13 @@ def report(answer):
         "mistake": score.mistake.name if score.mistake else None,
         "hint": score.hint,
         "cases": [
-            {"name": c.name, "points": c.earned, "of": c.points, "message": c.message, "hint": c.hint if c.message else ""}
+            {
+                "name": c.name,
+                "points": c.earned,
+                "of": c.points,
+                "message": c.message,
+                "hint": c.hint if c.message else "",
+            }
             for c in score.cases
         ],
         "card": repr(card),

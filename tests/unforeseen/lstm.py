@@ -317,9 +317,17 @@ WRONG.choose(
     {"hs": (11, 3, 28)},
 )
 WRONG.choose("lstm.shapes", "transposed", "The matrix is transposed.", shapes, {"weight_hh_l0": (7, 28)})
-WRONG.choose("lstm.shapes", "one gate", "The four gates are forgotten.", shapes, {"weight_hh_l0": (7, 7), "weight_ih_l1": (7, 14)})
+WRONG.choose(
+    "lstm.shapes",
+    "one gate",
+    "The four gates are forgotten.",
+    shapes,
+    {"weight_hh_l0": (7, 7), "weight_ih_l1": (7, 14)},
+)
 WRONG.choose("lstm.shapes", "three gates", "A GRU has three gates, an LSTM four.", shapes, {"weight_hh_l0": (21, 7)})
-WRONG.choose("lstm.shapes", "batch and units exchanged", "Batch and units are exchanged in c.", shapes, {"c": (4, 7, 3)})
+WRONG.choose(
+    "lstm.shapes", "batch and units exchanged", "Batch and units are exchanged in c.", shapes, {"c": (4, 7, 3)}
+)
 
 
 # --- lstm.attend

@@ -179,7 +179,7 @@ def _(logits, targets, mask):
 @WRONG.add("rnn.loss", "flattened in two orders")
 def _(logits, targets, mask):
     """The logits are flattened sample by sample, the targets and the mask step by step."""
-    T, B, K = logits.shape
+    B, K = logits.shape[1:]
     each = F.cross_entropy(logits.transpose(0, 1).reshape(-1, K), targets.reshape(-1), reduction="none")
     return (each * mask.reshape(-1)).sum() / B
 
