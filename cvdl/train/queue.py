@@ -219,6 +219,9 @@ it would do, and `--nice` gives everything else precedence. On a GPU several rec
 
     cvdl train all --profile gpu --minutes 25
 
+A run that must move to another computer is kept by `python -m cvdl.train.unfinished save runs/spynet-laptop`, in
+data/unfinished, and comes back by `python -m cvdl.train.unfinished restore runs`.
+
 State is that of the recorded run in this folder: `none`, `CPU` or `GPU`, and `older recipe` if it was trained by other stages
 than those of today. To ship a finished run: `cvdl zoo add runs/spynet-laptop spynet`, then write this file again:
 `python -m cvdl.train.queue`.
