@@ -114,7 +114,7 @@ def _(flow):
 
 @WRONG.add("spynet.upsample", "four times as large")
 def _(flow):
-    """A scale factor of 4: twice the number of pixels was taken for twice the side, twice."""
+    """A scale factor of 4 instead of 2."""
     return 2 * F.interpolate(flow, scale_factor=4, mode="bilinear", align_corners=False)
 
 
