@@ -7,6 +7,7 @@ import ast
 import functools
 import inspect
 import os
+import re
 import textwrap
 import traceback
 from contextlib import suppress
@@ -15,6 +16,7 @@ import torch
 
 from cvdl.course import checks, judge
 from cvdl.course.cards import Card, in_namespace, say
+from cvdl.course.compare import plain
 from cvdl.course.limit import TimeIsUp, time_limit
 from cvdl.errors import CourseError
 
@@ -168,7 +170,8 @@ def judged(id, function, own_code=False):
         _scores[id] = score
     if score.state == "right":
         return Card("right", f"{spec.id}: right — {score.earned} of {score.points} points", rows=_rows(score))
-    lines = [f"Hint: {score.hint}", f'More help: hint("{spec.id}").']
+    hint, relation = score.advice
+    lines = [f"Hint: {hint}", *filter(None, [relation]), f'More help: hint("{spec.id}").']
     if own_code:
         lines.append(f'The cells below use your version; use_library("{spec.id}") goes on with cvdl\'s.')
     state = "partly" if score.earned else "wrong"
@@ -194,7 +197,7 @@ def caller(id, function):
         before, _checking = _checking, id
         try:
             with time_limit(SECONDS):
-                return judge.answer(function, args, weights)
+                return plain(judge.answer(function, args, weights))
         except TimeIsUp:
             raise judge.CallStopped(
                 f"stopped after {SECONDS} seconds",
@@ -219,16 +222,55 @@ def first_gradient():
     judge.answer(lambda x: x.sin(), (torch.ones(1),), torch.ones(1))
 
 
+ADVICE = (  # on what Python or torch says -> what to do about it; the first that fits
+    (
+        r"in-?place operation|modified by an inplace",
+        "Writing into a tensor breaks backpropagation. Collect the parts in a list, then torch.stack.",
+    ),
+    (
+        r"one element tensors can be converted|only integer tensors of a single element|sequence of tensors",
+        "torch.tensor takes numbers. torch.stack makes one tensor of a list of tensors.",
+    ),
+    (
+        r"same dtype|scalar type|data type|dtype of|not implemented for '(Long|Int|Byte|Bool|Char|Short)'|Integral",
+        "Two types of numbers meet here, or whole numbers where others are needed. Convert one with .float(), or with "
+        ".to(x.dtype) to the type of another tensor x.",
+    ),
+    (
+        r"backward through the graph a second time|does not have a grad_fn|grad can be implicitly created",
+        "Do not call .backward() or torch.autograd in your answer, unless the task asks for it: the derivatives are "
+        "computed for you.",
+    ),
+    (
+        r"requires grad|__array__|can't convert .* tensor to numpy",
+        "Stay with tensors all the way: no .item(), .detach(), .numpy(), .tolist() or torch.no_grad().",
+    ),
+    (
+        r"Boolean value of Tensor with more than one value",
+        "`if`, `and`, `or` and `not` need a single truth value, and this tensor holds several. Use torch.where, or &, | "
+        "and ~ for each value.",
+    ),
+    (
+        r"out of (range|bounds)",
+        "Indices start at 0, so the last one is the size minus 1. Print the index and the shape.",
+    ),
+    (
+        r"positional argument|unexpected keyword argument|multiple values for argument",
+        "Leave the line with `def` as it was in the exercise: its arguments are given in that order. If the call of "
+        "another function is meant, look at its arguments.",
+    ),
+)
+
+
 def _advice(error, text):
+    """What to do about an exception, or "" where nothing specific is known."""
     if isinstance(error, NameError):
         return (
             "Python does not know that name. If it is meant as text, put it in quotes; if it is a package, import it."
         )
-    if "inplace" in text:
-        return "Writing into a tensor breaks backpropagation. Collect the parts in a list, then torch.stack."
-    if "shape" in text or "size" in text:
-        return "Print the shapes just before that line and compare them with the docstring."
-    return "Mend the line that is named above first; the cases come after."
+    if isinstance(error, RecursionError):
+        return "The function calls itself without end. When should it stop?"
+    return next((advice for words, advice in ADVICE if re.search(words, text)), "")
 
 
 def _text(error):

@@ -45,7 +45,7 @@ def test_right():
 
 def test_first_differing_intermediate_is_named_with_its_factor():
     score = judge.score("toy.gradients", lambda x: (2 * x, 6 * x, torch.stack([x, -x])))
-    assert score.cases[1].message == "dU ok · dW: off by a factor 2 at t=0"
+    assert score.cases[1].message == "dU ok · dW: off by a factor 2"
     score = judge.score("toy.gradients", lambda x: (2 * x, 3 * x, torch.stack([x, -x])))
     assert score.cases[1].message == "dU ok · dW ok · dh: has the wrong sign at t=1"
 
@@ -155,9 +155,13 @@ def test_after_a_stop_no_case_is_tried():
         (True, 3, "a number was expected"),
         ("3", 3, "a number was expected"),
         (4, 3, "the value differs (yours: 4)"),
-        (4.0, 3.0, "off by a factor 1.333"),
+        (4.0, 3.0, "the value differs (yours: 4)"),
         ({"a": 1}, {"a": 1, "b": 2}, "the key 'b' is missing"),
-        ((torch.zeros(2), torch.zeros(2)), torch.zeros(2, 2), "not a list of 2 (torch.stack"),
+        (
+            (torch.zeros(2), torch.zeros(2)),
+            torch.zeros(2, 2),
+            "not a list or tuple of 2 (torch.stack makes one tensor of them)",
+        ),
         (torch.tensor([1.0]), torch.tensor([1]), "whole numbers were expected, dtype torch.long"),
         (torch.tensor([1], dtype=torch.int32), torch.tensor([1]), "torch.long, not torch.int32"),
         (torch.tensor([4]), torch.tensor([5]), "the value differs (yours: 4)"),

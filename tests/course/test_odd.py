@@ -340,7 +340,7 @@ WRONG = {
     "a failure that raises": (fails(Sly("x")), "Sly: (its message cannot be shown)"),
     "recursion": (lambda *args: WRONG["recursion"][0](*args), "RecursionError"),
     "too few arguments": (lambda x: x, "TypeError"),
-    "an unruly answer": (lambda *_: Unruly(), "returned a Unruly"),
+    "an unruly answer": (lambda *_: Unruly(), "returned an Unruly"),
 }
 
 
