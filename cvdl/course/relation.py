@@ -100,7 +100,7 @@ def _same(a, b):
 
 def _of_tensors(pairs, axes):
     if all(p.got.shape == p.want.shape for p in pairs):
-        looks = (_constant, _argument, _sign, _order, _places, _scale, _function, _sorted)
+        looks = (_constant, _argument, _sign, _order, _scale, _function, _places, _sorted)
     else:
         looks = (_shape,)
     for look in looks:
