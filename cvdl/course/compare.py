@@ -249,11 +249,11 @@ def _factor(got, want, wrong, axes, sizes):
     return None
 
 
-def common_factor(got, want, sizes=()):
+def common_factor(got, want, sizes=None):
     """The factor between all values of two tensors, or None.
 
-    It must be shared by at least two different values; a single one shows only simple factors: -1, 2, 3, their
-    inverses, and the given sizes.
+    At least two different values must share it.  With `sizes`, a single one is enough for a simple factor: -1, 2, 3,
+    one of the sizes, or the inverse of these.
     """
     large = want.abs() > 1e-6
     if not large.any() or not torch.allclose(got[~large], want[~large], atol=1e-6):
@@ -264,6 +264,8 @@ def common_factor(got, want, sizes=()):
         return None
     if different(want) > 1:
         return r
+    if sizes is None:
+        return None
     simple = {-1.0, 2.0, 3.0, 0.5, 1 / 3, *(float(n) for n in sizes), *(1 / n for n in sizes if n)}
     return next((s for s in simple if abs(r - s) <= 1e-4 * abs(s)), None)
 
