@@ -13,6 +13,8 @@ class CallFailed(Exception):
     hint, if given, replaces the case's own.
     """
 
+    hint = ""
+
     def __init__(self, message, hint=""):
         super().__init__(str(message))
         self.hint = str(hint)
