@@ -17,7 +17,7 @@ from types import CoroutineType
 import torch
 
 from cvdl.course.compare import NOTHING, CallFailed, CallStopped, difference, not_a_tensor, plain
-from cvdl.course.relation import remark
+from cvdl.course.relation import by_argument, remark
 from cvdl.errors import CourseError
 
 LONGEST = 500  # characters of a message: it may quote an answer
@@ -249,7 +249,9 @@ def _relation(exercise, trials):
         found = remark(failed, exercise.axes, exercise.parts)
     except Exception:  # an answer so odd that it cannot be compared
         return ""
-    return f"{found} That holds for the cases that failed." if found and len(failed) < len(compared) else found
+    if not found:
+        return by_argument([(not t.wrong, t.named) for t in compared])
+    return f"{found} That holds for the cases that failed." if len(failed) < len(compared) else found
 
 
 def _try(exercise, case, call, generator):

@@ -48,6 +48,26 @@ def remark(failed, axes=(), parts=()):
     return _of_tensors(pairs, axes) if pairs else ""
 
 
+def by_argument(cases):
+    """The argument that decides which cases are right, or "".
+
+    cases: list of (right, args), one for each case.  The argument, a plain value, has one value in at least two cases
+    of one kind, and another in each of at least two cases of the other kind.
+    """
+    for name, first in cases[0][1].items() if cases else ():
+        values = [(right, args.get(name)) for right, args in cases]
+        if not isinstance(first, bool | int | str | None) or any(type(v) is not type(first) for _, v in values):
+            continue
+        good, bad = ([v for right, v in values if right is kind] for kind in (True, False))
+        if min(len(good), len(bad)) < 2 or set(good) & set(bad):
+            continue
+        if len(set(good)) == 1:
+            return f"Your answer is right where `{name}` is {good[0]!r}, and wrong where it is not."
+        if len(set(bad)) == 1:
+            return f"Your answer is wrong where `{name}` is {bad[0]!r}, and right where it is not."
+    return ""
+
+
 def _pairs(gots, wants, args):
     pairs = []
     for got, want, given in zip(gots, wants, args, strict=True):
@@ -100,6 +120,8 @@ def _same(a, b):
 
 def _of_tensors(pairs, axes):
     if all(p.got.shape == p.want.shape for p in pairs):
+        if all(bool(close(p.got.double(), p.want.double()).all()) for p in pairs):
+            return "All values are right; only their dtype is not."
         looks = (_constant, _argument, _sign, _order, _scale, _function, _places, _sorted)
     else:
         looks = (_shape,)
@@ -317,7 +339,7 @@ def _scale(pairs, axes):
     subject = "Every value is" if pairs[0].want.dim() else "Your answer is"
     if (pairs[0].real or pairs[0].want.dim() == 0) and different(want) >= (2 if len(pairs) > 1 else 3):
         if r := common_factor(got, want):
-            told = _times(r) or (f"{r:.4g} times" if len(pairs) > 1 else None)
+            told = _times(r) or (f"{r:.4g} times" if len(pairs) > (1 if pairs[0].want.dim() else 2) else None)
             return f"{subject} {told} the right one." if told and abs(r - 1) > 2e-3 else None
         if told := _by_size(pairs):
             return f"{subject} {told} the right one."
@@ -333,12 +355,15 @@ def _times(r):
             return {2: "twice"}.get(n, f"{n} times")
         if abs(r * n - 1) < 1e-4:
             return {2: "half of"}.get(n, f"1/{n} of")
-    simple = Fraction(r).limit_denominator(9)
-    return f"{simple} of" if simple.numerator < 10 and abs(r - simple) < 1e-4 * abs(r) else None
+        for told, root in ((f"√{n} times", sqrt(n)), (f"1/√{n} of", 1 / sqrt(n))):
+            if n < 30 and abs(r - root) < 1e-4 * root:
+                return told
+    simple = Fraction(r).limit_denominator(4)
+    return f"{simple} of" if 0 < simple.numerator < 5 and abs(r - simple) < 1e-4 * abs(r) else None
 
 
 def _sizes(args):
-    """Sizes of the arguments: {"x.shape[0]": 4, …}."""
+    """Sizes of the arguments, and arguments that are numbers: {"x.shape[0]": 4, …}."""
     sizes = {}
     for name, value in args.items():
         if isinstance(value, torch.Tensor) and value.dim():
@@ -348,7 +373,7 @@ def _sizes(args):
                 sizes[f"{name}.sum()"] = int(value.sum())
         elif isinstance(value, tuple | list):
             sizes[f"len({name})"] = len(value)
-        elif isinstance(value, int) and not isinstance(value, bool):
+        elif isinstance(value, int | float) and not isinstance(value, bool):
             sizes[name] = value
     return sizes
 
@@ -363,7 +388,7 @@ def _by_size(pairs):
         return None
     for name in sizes[0]:
         n = [s.get(name, 0) for s in sizes]
-        if min(n) < 2 or len(set(n)) < 2:
+        if min(n) <= 0 or len(set(n)) < 2:
             continue
         for told, f in (
             (f"`{name}` times", lambda n: n),

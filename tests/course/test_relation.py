@@ -5,7 +5,7 @@ import torch
 
 from cvdl.course import checks, judge
 from cvdl.course.judge import Case, Exercise
-from cvdl.course.relation import remark
+from cvdl.course.relation import by_argument, remark
 
 AXES = ("t", "sample", "unit")
 
@@ -49,6 +49,9 @@ def mask(shape):
         (lambda w: 2 * w, "Every value is twice the right one."),
         (lambda w: w / 3, "Every value is 1/3 of the right one."),
         (lambda w: 1.443 * w, "Every value is 1.443 times the right one."),
+        (lambda w: 20**0.5 * w, "Every value is √20 times the right one."),
+        (lambda w: w / 2**0.5, "Every value is 1/√2 of the right one."),
+        (lambda w: 0.75 * w, "Every value is 3/4 of the right one."),
         (lambda w: w + 0.5, "Every value is 0.5 too large."),
         (lambda w: w - 1, "Every value is 1 too small."),
         (lambda w: w.shape[1] * w, "Every value is `x.shape[1]` times the right one."),
@@ -117,6 +120,26 @@ def test_single_numbers_need_two_cases():
     assert remark(two) == ""
     for one in ((6.0, 3.0), (7, 6), (4.0, 2.0), (-2.0, 2.0)):
         assert remark([(*one, args[0])]) == ""
+
+
+def test_an_argument_that_decides_which_cases_are_right():
+    def told(*cases):
+        return by_argument([(right, {"x": torch.ones(2), "stride": stride}) for right, stride in cases])
+
+    assert told((True, 1), (False, 2), (True, 1), (False, 3)).startswith("Your answer is right where `stride` is 1,")
+    assert told((True, 1), (False, 4), (True, 2), (False, 4)).startswith("Your answer is wrong where `stride` is 4,")
+    assert told((True, True), (True, True), (False, False), (False, False)).endswith(
+        "is True, and wrong where it is not."
+    )
+    assert told((True, 1), (False, 2), (True, 1), (False, 1)) == ""
+    assert told((True, 1), (False, 2), (True, 3), (False, 4)) == ""
+    assert told((True, 1), (False, 2), (True, 1)) == ""  # seen once: it may be chance
+    assert told((True, 1), (True, 1)) == told() == ""
+
+
+def test_values_of_another_type():
+    want = torch.tensor([3, 1, 2, 5])
+    assert remark([(want.float(), want, {})]) == "All values are right; only their dtype is not."
 
 
 def test_members():
