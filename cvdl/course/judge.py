@@ -18,6 +18,7 @@ import torch
 
 from cvdl.course.compare import NOTHING, CallFailed, CallStopped, difference, not_a_tensor, plain
 from cvdl.course.relation import by_argument, remark
+from cvdl.course.supposition import supposition
 from cvdl.errors import CourseError
 
 LONGEST = 500  # characters of a message: it may quote an answer
@@ -245,13 +246,20 @@ def _relation(exercise, trials):
     """How the wrong answers are related to the right ones, in one sentence; "" if nothing simple was found."""
     compared = [t for t in trials if t.answered and not (t.case.test or t.case.gradient)]
     failed = [(t.got, t.want, t.named) for t in compared if t.wrong]
+    if not failed:
+        return ""
     try:
         found = remark(failed, exercise.axes, exercise.parts)
+        if found and len(failed) == len(compared):
+            return found
+        supposed = supposition([(t.got, t.named) for t in compared], _on_copies(exercise.oracle))
     except Exception:  # an answer so odd that it cannot be compared
         return ""
-    if not found:
-        return by_argument([(not t.wrong, t.named) for t in compared])
-    return f"{found} That holds for the cases that failed." if len(failed) < len(compared) else found
+    return (
+        supposed
+        or (found and f"{found} That holds for the cases that failed.")
+        or by_argument([(not t.wrong, t.named) for t in compared])
+    )
 
 
 def _try(exercise, case, call, generator):
