@@ -75,3 +75,12 @@ def in_namespace(name):
     from IPython import get_ipython
 
     return get_ipython().user_ns.get(name)
+
+
+def cells_run():
+    """The sources of the cells that were run in this notebook so far, in order, the present one last."""
+    if not in_notebook():
+        return []
+    from IPython import get_ipython
+
+    return list(get_ipython().history_manager.input_hist_raw)

@@ -1024,8 +1024,7 @@ product = Exercise(
             when=lambda got, want: (
                 isinstance(got, torch.Tensor)
                 and got.ndim == 3
-                and got.shape[1:] != want.shape[1:]
-                and got.shape[1] == got.shape[2] == 5
+                and got.shape[1] == got.shape[2] == (9 if want.shape[1:] == (9, 9) else 5)  # C of the case
             ),
         ),
     ),
