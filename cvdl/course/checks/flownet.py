@@ -9,7 +9,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from cvdl.course.cases import GRADIENT, answer_case, answered, around, given, normal, one_of, shape_only
+from cvdl.course.cases import GRADIENT, answered, around, choice_case, given, misordered, normal, shape_only
 from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.flow import metrics
 from cvdl.flow.correlation import correlation_loop
@@ -109,9 +109,7 @@ def read_picture():
 
 def _picture_case(question):
     choices = _SIGNS if question.startswith("sign") else tuple("ABCDE")
-    return answer_case(
-        question, _PICTURE[question][1], "look again", one_of(choices, f"is none of {', '.join(choices)}")
-    )
+    return choice_case(question, _PICTURE[question][1], "look again", choices, f"is none of {', '.join(choices)}")
 
 
 picture = Exercise(

@@ -10,7 +10,7 @@ import statistics
 
 import torch
 
-from cvdl.course.cases import GRADIENT, answer_case, around, given, normal, one_of, shape_only
+from cvdl.course.cases import GRADIENT, answered, around, choice_case, given, misordered, normal, shape_only
 from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.flow import in_frame, warp
 from cvdl.flow.nets import flownet2
@@ -406,11 +406,7 @@ def what_is_frozen():
 
 
 def _way_case(way):
-    return answer_case(way, _WAYS[way][1], "think again", one_of((_ALL, _VAIN, _NONE), "is none of the three"))
-
-
-def _said(way, *answers):
-    return lambda got, want: isinstance(got, dict) and got.get(way) in answers
+    return choice_case(way, _WAYS[way][1], "think again", (_ALL, _VAIN, _NONE), "is none of the three")
 
 
 frozen = Exercise(
@@ -424,32 +420,32 @@ frozen = Exercise(
         Mistake(
             "eval freezes",
             "net.eval() changes how some layers behave. It does not touch gradients.",
-            when=_said("E", _VAIN, _NONE),
+            when=answered("E", _VAIN, _NONE),
         ),
         Mistake(
             "the optimiser saves the work",
             "What the optimiser does not hold is not changed. But loss.backward() knows nothing of the optimiser.",
-            when=_said("B", _NONE),
+            when=answered("B", _NONE),
         ),
         Mistake(
             "left out, and yet it learns",
             "Weights are changed by the optimiser alone. Does this one hold them?",
-            when=_said("B", _ALL),
+            when=answered("B", _ALL),
         ),
         Mistake(
             "requires_grad_ only hides",
             "Where no weight and no input requires a gradient, autograd does not even record. So nothing is computed in vain.",
-            when=_said("C", _VAIN, _ALL),
+            when=answered("C", _VAIN, _ALL),
         ),
         Mistake(
             "no_grad only hides",
             "Under torch.no_grad() nothing is recorded, so nothing can be computed later.",
-            when=_said("D", _VAIN, _ALL),
+            when=answered("D", _VAIN, _ALL),
         ),
         Mistake(
             "frozen by itself",
             "In A nothing is frozen. Why should the first network not learn?",
-            when=_said("A", _VAIN, _NONE),
+            when=answered("A", _VAIN, _NONE),
         ),
     ),
     hints=(

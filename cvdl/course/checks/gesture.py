@@ -10,7 +10,7 @@ from fractions import Fraction
 import torch
 import torch.nn.functional as F
 
-from cvdl.course.cases import GRADIENT, answer_case, answered, around, given, normal, one_of, shape_cases, shape_only
+from cvdl.course.cases import GRADIENT, answered, around, choice_case, given, normal, shape_cases, shape_only
 from cvdl.course.compare import difference
 from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.gesture import metrics, sequences
@@ -822,8 +822,8 @@ def what_order_does():
 
 def _order_case(key):
     points, _, hint = _ORDER[key]
-    problem = one_of((_SAME, _MAY), 'is neither "same" nor "may change"')
-    return replace(answer_case(key, hint, "think again", problem), points=points)
+    case = choice_case(key, hint, "think again", (_SAME, _MAY), 'is neither "same" nor "may change"')
+    return replace(case, points=points)
 
 
 order = Exercise(

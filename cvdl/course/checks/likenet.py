@@ -10,7 +10,7 @@ from itertools import pairwise
 import torch
 import torch.nn.functional as F
 
-from cvdl.course.cases import GRADIENT, answer_case, answered, around, given, one_of, shape_only
+from cvdl.course.cases import GRADIENT, answer_case, answered, around, choice_case, given, shape_only
 from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.flow import likelihood
 
@@ -517,7 +517,7 @@ def match_maps():
 
 def _place_case(name):
     choices = _CHOICES.get(name, ("texture", "edge", "wall"))
-    return answer_case(name, _PLACES[name][1], "look again", one_of(choices, f"is none of {', '.join(choices)}"))
+    return choice_case(name, _PLACES[name][1], "look again", choices, f"is none of {', '.join(choices)}")
 
 
 aperture = Exercise(

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cvdl.course.cases import GRADIENT, answer_case, answered, around, given, normal, of_shape, one_of, shape_only
+from cvdl.course.cases import GRADIENT, answered, around, choice_case, given, normal, of_shape, shape_only
 from cvdl.course.compare import NOTHING, difference
 from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.flow.warp import warp
@@ -1132,12 +1132,7 @@ def what_is_found():
 
 
 def _scene_case(scene):
-    found_or_lost = one_of(("found", "lost"), "is neither 'found' nor 'lost'")
-    return answer_case(scene, _SCENES[scene][1], "think again", found_or_lost, read=_word)
-
-
-def _word(answer):
-    return answer.strip().lower() if isinstance(answer, str) else answer
+    return choice_case(scene, _SCENES[scene][1], "think again", ("found", "lost"), "is neither 'found' nor 'lost'")
 
 
 vanish = Exercise(
