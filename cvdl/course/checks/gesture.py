@@ -1182,17 +1182,6 @@ def _among_gestures(probabilities, threshold, hold):
     return none, T
 
 
-def _above_threshold(probabilities, threshold, hold):
-    T, none = len(probabilities), probabilities.shape[1] - 1
-    counts = [0] * none
-    for t, row in enumerate(probabilities.tolist()):
-        for kind in range(none):
-            counts[kind] = counts[kind] + 1 if row[kind] >= threshold else 0
-            if counts[kind] >= hold:
-                return kind, t
-    return none, T
-
-
 RESET = "Your count survives a step at which the class does not lead, or not surely. *In a row* means: then it begins again."
 
 decide = Exercise(
@@ -1297,13 +1286,8 @@ decide = Exercise(
         ),
         Mistake(
             "the leader among the gestures",
-            "You look for the greatest probability among the gestures only, or for any above the threshold. «None» counts when it comes to who leads: where it is greater, no gesture does.",
+            "You do not ask whether «none» leads: you take the greatest probability among the gestures, or any class that is above the threshold. A class must have the greatest probability of *all*, «none» included; with a threshold below 1/2 that does not follow.",
             like=_among_gestures,
-        ),
-        Mistake(
-            "any class above the threshold",
-            "You count the steps at which a class is at or above the threshold. It must also have the greatest probability of all, «none» included; with a threshold below 1/2 that does not follow.",
-            like=_above_threshold,
         ),
         Mistake(
             "«none» does not interrupt",
