@@ -145,6 +145,11 @@ def _place_argmax(scores):
     return torch.stack([best % scores.shape[2], best // scores.shape[2]], 1).float()
 
 
+def _exp_above_least(scores):
+    weights = (scores - scores.amin((1, 2), keepdim=True)).exp()
+    return weights / weights.sum((1, 2), keepdim=True)
+
+
 def _exp_of_all(scores):
     return scores.exp() / scores.exp().sum((1, 2), keepdim=True)
 
@@ -436,6 +441,17 @@ def _decide_above(probabilities, threshold, hold):
     return K - 1, T
 
 
+def _decide_from_hold(probabilities, threshold, hold):
+    """Looks back for the first time one step too late."""
+    none = probabilities.shape[1] - 1
+    for t in range(hold, len(probabilities)):
+        back = probabilities[t + 1 - hold : t + 1]
+        kinds = set(back.argmax(1).tolist())
+        if len(kinds) == 1 and none not in kinds and bool((back.amax(1) >= threshold).all()):
+            return kinds.pop(), t
+    return none, len(probabilities)
+
+
 def _decide_of_four(probabilities, threshold, hold):
     kind, step = _decide(probabilities, threshold, hold)
     return (kind, step) if step < len(probabilities) else (3, step)
@@ -518,7 +534,7 @@ WRONG = {
         "softmax over the batch": _place_of(lambda scores: scores.softmax(0)),
         "maps mixed": _place_of(lambda scores: scores.flatten().softmax(0).view_as(scores)),
         "not normalised": _place_of(torch.exp),
-        "overflow": _place_of(_exp_of_all),
+        "overflow": [_place_of(_exp_of_all), _place_of(_exp_above_least)],
     },
     "gesture.pad": {
         "zeros in front": _pad_front,
@@ -590,6 +606,7 @@ UNFORESEEN = {
     "gesture.order": [(_order(mean_a="May Change"), "A mean over the same frames")],
     "gesture.decide": [
         (_decide_of_four, "The number of classes comes from the shape"),
+        (_decide_from_hold, "at step hold - 1"),
         (_decide_unsure_skipped, "an unsure step both set the count back"),
     ],
 }

@@ -151,6 +151,17 @@ def _distance_slices(p, q, reach):
     return D
 
 
+def _distance_near(p, q, reach):
+    """Slices that turn round where a candidate leaves the frame from everywhere."""
+    B, _, h, w = p.shape
+    D = torch.full((B, (2 * reach + 1) ** 2, h, w), LN2)
+    for k, (dx, dy) in enumerate(_candidates(reach).tolist()):
+        here = slice(max(0, -dy), h - max(0, dy)), slice(max(0, -dx), w - max(0, dx))
+        there = slice(max(0, dy), h - max(0, -dy)), slice(max(0, dx), w - max(0, -dx))
+        D[:, k, here[0], here[1]] = _jsd_xlogy(p[:, :, here[0], here[1]], q[:, :, there[0], there[1]])
+    return D
+
+
 def _distance_unfold(p, q, reach):
     B, C, h, w = p.shape
     n = (2 * reach + 1) ** 2
@@ -470,6 +481,7 @@ WRONG = {
     },
 }
 UNFORESEEN = {
+    "likenet.distance": [(_distance_near, "")],
     "likenet.jsd": [(_jsd_four_axes, ""), (_jsd_third_from_last, "")],
     "likenet.aperture": [(_chosen("which can be matched by itself", "a"), "All along A's ridge")],
 }

@@ -325,6 +325,12 @@ def _mean_like(over=(1, 2), first=0, chance=None, columns_first=True, unit=lambd
     return like
 
 
+def _far_scores(g):
+    scores = 1000 + 2 * normal(g, 2, 3, 4)
+    scores[:, 0, 0] -= 1000
+    return (scores,)
+
+
 def _argmax(scores):
     best, w = scores.flatten(1).argmax(1), scores.shape[2]
     return torch.stack([best % w, best // w], 1).float()
@@ -366,8 +372,8 @@ soft_argmax = Exercise(
         Case(
             "scores of 1000",
             2,
-            "The scores are around 1000 here, and exp(1000) is infinite. Is anything nan? The probabilities stay the same when the map's greatest score is subtracted from all; torch.softmax does so.",
-            make=lambda g: (1000 + 2 * normal(g, 2, 3, 4),),
+            "The scores are around 1000 here, one of them around 0, and exp(1000) is infinite. Is anything nan? The probabilities stay the same when the map's *greatest* score is subtracted from all; torch.softmax does so.",
+            make=_far_scores,
         ),
         Case("gradients", 2, GRADIENT, make=_mean_args(3, 3, 4), gradient=True),
     ),
@@ -1224,8 +1230,8 @@ decide = Exercise(
         Case(
             "exactly the threshold",
             2,
-            "Class 1 leads with exactly 0.75 from step 4 on, and the threshold is 0.75. *At least* the threshold is enough, so the third such step decides: (1, 6).",
-            make=given(_said("30001111"), 0.75, 3),
+            "Class 0 leads at the steps 0, 1, 2 with exactly 0.75, and the threshold is 0.75. *At least* the threshold is enough, so step 2 decides: (0, 2). A decision can fall at step hold - 1, no earlier and no later.",
+            make=given(_said("0003111"), 0.75, 3),
         ),
         Case(
             "never",

@@ -468,8 +468,8 @@ distance = Exercise(
         Case(
             "at the frame's edge",
             2,
-            "The map is 3 × 3 and the reach 2, so at each pixel most candidates leave the frame; they have nothing to be compared with, and their D is ln 2. In the middle pixel only the nine with |dx|, |dy| ≤ 1 stay inside.",
-            make=_maps_args(3, 3, 2, B=1),
+            "The map is 2 × 3 and the reach 3, so most candidates leave the frame, some of them from every pixel: they have nothing to be compared with, and their D is ln 2. From the first pixel only dx = 0, 1, 2 with dy = 0, 1 stay inside.",
+            make=_maps_args(2, 3, 3, B=1),
         ),
     ),
     mistakes=(
