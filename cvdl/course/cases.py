@@ -88,9 +88,10 @@ def choice_case(key, hint, wrong, choices, told):
     def problem(answer):
         if answer in choices:
             return None
-        begun = _words(answer) if isinstance(answer, str) else ""
-        start = [choice for choice in choices if begun and _words(choice).startswith(begun)]
-        near = start or difflib.get_close_matches(str(answer)[:100], choices, n=1)  # long text would take seconds
+        part = _words(str(answer))[:100]
+        near = [choice for choice in choices if len(part) > 2 and part in _words(choice)]
+        if not near and "not" not in part.split():  # 'not found' is nearest to 'found', and means the opposite
+            near = difflib.get_close_matches(str(answer)[:100], choices, n=1)  # long text would take seconds
         return f"{answer!r} {told}" + (f"; did you mean {' or '.join(map(repr, near))}?" if near else "")
 
     def read(answer):

@@ -417,7 +417,7 @@ WRONG = {
         "squares compared": _clip_squares,
     },
 }
-UNFORESEEN = {
+OTHERS = {
     "bptt.dh": [(_dh_one_minus, "da_2 = (0.75, 1)")],
     "bptt.clip": [(_clip_two, ""), (_clip_above_1, "below the limit")],
 }

@@ -558,7 +558,7 @@ WRONG = {
         "reach to both sides and the middle": _channels_both_sides(1),
     },
 }
-UNFORESEEN = {
+OTHERS = {
     "flownet.picture": [(_picture(furthest="e"), "The *size* of a thing")],
     "flownet.epe": [(_epe_axis, "")],
     "flownet.warp": [(_warp_open, "")],

@@ -483,7 +483,7 @@ WRONG = {
     },
 }
 
-UNFORESEEN = {
+OTHERS = {
     "flownet2.spread": [(_spread_three, "is a 3, or a √3, fixed")],
     "flownet2.input": [(_input_red, "6–8 image 2 fetched from x + 1")],
 }

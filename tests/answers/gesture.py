@@ -596,7 +596,7 @@ WRONG = {
         "the step first": lambda *args: _decide(*args)[::-1],
     },
 }
-UNFORESEEN = {
+OTHERS = {
     "gesture.resample": [(_seen_linspace_open, "0, 2.5, 5, 7.5 and 10")],
     "gesture.many_to_many": [
         (_many_of(lambda losses, mask: losses[mask].max()), "0.389"),

@@ -480,7 +480,7 @@ WRONG = {
         "bias of the score forgotten": _count_no_score_bias,
     },
 }
-UNFORESEEN = {
+OTHERS = {
     "likenet.distance": [(_distance_near, "")],
     "likenet.jsd": [(_jsd_four_axes, ""), (_jsd_third_from_last, "")],
     "likenet.aperture": [(_chosen("which can be matched by itself", "a"), "All along A's ridge")],

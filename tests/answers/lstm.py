@@ -534,7 +534,7 @@ WRONG = {
     },
 }
 
-UNFORESEEN = {
+OTHERS = {
     "lstm.step": [(_step_new_output, "neither the new h nor C")],
     "lstm.torch": [(_torch_zeros, "both (4 H,)"), (_torch_none, "both tensors")],
 }

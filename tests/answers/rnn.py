@@ -411,7 +411,8 @@ WRONG = {
         "on a mark": _sample_boundary,
         "multiplied by the temperature, no class left": _sample_inverted_K,
         "temperature ignored, no class left": _sample_no_temperature_K,
-        "no class left": [_sample_K, _sample_searched, _sample_0],
+        "no class left": [_sample_K, _sample_searched],
+        "no class left, so the first": _sample_0,
     },
     "rnn.teacher": {
         "zero for start": _teacher_zero,
@@ -422,7 +423,7 @@ WRONG = {
     },
 }
 
-UNFORESEEN = {
+OTHERS = {
     "rnn.step": [(_step_products, "W h = -1"), (_step_difference, "is yours?")],
     "rnn.match": [(_matched(machine_translation="many-to-many"), "first word may depend")],
 }

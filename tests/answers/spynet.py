@@ -574,7 +574,7 @@ WRONG = {
     },
 }
 
-UNFORESEEN = {
+OTHERS = {
     "spynet.residual": [(_residual_exchanged, "Missing is the difference")],
     "spynet.level": [(_level_padding_3, "")],
     "spynet.parameters": [(_count_per_layer, ""), (_count_open, "count is right")],

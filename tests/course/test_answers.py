@@ -70,7 +70,7 @@ def test_wrong_answers_fail_with_their_own_hint(exercise, seed):
 def test_other_wrong_answers_lose_points_with_every_seed(exercise):
     """Answers that are no known mistake: they must not pass by chance, and the hint must be of use to them."""
     for seed in range(3):
-        for function, words in answers("UNFORESEEN", exercise):
+        for function, words in answers("OTHERS", exercise):
             score = judge.score(exercise.id, caller(exercise.id, function), seed)
             assert score.earned < score.points, f"{function.__name__}: not noticed with seed {seed}"
             assert words in score.hint, f"{function.__name__}: {score.mistake}, {score.hint!r}"

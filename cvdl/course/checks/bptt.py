@@ -374,7 +374,7 @@ def _bias(name, d, library):
             Case(
                 "random, against autograd",
                 2,
-                f"{name} is added at every step and to every sample: sum over axes 0 and 1. All sizes are equal here, so check which axis remains; and there is no mean.",
+                f"{name} is added at every step and to every sample: sum over axes 0 and 1. Each unit gets T · B terms, from every step and every sample, without any mean. All sizes are equal here, so check which axis remains.",
                 make=around(make, 4, 4, 4),
             ),
             _differences(3, name, f"d{d}"),

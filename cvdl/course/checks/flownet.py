@@ -1031,12 +1031,6 @@ def _product_like(turned=False, summed=False, padded=True, root=False, pad_first
     return like
 
 
-def _over_points(got, want):
-    """Of shape (B, C, C), where that is not the shape of the answer, too."""
-    C = 9 if want.shape[1] == want.shape[2] == 9 else 5
-    return isinstance(got, torch.Tensor) and got.shape[1:] == (C, C)
-
-
 product = Exercise(
     id="flownet.product",
     title="all scores by one product of matrices",
@@ -1101,10 +1095,15 @@ product = Exercise(
             "You put the border around f1. It belongs around f2, where one looks for partners.",
             like=_product_like(pad_first=True),
         ),
-        Mistake(
-            "channels by channels",
-            "You summed over the points and kept the channels, (B, C, C). Transpose the *first* factor: (B, HW, C) times (B, C, HW).",
-            when=_over_points,
+        *(
+            Mistake(
+                name,
+                "You summed over the points and kept the channels, (B, C, C). Transpose the *first* factor: (B, HW, C) times (B, C, HW).",
+                like=lambda f1, f2, d, pad=pad: (
+                    f1.flatten(2) @ F.pad(f2, [pad * d] * 4).flatten(2).transpose(1, 2) / f1.shape[1]
+                ),
+            )
+            for name, pad in (("channels by channels", 0), ("channels by channels, with a border", 1))
         ),
     ),
     hints=(

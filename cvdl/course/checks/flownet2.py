@@ -148,7 +148,7 @@ rate = Exercise(
     mistakes=(
         Mistake(
             "not scaled",
-            "You compare our step with the paper's marks. Ours has another length: compare the *parts* that are done.",
+            "Your step and the marks are not in the same unit: our training has another length than the paper's. Compare the *parts* that are done, step / steps with mark / length.",
             like=_rate_like(scaled=False),
         ),
         Mistake(
@@ -884,6 +884,12 @@ def _front_like(keep="front"):
             names = [n for n in names if not any(t < methods[n][0] and e < methods[n][1] for t, e in methods.values())]
         elif keep == "front":
             names = _front_oracle(methods)
+        elif keep == "worse twins":  # beaten by any other that is no worse
+            names = [
+                n
+                for n, (time, error) in methods.items()
+                if not any(t <= time and e <= error for o, (t, e) in methods.items() if o != n)
+            ]
         elif keep == "beaten":
             names = [n for n in names if n not in _front_oracle(methods)]
         elif keep == "either":  # beaten by who is better in one of them
@@ -893,6 +899,16 @@ def _front_like(keep="front"):
         return sorted(names, key=lambda n: methods[n][0])
 
     return like
+
+
+def _sweep(methods):
+    """By rising time, then error: each one whose error is below all before it."""
+    names, least = [], math.inf
+    for name, (_, error) in sorted(methods.items(), key=lambda item: item[1]):
+        if error < least:
+            names.append(name)
+            least = error
+    return names
 
 
 def _either_twin_first(got, want):
@@ -964,12 +980,12 @@ front = Exercise(
         Mistake(
             "one of two twins",
             "Of two methods with the same time and the same error you keep one. Neither is better in anything, so neither beats the other: keep both.",
-            when=lambda got, want: got in (("a", "c"), ("b", "c")) and want == ("a", "b", "c"),
+            like=_sweep,
         ),
         Mistake(
             "both twins thrown out",
             "Two methods with the same time and the same error throw each other out. To beat another, a method must be better in at least one of the two.",
-            when=lambda got, want: got == ("c",) and want == ("a", "b", "c"),
+            like=_front_like("worse twins"),
         ),
     ),
     hints=(

@@ -762,7 +762,7 @@ many_to_many = Exercise(
         Case(
             "by hand: clips of 3 and of 1 step",
             2,
-            "Four real steps: three with a loss of ln 4/3 = 0.288, one with ln 2 = 0.693. Their sum is 1.556, and the answer is a quarter of it, 0.389. Which do you get: the sum, or a division by something else than the 4 real steps?",
+            "Four real steps: three with a loss of ln 4/3 = 0.288, one with ln 2 = 0.693. Their sum is 1.556, and the answer is a quarter of it, 0.389. Print your four losses; if they are right, you divide by something else than the 4 real steps.",
             make=given(
                 torch.tensor([[[math.log(3), 0.0], [0.0, 0.0]]] + [[[math.log(3), 0.0], [9.0, 0.0]]] * 2),
                 torch.tensor([[True, True], [True, False], [True, False]]),
@@ -1027,7 +1027,7 @@ observed = Exercise(
         Case(
             "the whole clips",
             1,
-            "With fraction 1 all T frames of a clip are seen, and row T - 1 counts, its last one. T is each clip's own length.",
+            "With fraction 1 all T frames of a clip are seen, and row T - 1 counts, its last one. T is each clip's own length, and the class is the argmax of that single row: no maximum, mean or vote over several rows.",
             make=_at_args((3, 15), 1.0),
         ),
         Case(
@@ -1221,13 +1221,6 @@ decide = Exercise(
             ),
         ),
         Case(
-            "«none» leads, another is above the threshold",
-            2,
-            "The threshold is 0.3 and the rows are 0.35, 0.10, 0.55, so class 0 is above it; but «none», here class 2, leads. Both are needed: the class has the greatest probability of *all*, «none» included, and it is at least `threshold`. So the answer is (2, 2), «none» and T. The number of classes comes from the shape.",
-            make=given(torch.tensor([[0.35, 0.10, 0.55]] * 2), 0.3, 2),
-            want=lambda *_: (2, 2),
-        ),
-        Case(
             "exactly the threshold",
             2,
             "Class 0 leads at the steps 0, 1, 2 with exactly 0.75, and the threshold is 0.75. *At least* the threshold is enough, so step 2 decides: (0, 2). A decision can fall at step hold - 1, no earlier and no later.",
@@ -1240,6 +1233,13 @@ decide = Exercise(
             make=given(_said("0012211331"), 0.5, 3),
             want=lambda *_: (3, 10),
             test=_never_test,
+        ),
+        Case(
+            "«none» leads, another is above the threshold",
+            2,
+            "The threshold is 0.3 and the rows are 0.35, 0.10, 0.55, so class 0 is above it; but «none», here class 2, leads. Both are needed: the class has the greatest probability of *all*, «none» included, and it is at least `threshold`. So the answer is (2, 2), «none» and T. The number of classes comes from the shape.",
+            make=given(torch.tensor([[0.35, 0.10, 0.55]] * 2), 0.3, 2),
+            want=lambda *_: (2, 2),
         ),
         Case(
             "at the first step",

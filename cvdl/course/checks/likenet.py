@@ -647,7 +647,7 @@ chances = Exercise(
         Case(
             "by hand: one of three is forbidden",
             2,
-            "Equal scores, the first and third candidate allowed: (½, 0, ½). ⅓ each means that the mask is not used, (⅓, 0, ⅓) that it comes after the softmax, (0, 1, 0) that it is inverted.",
+            "Equal scores, the first and third candidate allowed: (½, 0, ½). ⅓ each means that the mask is not used, (⅓, 0, ⅓) that it comes after the softmax, (0, 1, 0) that it is inverted. The shares of a pixel add up to 1.",
             make=given(torch.zeros(1, 3, 1, 1), torch.tensor([True, False, True]).view(1, 3, 1, 1)),
             want=lambda *_: torch.tensor([0.5, 0.0, 0.5]).view(1, 3, 1, 1),
         ),
@@ -841,6 +841,10 @@ def _cost_args(h, w, counted=None, n=9):
 
     def make(g):
         P = _distribution(g, 2, n, h, w)
+        if counted:  # as at the frame's edge: some candidates have no share where others have
+            P[torch.rand(2, n, h, w, generator=g) < 0.3] = 0
+            P[:, n // 2] += 0.1
+            P = P / P.sum(1, keepdim=True)
         rank = torch.rand(2, h * w, generator=g).argsort().argsort().view(2, 1, h, w)
         P = P * (rank < torch.tensor(counted or (h * w, h * w)).view(2, 1, 1, 1))
         return P, LN2 * torch.rand(2, n, h, w, generator=g)
@@ -874,7 +878,7 @@ charge = Exercise(
         Case(
             "some do not count",
             3,
-            "Where P is all 0, nothing was allowed, and the pixel does not count. 7 pixels of the first sample and 18 of the second do: one sum over all of them, divided by 25, not by 48, and no mean for each sample.",
+            "Where P is all 0, nothing was allowed, and the pixel does not count. 7 pixels of the first sample and 18 of the second do: one sum over all of them, divided by 25, not by 48, and no mean for each sample. A pixel counts if *any* of its candidates has a share, P.sum(1) > 0, not only if all have.",
             make=_cost_args(4, 6, (7, 18)),
         ),
         Case(

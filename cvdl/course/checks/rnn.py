@@ -54,7 +54,7 @@ step = Exercise(
         Case(
             "random, against torch.nn.RNNCell",
             3,
-            "With one unit your answer is right, with several it is not: look at the axes. V x_t is x @ V.T, W h_{t-1} is h @ W.T, and b_h is added to each row.",
+            "With one unit your answer is right, with several it is not: look at the axes. V x_t is x @ V.T, W h_{t-1} is h @ W.T, and b_h is added to each row. Row b of the answer depends on row b of x and of h only.",
             make=around(_step_args, 4, 3, 5),
         ),
         Case(
@@ -184,7 +184,7 @@ unroll = Exercise(
         Case(
             "two steps by hand",
             3,
-            "V = 1, W = 2, x = 1 and then 0: h_1 = tanh(1) = 0.7616 and h_2 = tanh(2 · 0.7616) = 0.9096. If your second value is 0, the second step starts from h0; it must start from h_1.",
+            "V = 1, W = 2, x = 1 and then 0: h_1 = tanh(1) = 0.7616 and h_2 = tanh(2 · 0.7616) = 0.9096. If your second value is 0, the second step starts from h0; it must start from h_1. If the two have changed places, append each state at the end.",
             make=lambda g: tuple(map(_by_hand, ([[[1.0]], [[0.0]]], [[0.0]], [[1.0]], [[2.0]], [0.0]))),
             want=lambda *_: torch.tensor([[[math.tanh(1.0)]], [[math.tanh(2 * math.tanh(1.0))]]]),
         ),
@@ -377,7 +377,7 @@ loss = Exercise(
         Case(
             "random, no padding",
             3,
-            "With one sequence your loss is right, with several it is not. Sum over time, then take the mean over the batch: the sum of all T · B losses, divided by B. And log_softmax goes over the last axis.",
+            "With one sequence your loss is right, with several it is not. Sum over time, then take the mean over the batch: the sum of all T · B losses, divided by B. logits[t, b] belongs to targets[t, b], and log_softmax goes over the last axis.",
             make=around(_loss_args, 5, 4, 3),
         ),
         Case(
@@ -574,7 +574,7 @@ last = Exercise(
         Case(
             "all of one length",
             2,
-            "All lengths are T here, so the answer is hs[T - 1], which is hs[-1]. Does your index begin to count at 0?",
+            "All lengths are T here, so the answer is hs[T - 1], which is hs[-1]. One single step, no mean. Does your index begin to count at 0?",
             make=_last_args(4, 3, 5, full=True),
         ),
         Case(
@@ -661,14 +661,6 @@ def _sample_oracle(logits, temperature, u):
 
 def _draw(p, u):
     return (u[:, None] >= p.cumsum(-1)).sum(-1).clamp(max=p.shape[-1] - 1)
-
-
-def _no_class_left(got, want):
-    """Right, but for rows in which K or 0 stands for the last class."""
-    if not isinstance(got, torch.Tensor) or got.dtype != torch.long or got.shape != want.shape:
-        return False
-    wrong = got != want
-    return bool((want[wrong] == 26).all() and ((got[wrong] == 27).all() or (got[wrong] == 0).all()))
 
 
 IGNORED = "The temperature changes nothing in your answer. Divide the logits by it."
@@ -774,8 +766,13 @@ sample = Exercise(
         ),
         Mistake(
             "no class left",
-            "Rounding may leave the last running sum a hair below u, so that no sum is above u. Your answer then is class K, which does not exist, or class 0. It must be the last class: count the marks that are <= u and clamp the count to K - 1.",
-            when=_no_class_left,
+            "Rounding may leave the last running sum a hair below u, so that no sum is above u. Your answer then is K, which is no class. It must be the last one: clamp to K - 1.",
+            like=lambda l, T, u: (u[:, None] >= (l / T).softmax(-1).cumsum(-1)).sum(-1),
+        ),
+        Mistake(
+            "no class left, so the first",
+            "Rounding may leave the last running sum a hair below u, so that no sum is above u. Your answer then is class 0. It must be the last class: count the marks that are <= u and clamp the count to K - 1, or set the last mark to 1.",
+            like=lambda l, T, u: (u[:, None] < (l / T).softmax(-1).cumsum(-1)).int().argmax(-1),
         ),
         Mistake(
             "softmax over the batch",
