@@ -7,7 +7,7 @@ import torch
 from cvdl.course.compare import NOTHING, difference
 from cvdl.course.judge import Case
 
-GRADIENT = "Compare the derivative by each argument: something cuts it off, as .detach() or torch.no_grad() would."
+GRADIENT = "The values are right, their derivatives are not: the message names the argument whose derivative differs. Something cuts the graph there, as .detach(), .item() or torch.no_grad() would."
 
 
 def given(*args):
@@ -41,6 +41,19 @@ def shape_only(got, want):
     return of_shape(difference(got, want))
 
 
+def misordered(got, want):
+    """`when` of a mistake: all values are there, but in another order than asked for."""
+    if not isinstance(got, tuple) or len(got) != len(want) or difference(got, want) is None:
+        return False
+    rest = list(got)
+    for one in want:
+        at = next((n for n, other in enumerate(rest) if difference(other, one) is None), None)
+        if at is None:
+            return False
+        del rest[at]
+    return True
+
+
 def answer_case(key, hint, wrong, problem, read=lambda answer: answer):
     """Two points for one entry of a dict of answers.
 
@@ -66,21 +79,36 @@ def shape_cases(asked, example):
     return tuple(answer_case(key, hint, "not this shape", shape_like(example)) for key, (_, hint) in asked.items())
 
 
-def one_of(choices, told):
-    """`problem` of an answer that is to be chosen: "'tree' is none of …; did you mean 'three'?"."""
+def choice_case(key, hint, wrong, choices, told):
+    """Two points for an entry that is chosen from `choices`, in capital or small letters.
+
+    told: what is said of an entry that is none of them, after the entry: "'tree' is not …; did you mean 'three'?".
+    """
 
     def problem(answer):
         if answer in choices:
             return None
-        near = difflib.get_close_matches(str(answer)[:100], choices, n=1)  # long text would take seconds
-        return f"{answer!r} {told}" + (f"; did you mean {near[0]!r}?" if near else "")
+        part = _words(str(answer))[:100]
+        near = [choice for choice in choices if len(part) > 2 and part in _words(choice)]
+        if not near and "not" not in part.split():  # 'not found' is nearest to 'found', and means the opposite
+            near = difflib.get_close_matches(str(answer)[:100], choices, n=1)  # long text would take seconds
+        return f"{answer!r} {told}" + (f"; did you mean {' or '.join(map(repr, near))}?" if near else "")
 
-    return problem
+    def read(answer):
+        return next((choice for choice in choices if _words(choice) == _words(answer)), answer)
+
+    return answer_case(key, hint, wrong, problem, read)
+
+
+def _words(answer):
+    """Text without the spaces around it and in small letters; anything else as it is."""
+    return answer.strip().casefold() if isinstance(answer, str) else answer
 
 
 def answered(key, *answers):
-    """`when` of a mistake: this entry is one of these answers."""
-    return lambda got, want: isinstance(got, dict) and got.get(key) in answers
+    """`when` of a mistake: this entry is one of these answers, in capital or small letters."""
+    meant = [_words(answer) for answer in answers]
+    return lambda got, want: isinstance(got, dict) and _words(got.get(key)) in meant
 
 
 def shape_like(example):

@@ -56,8 +56,8 @@ def sample(logits, temperature, u):
     with p_0 + … + p_k > u.
     """
     cumulative = torch.softmax(logits.double() / temperature, dim=-1).cumsum(-1)
-    k = torch.searchsorted(cumulative, u.double().unsqueeze(-1), right=True).squeeze(-1)
-    return k.clamp(max=logits.shape[-1] - 1)  # rounding may leave the last sum a hair below 1
+    cumulative = cumulative / cumulative[..., -1:]  # rounding may leave the last sum a hair below 1
+    return torch.searchsorted(cumulative, u.double().unsqueeze(-1), right=True).squeeze(-1)
 
 
 def teacher_inputs(targets, start):

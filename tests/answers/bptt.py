@@ -218,6 +218,33 @@ def _dh_linear(do, hs, W, U):
     return _dh(do, torch.zeros_like(hs), W, U)
 
 
+def _dh_square(do, hs, W, U):
+    later, dh = torch.zeros_like(hs[0]), [None] * len(do)
+    for t in reversed(range(len(do))):
+        dh[t] = do[t] @ U + later
+        later = (dh[t] * (1 - hs[t + 1])) @ W
+    return torch.stack(dh)
+
+
+def _dh_late(step):
+    def dh(do, hs, W, U):
+        later, dh = torch.zeros_like(hs[0]), [None] * len(do)
+        for t in reversed(range(len(do))):
+            dh[t] = do[t] @ U + later
+            later = (dh[t] @ W) * (1 - hs[t + step] ** 2)
+        return torch.stack(dh)
+
+    return dh
+
+
+def _dh_one_minus(do, hs, W, U):
+    later, dh = torch.zeros_like(hs[0]), [None] * len(do)
+    for t in reversed(range(len(do))):
+        dh[t] = do[t] @ U + later
+        later = (dh[t] * (1 - hs[t + 1]) ** 2) @ W
+    return torch.stack(dh)
+
+
 # --- bptt.da
 
 
@@ -239,6 +266,18 @@ def _da_before(dh, hs):
 
 def _da_square(dh, hs):
     return dh * (1 - hs[1:])
+
+
+def _da_difference(dh, hs):
+    return dh * (1 - hs[1:]).square()
+
+
+def _da_brackets(dh, hs):
+    return dh * 1 - hs[1:] ** 2
+
+
+def _da_turned(dh, hs):
+    return -dh * (1 - hs[1:] ** 2)
 
 
 # --- bptt.jacobian
@@ -295,6 +334,22 @@ def _clip_always(gradients, limit):
     return [g / norm * limit for g in gradients]
 
 
+def _clip_two(gradients, limit):
+    a, b = gradients
+    norm = (a.square().sum() + b.square().sum()).sqrt()
+    return [a * limit / norm, b * limit / norm] if norm > limit else [a, b]
+
+
+def _clip_above_1(gradients, limit):
+    norm = torch.cat([g.flatten() for g in gradients]).norm()
+    return [g * limit / norm for g in gradients] if norm > 1 else gradients
+
+
+def _clip_squares(gradients, limit):
+    square = sum((g**2).sum() for g in gradients)
+    return [g * limit / square for g in gradients] if square > limit else gradients
+
+
 RIGHT = {
     "bptt.forward": [_forward, _forward_filled],
     "bptt.do": [_do, _do_loops],
@@ -329,11 +384,17 @@ WRONG = {
         "W not transposed": _dh_W,
         "tanh' at the pre-activation": _dh_twice,
         "tanh' forgotten": _dh_linear,
+        "square forgotten": _dh_square,
+        "tanh' after W": _dh_late(1),
+        "tanh' after W, one step early": _dh_late(0),
     },
     "bptt.da": {
         "tanh' at the pre-activation": _da_twice,
         "state before": _da_before,
         "square forgotten": _da_square,
+        "square of the difference": _da_difference,
+        "brackets forgotten": _da_brackets,
+        "sign of the slope": _da_turned,
     },
     "bptt.dW": {
         "h_t for h_{t-1}": _dW_now,
@@ -353,5 +414,10 @@ WRONG = {
         "each by its own norm": _clip_each,
         "clipped by value": _clip_value,
         "small ones enlarged": _clip_always,
+        "squares compared": _clip_squares,
     },
+}
+OTHERS = {
+    "bptt.dh": [(_dh_one_minus, "da_2 = (0.75, 1)")],
+    "bptt.clip": [(_clip_two, ""), (_clip_above_1, "below the limit")],
 }

@@ -47,6 +47,24 @@ def _epe_times(flow, truth, valid):
     return ((flow - truth).norm(dim=1, keepdim=True) * valid).sum() / valid.sum()
 
 
+def _epe_per_pair(flow, truth, valid):
+    errors = (flow - truth).norm(dim=1, keepdim=True)
+    return sum(errors[b][valid[b]].mean() for b in range(len(flow))) / len(flow)
+
+
+def _epe_inverted(flow, truth, valid):
+    return (flow - truth).norm(dim=1, keepdim=True)[~valid].mean()
+
+
+def _epe_times_mean(flow, truth, valid):
+    return torch.mean((flow - truth).norm(dim=1, keepdim=True) * valid)
+
+
+def _epe_axis(flow, truth, valid):
+    """Lengths along the wrong axis."""
+    return ((flow - truth).square().sum(3, keepdim=True).sqrt() * valid).sum() / valid.sum()
+
+
 def _epe_all(flow, truth, valid):
     return (flow - truth).norm(dim=1, keepdim=True).masked_fill(~valid, 0).mean()
 
@@ -110,6 +128,19 @@ def _warp_zeros(image2, flow):
 
 def _warp_nearest(image2, flow):
     return _warp_loops(image2, flow, nearest=True)
+
+
+def _warp_open(image2, flow):
+    """The right neighbour is not clamped."""
+    _, H, W = image2.shape
+    x = (torch.arange(W) + flow[0]).clamp(0, W - 1)
+    y = (torch.arange(H)[:, None] + flow[1]).clamp(0, H - 1)
+    left, top = x.floor().long(), y.floor().long()
+    bottom = (top + 1).clamp(max=H - 1)
+    a, b = x - left, y - top
+    above = (1 - a) * image2[:, top, left] + a * image2[:, top, left + 1]
+    below = (1 - a) * image2[:, bottom, left] + a * image2[:, bottom, left + 1]
+    return (1 - b) * above + b * below
 
 
 def _warp_swapped(image2, flow):
@@ -292,6 +323,27 @@ def _score_swapped(f1, f2, here, there, k):
     return _score(f1.transpose(1, 2), f2.transpose(1, 2), here, there, k)
 
 
+def _score_x_alone(f1, f2, here, there, k):
+    W = f1.shape[2]
+    total = 0.0
+    for oy in range(-k, k + 1):
+        for ox in range(-k, k + 1):
+            x1, y1, x2, y2 = here[0] + ox, here[1] + oy, there[0] + ox, there[1] + oy
+            if 0 <= x1 < W and 0 <= x2 < W:
+                total = total + f1[:, y1, x1] @ f2[:, y2, x2]
+    return total
+
+
+def _score_upper_alone(f1, f2, here, there, k):
+    _, H, W = f1.shape
+    offsets = [(ox, oy) for oy in range(-k, k + 1) for ox in range(-k, k + 1)]
+    return sum(
+        f1[:, here[1] + oy, here[0] + ox] @ f2[:, there[1] + oy, there[0] + ox]
+        for ox, oy in offsets
+        if max(here[0], there[0]) + ox < W and max(here[1], there[1]) + oy < H
+    )
+
+
 def _score_wrapped(f1, f2, here, there, k):
     f1 = f1.roll((k - here[1], k - here[0]), (1, 2))[:, : 2 * k + 1, : 2 * k + 1]
     f2 = f2.roll((k - there[1], k - there[0]), (1, 2))[:, : 2 * k + 1, : 2 * k + 1]
@@ -379,6 +431,16 @@ def _product_channels(f1, f2, d):
     return f1.flatten(2) @ f2.flatten(2).transpose(1, 2) / f1.shape[1]
 
 
+def _product_replicate(f1, f2, d):
+    wide = F.pad(f2, [d] * 4, mode="replicate")
+    return f1.flatten(2).transpose(1, 2) @ wide.flatten(2) / f1.shape[1]
+
+
+def _product_half_border(f1, f2, d):
+    wide = F.pad(f2, [d, d])
+    return f1.flatten(2).transpose(1, 2) @ wide.flatten(2) / f1.shape[1]
+
+
 # --- flownet.channels
 
 
@@ -404,12 +466,20 @@ def _channels_map(d, stride, shrink):
     return len(range(-d, d + 1, stride)) ** 2, d, stride
 
 
+def _channels_order(*order):
+    return lambda *args: [_channels(*args)[n] for n in order]
+
+
+def _channels_both_sides(more):
+    return lambda d, stride, shrink: (len(range(-d, d + 1, stride)) ** 2, (2 * d + more) * shrink, stride * shrink)
+
+
 def _channels_all(d, stride, shrink):
     return (2 * d + 1) ** 2, d * shrink, stride * shrink
 
 
 RIGHT = {
-    "flownet.picture": [_picture(), _picture_written],
+    "flownet.picture": [_picture(), _picture_written, _picture(turns="d", dy="Negative")],
     "flownet.epe": [_epe, _epe_norm, _epe_where],
     "flownet.warp": [_warp, _warp_loops, _warp_grid],
     "flownet.refine": [_refine, _refine_module],
@@ -429,7 +499,10 @@ WRONG = {
         "middle of the turning one": _picture(still="D"),
     },
     "flownet.epe": {
-        "multiplied by the mask": _epe_times,
+        "multiplied by the mask": [_epe_times],
+        "multiplied by the mask, divided by all": _epe_times_mean,
+        "mean of the pairs' means": _epe_per_pair,
+        "mask inverted": _epe_inverted,
         "divided by all": _epe_all,
         "sum of both components": _epe_l1,
         "root forgotten": _epe_squared,
@@ -473,11 +546,22 @@ WRONG = {
         "sum over channels": _product_sum,
         "no border": _product_narrow,
         "channels by channels": _product_channels,
+        "edge repeated": _product_replicate,
     },
     "flownet.channels": {
         "zero left out": _channels_even,
         "one direction only": _channels_row,
         "reach in points of the map": _channels_map,
         "stride ignored": _channels_all,
+        "in the wrong order": [_channels_order(0, 2, 1), _channels_order(1, 2, 0)],
+        "reach to both sides": _channels_both_sides(0),
+        "reach to both sides and the middle": _channels_both_sides(1),
     },
+}
+OTHERS = {
+    "flownet.picture": [(_picture(furthest="e"), "The *size* of a thing")],
+    "flownet.epe": [(_epe_axis, "")],
+    "flownet.warp": [(_warp_open, "")],
+    "flownet.score": [(_score_x_alone, ""), (_score_upper_alone, "An index of -1")],
+    "flownet.product": [(_product_half_border, "each of the four sides")],
 }

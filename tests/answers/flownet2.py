@@ -37,6 +37,18 @@ def _rate_late(step, steps, start, marks, length):
     return start / 2 ** len([mark for mark in marks if step / steps > mark / length])
 
 
+def _rate_early(step, steps, start, marks, length):
+    return start / 2 ** sum((step + 1) / steps >= mark / length for mark in marks)
+
+
+def _rate_rounded(step, steps, start, marks, length):
+    return start * 0.5 ** sum(step >= int(mark * steps / length) for mark in marks)
+
+
+def _rate_nearest(step, steps, start, marks, length):
+    return start * 0.5 ** sum(step >= round(mark * steps / length) for mark in marks)
+
+
 def _rate_sum(step, steps, start, marks, length):
     return start / (1 + sum(step * length >= mark * steps for mark in marks))
 
@@ -62,6 +74,18 @@ def _spread_deviation(values):
 def _spread_n(values):
     mean = sum(values) / len(values)
     return mean, (sum((v - mean) ** 2 for v in values) / len(values)) ** 0.5 / len(values) ** 0.5
+
+
+def _spread_two(values):
+    return statistics.mean(values), statistics.stdev(values) / math.sqrt(len(values) - 1)
+
+
+def _spread_three(values):
+    return statistics.mean(values), statistics.stdev(values) / math.sqrt(3)
+
+
+def _spread_error_first(values):
+    return _spread(values)[::-1]
 
 
 def _spread_no_root(values):
@@ -113,6 +137,11 @@ def _input_order(image1, image2, flow):
 def _input_mean(image1, image2, flow):
     warped = warp(image2, flow)
     return torch.cat([image1, image2, warped, flow / 20, (image1 - warped).abs().mean(1, keepdim=True)], 1)
+
+
+def _input_red(image1, image2, flow):
+    warped = warp(image2, flow)
+    return torch.cat([image1, image2, warped, flow / 20, (image1 - warped)[:, :1].abs()], 1)
 
 
 def _input_unwarped(image1, image2, flow):
@@ -289,6 +318,21 @@ def _front_sweep(methods):
     return tuple(kept)
 
 
+def _front_sorted(methods):
+    """In the order of the names where times are equal, from the last one on."""
+    names = sorted(_front(methods), reverse=True)
+    return sorted(names, key=lambda name: methods[name][0])
+
+
+def _front_no_equal(methods):
+    kept = [
+        n
+        for n, (t, e) in methods.items()
+        if not any(a <= t and b <= e for other, (a, b) in methods.items() if other != n)
+    ]
+    return sorted(kept, key=lambda n: methods[n][0])
+
+
 def _front_strict(methods):
     kept = [n for n, (t, e) in methods.items() if not any(a < t and b < e for a, b in methods.values())]
     return sorted(kept, key=lambda n: methods[n][0])
@@ -296,6 +340,10 @@ def _front_strict(methods):
 
 def _front_slowest(methods):
     return _front(methods)[::-1]
+
+
+def _front_by_error(methods):
+    return sorted(_front(methods), key=lambda name: methods[name][1])
 
 
 def _front_beaten(methods):
@@ -359,7 +407,7 @@ RIGHT = {
     "flownet2.count": [_count, _count_tensors],
     "flownet2.fusion": [_fusion, _fusion_norm],
     "flownet2.bands": [_bands, _bands_numbers],
-    "flownet2.front": [_front, _front_sweep],
+    "flownet2.front": [_front, _front_sorted],
     "flownet2.warping": [_clip, _clip_one_by_one],
 }
 
@@ -369,12 +417,16 @@ WRONG = {
         "halved once": _rate_once,
         "one step late": _rate_late,
         "divided by their number": _rate_sum,
+        "one step early": _rate_early,
+        "marks rounded": [_rate_rounded, _rate_nearest],
     },
     "flownet2.spread": {
         "deviation": _spread_deviation,
         "divided by n": _spread_n,
         "root of n missing": _spread_no_root,
         "range": _spread_range,
+        "in the wrong order": _spread_error_first,
+        "root of n - 1": _spread_two,
     },
     "flownet2.input": {
         "20 forgotten": _input_pixels,
@@ -386,7 +438,7 @@ WRONG = {
         "one for each colour": _input_three,
     },
     "flownet2.frozen": {
-        "eval freezes": _frozen(E="nothing"),
+        "eval freezes": [_frozen(E="nothing"), _frozen(E="Nothing")],
         "the optimiser saves the work": _frozen(B="nothing"),
         "left out, and yet it learns": _frozen(B="it learns"),
         "requires_grad_ only hides": _frozen(C="gradients in vain"),
@@ -415,7 +467,9 @@ WRONG = {
     },
     "flownet2.front": {
         "equals are kept": _front_strict,
-        "the slowest first": _front_slowest,
+        "one of two twins": _front_sweep,
+        "both twins thrown out": _front_no_equal,
+        "in the wrong order": [_front_slowest, _front_by_error],
         "the beaten ones": _front_beaten,
         "only the two ends": _front_ends,
     },
@@ -427,4 +481,9 @@ WRONG = {
         "one number for the clip": _clip_mean,
         "wrong direction": _clip_away,
     },
+}
+
+OTHERS = {
+    "flownet2.spread": [(_spread_three, "is a 3, or a √3, fixed")],
+    "flownet2.input": [(_input_red, "6–8 image 2 fetched from x + 1")],
 }

@@ -56,6 +56,19 @@ def _seen_too_many(count, fps, rate):
     return frames
 
 
+def _seen_whole_fps(whole):
+    return lambda count, fps, rate: _seen(count, whole(fps), rate)
+
+
+def _seen_linspace(count, fps, rate):
+    return torch.linspace(0, count - 1, math.ceil(count / fps * rate)).int().tolist()
+
+
+def _seen_linspace_open(count, fps, rate):
+    n = math.ceil(count / fps * rate)
+    return [int(count * k / n) for k in range(n)]
+
+
 def _seen_too_few(count, fps, rate):
     return [int(tick * fps / rate) for tick in range(int(count * rate / fps))]
 
@@ -130,6 +143,11 @@ def _soft(scores):
 def _place_argmax(scores):
     best = scores.flatten(1).argmax(1)
     return torch.stack([best % scores.shape[2], best // scores.shape[2]], 1).float()
+
+
+def _exp_above_least(scores):
+    weights = (scores - scores.amin((1, 2), keepdim=True)).exp()
+    return weights / weights.sum((1, 2), keepdim=True)
 
 
 def _exp_of_all(scores):
@@ -273,6 +291,10 @@ def _many_of(reduce):
     return many
 
 
+def _many_zeroed(logits, mask, labels):
+    return F.cross_entropy((logits * mask.unsqueeze(2)).transpose(1, 2), labels)
+
+
 def _per_clip(losses, mask):
     return sum(losses[mask[:, b], b].mean() for b in range(mask.shape[1])) / mask.shape[1]
 
@@ -393,6 +415,77 @@ def _decide_unsure(probabilities, threshold, hold):
     return _decide(probabilities, 0, hold)
 
 
+def _decide_among_gestures(probabilities, threshold, hold):
+    K = probabilities.shape[1]
+    before, count = None, 0
+    for t in range(len(probabilities)):
+        p, kind = probabilities[t, : K - 1].max(0)
+        if p < threshold:
+            before, count = None, 0
+            continue
+        count = count + 1 if kind == before else 1
+        before = kind
+        if count == hold:
+            return int(kind), t
+    return K - 1, len(probabilities)
+
+
+def _decide_above(probabilities, threshold, hold):
+    T, K = probabilities.shape
+    counts = [0] * K
+    for t in range(T):
+        for k in range(K - 1):
+            counts[k] = counts[k] + 1 if probabilities[t, k] >= threshold else 0
+            if counts[k] == hold:
+                return k, t
+    return K - 1, T
+
+
+def _decide_from_hold(probabilities, threshold, hold):
+    """Looks back for the first time one step too late."""
+    none = probabilities.shape[1] - 1
+    for t in range(hold, len(probabilities)):
+        back = probabilities[t + 1 - hold : t + 1]
+        kinds = set(back.argmax(1).tolist())
+        if len(kinds) == 1 and none not in kinds and bool((back.amax(1) >= threshold).all()):
+            return kinds.pop(), t
+    return none, len(probabilities)
+
+
+def _decide_of_four(probabilities, threshold, hold):
+    kind, step = _decide(probabilities, threshold, hold)
+    return (kind, step) if step < len(probabilities) else (3, step)
+
+
+def _decide_skipping(probabilities, threshold, hold):
+    none = probabilities.shape[1] - 1
+    before, count = None, 0
+    for t, row in enumerate(probabilities):
+        kind = int(row.argmax())
+        if kind != none:
+            sure = row[kind] >= threshold
+            count = 0 if not sure else count + 1 if kind == before else 1
+            before = kind if sure else None
+            if count == hold:
+                return kind, t
+    return none, len(probabilities)
+
+
+def _decide_unsure_skipped(probabilities, threshold, hold):
+    """«None» interrupts, an unsure step does not."""
+    none = probabilities.shape[1] - 1
+    before, count = None, 0
+    for t, row in enumerate(probabilities):
+        kind = int(row.argmax())
+        if kind == none:
+            before, count = None, 0
+        elif row[kind] >= threshold:
+            count, before = (count + 1 if kind == before else 1), kind
+            if count == hold:
+                return kind, t
+    return none, len(probabilities)
+
+
 def _decide_frames(probabilities, threshold, hold):
     kind, t = _decide(probabilities, threshold, hold)
     return (kind, t) if kind == probabilities.shape[1] - 1 else (kind, t + 1)
@@ -418,6 +511,8 @@ WRONG = {
         "as many ticks as frames": _seen_per_frame,
         "a whole step": _seen_step,
         "a whole step, at least 1": _seen_step_of_one,
+        "fps made whole": [_seen_whole_fps(int), _seen_whole_fps(round)],
+        "spread evenly": _seen_linspace,
         "a hair below": _seen_floats,
     },
     "gesture.shapes": {
@@ -439,7 +534,7 @@ WRONG = {
         "softmax over the batch": _place_of(lambda scores: scores.softmax(0)),
         "maps mixed": _place_of(lambda scores: scores.flatten().softmax(0).view_as(scores)),
         "not normalised": _place_of(torch.exp),
-        "overflow": _place_of(_exp_of_all),
+        "overflow": [_place_of(_exp_of_all), _place_of(_exp_above_least)],
     },
     "gesture.pad": {
         "zeros in front": _pad_front,
@@ -463,6 +558,12 @@ WRONG = {
         "multiplied by the mask": _many_of(lambda losses, mask: (losses * mask).sum() / mask.sum()),
         "mean of the clips' means": _many_of(_per_clip),
         "divided by the batch": _many_of(lambda losses, mask: losses[mask].sum() / losses.shape[1]),
+        "mean of the steps' means": _many_of(
+            lambda losses, mask: torch.stack([l[m].mean() for l, m in zip(losses, mask, strict=True) if m.any()]).mean()
+        ),
+        "divided by the number of steps": _many_of(lambda losses, mask: losses[mask].sum() / len(losses)),
+        "clips' sums divided by the longest": _many_of(lambda losses, mask: (losses * mask).mean(0).sum()),
+        "logits of the padding set to zero": _many_zeroed,
     },
     "gesture.order": {
         "the mean minds the order": _order(mean_b="may change"),
@@ -490,5 +591,22 @@ WRONG = {
         "counted from 1": _decide_frames,
         "an unsure step keeps the count": _decide_counting(resets=False),
         "the last decision": _decide_counting(last=True),
+        "the leader among the gestures": [_decide_among_gestures, _decide_above],
+        "«none» does not interrupt": _decide_skipping,
+        "the step first": lambda *args: _decide(*args)[::-1],
     },
+}
+OTHERS = {
+    "gesture.resample": [(_seen_linspace_open, "0, 2.5, 5, 7.5 and 10")],
+    "gesture.many_to_many": [
+        (_many_of(lambda losses, mask: losses[mask].max()), "0.389"),
+        (_many_of(lambda losses, mask: losses[mask].sum() / (mask.sum() - 1)), "4 real steps"),
+        (_many_of(lambda losses, mask: losses[mask].median()), "0.389"),
+    ],
+    "gesture.order": [(_order(mean_a="May Change"), "A mean over the same frames")],
+    "gesture.decide": [
+        (_decide_of_four, "The number of classes comes from the shape"),
+        (_decide_from_hold, "at step hold - 1"),
+        (_decide_unsure_skipped, "an unsure step both set the count back"),
+    ],
 }

@@ -80,6 +80,17 @@ def _jsd_kl_div(p, q):
     return sum(F.kl_div(m, d, reduction="none").sum(1) for d in (p, q)) / 2
 
 
+def _jsd_four_axes(p, q):
+    B, C, h, w = p.shape
+    m = (p + q) / 2
+    return ((torch.xlogy(p, p) + torch.xlogy(q, q)) / 2 - torch.xlogy(m, m)).reshape(B, C, h, w).sum(1)
+
+
+def _jsd_third_from_last(p, q):
+    m = (p + q) / 2
+    return ((torch.xlogy(p, p) + torch.xlogy(q, q)) / 2 - torch.xlogy(m, m)).sum(-3)
+
+
 def _jsd_nan(p, q):
     m = (p + q) / 2
     return ((p * (p / m).log()).sum(1) + (q * (q / m).log()).sum(1)) / 2
@@ -140,6 +151,17 @@ def _distance_slices(p, q, reach):
     return D
 
 
+def _distance_near(p, q, reach):
+    """Slices that turn round where a candidate leaves the frame from everywhere."""
+    B, _, h, w = p.shape
+    D = torch.full((B, (2 * reach + 1) ** 2, h, w), LN2)
+    for k, (dx, dy) in enumerate(_candidates(reach).tolist()):
+        here = slice(max(0, -dy), h - max(0, dy)), slice(max(0, -dx), w - max(0, dx))
+        there = slice(max(0, dy), h - max(0, -dy)), slice(max(0, dx), w - max(0, -dx))
+        D[:, k, here[0], here[1]] = _jsd_xlogy(p[:, :, here[0], here[1]], q[:, :, there[0], there[1]])
+    return D
+
+
 def _distance_unfold(p, q, reach):
     B, C, h, w = p.shape
     n = (2 * reach + 1) ** 2
@@ -191,6 +213,15 @@ def _probabilities_exp(scores, free):
     top = scores.masked_fill(~free, -1e9).amax(dim=1, keepdim=True)
     weights = torch.exp((scores - top).clamp(max=0)) * free
     return weights / weights.sum(1, keepdim=True).clamp(min=1e-12)
+
+
+def _probabilities_replaced(scores, free):
+    """masked_fill hands no gradient to what it fills, so no NaN gets through."""
+    return scores.masked_fill(~free, -torch.inf).softmax(1).nan_to_num(0)
+
+
+def _probabilities_filled(low):
+    return lambda scores, free: torch.where(free, scores, low).softmax(1) * free
 
 
 def _probabilities_unmasked(scores, free):
@@ -279,6 +310,11 @@ def _cost_all(P, D):
     return torch.einsum("bkhw,bkhw->bhw", P, D).mean()
 
 
+def _cost_per_sample(P, D):
+    inner, seen = (P * D).sum(1), P.sum(1) > 0
+    return sum(i[s].sum() / max(int(s.sum()), 1) for i, s in zip(inner, seen, strict=True)) / len(P)
+
+
 def _cost_flat(P, D):
     return (P * D).flatten().mean()
 
@@ -315,6 +351,10 @@ def _count_modules(c, extractors, branches):
 
 def _count_no_bias(c, extractors, branches):
     return extractors * (25 * c + 25 * c * c) + branches * (36 * c * c + 9 * c)
+
+
+def _count_no_score_bias(c, extractors, branches):
+    return _count(c, extractors, branches) - branches
 
 
 def _count_one_frame(c, extractors, branches):
@@ -359,8 +399,8 @@ RIGHT = {
     "likenet.branches": [count_branches, _branches_written],
     "likenet.jsd": [_jsd, _jsd_xlogy, _jsd_entropies, _jsd_kl_div],
     "likenet.distance": [_distance, _distance_slices, _distance_unfold],
-    "likenet.aperture": [match_maps, _maps_sorted],
-    "likenet.probabilities": [_probabilities, _probabilities_exp],
+    "likenet.aperture": [match_maps, _maps_sorted, lambda: {k: v.upper() for k, v in match_maps().items()}],
+    "likenet.probabilities": [_probabilities, _probabilities_exp, _probabilities_replaced],
     "likenet.expected": [_expected, _expected_matmul, _expected_loop],
     "likenet.cost": [_cost, _cost_selected],
     "likenet.shared": [_count, _count_modules],
@@ -412,6 +452,8 @@ WRONG = {
         "score zero": _probabilities_zero,
         "even where nothing is allowed": _probabilities_even,
         "not a number": _probabilities_nan,
+        "filled with -10": _probabilities_filled(-10.0),
+        "filled with a number not low enough": [_probabilities_filled(low) for low in (-20.0, -100.0, -1000.0)],
     },
     "likenet.expected": {
         "likeliest one": _expected_argmax,
@@ -424,6 +466,7 @@ WRONG = {
     "likenet.cost": {
         "sum over pixels": _cost_sum,
         "all pixels counted": _cost_all,
+        "mean of the samples' means": _cost_per_sample,
         "mean over candidates": _cost_flat,
         "best candidate only": _cost_hard,
         "P left out": _cost_unweighted,
@@ -434,5 +477,11 @@ WRONG = {
         "one frame's features": _count_one_frame,
         "colour for grey": _count_colour,
         "kernels of one size": _count_three,
+        "bias of the score forgotten": _count_no_score_bias,
     },
+}
+OTHERS = {
+    "likenet.distance": [(_distance_near, "")],
+    "likenet.jsd": [(_jsd_four_axes, ""), (_jsd_third_from_last, "")],
+    "likenet.aperture": [(_chosen("which can be matched by itself", "a"), "All along A's ridge")],
 }

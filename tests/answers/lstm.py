@@ -184,6 +184,31 @@ def _step_old_state(x, h, c, W, b):
     return _output(x, h, c, W[3], b[3]), _step(x, h, c, W, b)[1]
 
 
+def _step_no_bias(x, h, c, W, b):
+    return _step(x, h, c, W, torch.zeros_like(b))
+
+
+def _step_cell_in_gates(x, h, c, W, b):
+    f, i, o = (_forget(x, c, W[k], b[k]) for k in (0, 1, 3))
+    c = f * c + i * _forget_tanh(x, c, W[2], b[2])
+    return o * torch.tanh(c), c
+
+
+def _step_new_cell_in_output(x, h, c, W, b):
+    _, c = _step(x, h, c, W, b)
+    return _forget(x, c, W[3], b[3]) * c.tanh(), c
+
+
+def _step_new_output(x, h, c, W, b):
+    """Shows the state twice."""
+    h, c = _step(x, h, c, W, b)
+    return _forget(x, h, W[3], b[3]) * c.tanh(), c
+
+
+def _step_exchanged(x, h, c, W, b):
+    return _step(x, h, c, W, b)[::-1]
+
+
 # --- lstm.torch
 
 
@@ -241,6 +266,15 @@ def _torch_missing(W, b):
 
 def _torch_more(W, b):
     return _torch(W, b) | {"bias": b.flatten()}
+
+
+def _torch_zeros(W, b):
+    """One number per gate in the second bias, and the rows in the lecture's order."""
+    return _torch_lecture(W, b) | {"bias_hh_l0": torch.zeros(4)}
+
+
+def _torch_none(W, b):
+    return _torch_lecture(W, b) | {"bias_hh_l0": None}
 
 
 # --- lstm.backward
@@ -338,6 +372,10 @@ def _backward_only_dc(dh, dc, c_before, c, gates):
     return *_backward(dh, dc, c_before, c, gates)[:4], dc * gates[0]
 
 
+def _backward_order(*order):
+    return lambda *args: [_backward(*args)[k] for k in order]
+
+
 # --- lstm.shapes
 
 
@@ -427,7 +465,7 @@ WRONG = {
     "lstm.candidate": {
         "sigmoid for the candidate": _candidate_sigmoid,
         "the two exchanged": _candidate_exchanged,
-        "in the wrong order": _candidate_backwards,
+        "in the wrong order": [_candidate_backwards],
     },
     "lstm.update": {
         "+ for *, at the input": _update_plus,
@@ -447,6 +485,10 @@ WRONG = {
         "+ for * in the update": _step_plus,
         "output without tanh": _step_no_tanh,
         "output from the old state": _step_old_state,
+        "biases forgotten": _step_no_bias,
+        "gates read the cell state": _step_cell_in_gates,
+        "output gate reads the new state": _step_new_cell_in_output,
+        "h and c exchanged": _step_exchanged,
     },
     "lstm.torch": {
         "a name is missing": _torch_missing,
@@ -457,6 +499,11 @@ WRONG = {
         "bias twice": _torch_twice,
     },
     "lstm.backward": {
+        "in the wrong order": [
+            _backward_order(1, 0, 2, 3, 4),
+            _backward_order(4, 0, 1, 2, 3),
+            _backward_order(0, 1, 3, 2, 4),
+        ],
         "the way through h forgotten": _backward_no_h,
         "the next step forgotten": _backward_no_next,
         "slopes of the gates forgotten": _backward_no_slopes,
@@ -485,4 +532,9 @@ WRONG = {
         "divided by H": _attend_by_width,
         "in the wrong order": _attend_weights_first,
     },
+}
+
+OTHERS = {
+    "lstm.step": [(_step_new_output, "neither the new h nor C")],
+    "lstm.torch": [(_torch_zeros, "both (4 H,)"), (_torch_none, "both tensors")],
 }

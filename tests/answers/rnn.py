@@ -53,6 +53,14 @@ def _step_sigmoid(x, h, V, W, b_h):
     return 1 / (1 + torch.exp(-z))
 
 
+def _step_products(x, h, V, W, b_h):
+    return torch.tanh(x @ V.T * (h @ W.T) + b_h)
+
+
+def _step_difference(x, h, V, W, b_h):
+    return torch.tanh(x @ V.T - h @ W.T + b_h)
+
+
 # --- rnn.unroll
 
 
@@ -134,6 +142,10 @@ def _count_per_step(D, H, K, T):
     return T * _count(D, H, K, T)
 
 
+def _count_h0(D, H, K, T):
+    return _count(D, H, K, T) + H
+
+
 def _count_two_biases(D, H, K, T):
     cell = torch.nn.RNNCell(D, H)
     return sum(p.numel() for p in cell.parameters()) + K * H + K
@@ -192,6 +204,10 @@ def _matched(**changes):
     return answer
 
 
+def _capitals():
+    return {problem: shape.capitalize() for problem, shape in match_shapes().items()}
+
+
 def _pairs():
     return dict(zip(match_shapes().keys(), match_shapes().values(), strict=True))
 
@@ -228,7 +244,37 @@ def _last_crossed(hs, lengths):
 
 def _sample(logits, temperature, u):
     p = torch.softmax(logits / temperature, dim=1)
+    return (p.cumsum(1) <= u[:, None]).sum(1).clamp(max=logits.shape[1] - 1)
+
+
+def _sample_closed(logits, temperature, u):
+    """The last mark is 1 whatever the rounding."""
+    marks = torch.softmax(logits / temperature, dim=1).cumsum(1)
+    marks[:, -1] = 1
+    return (marks > u[:, None]).int().argmax(1)
+
+
+def _sample_K(logits, temperature, u):
+    p = torch.softmax(logits / temperature, dim=1)
     return (p.cumsum(1) <= u[:, None]).sum(1)
+
+
+def _sample_searched(logits, temperature, u):
+    marks = torch.softmax(logits / temperature, dim=1).cumsum(1)
+    return torch.searchsorted(marks, u[:, None], right=True).squeeze(1)
+
+
+def _sample_0(logits, temperature, u):
+    marks = torch.softmax(logits / temperature, dim=1).cumsum(1)
+    return (marks > u[:, None]).int().argmax(1)
+
+
+def _sample_inverted_K(logits, temperature, u):
+    return _sample_K(logits, 1 / temperature, u)
+
+
+def _sample_no_temperature_K(logits, temperature, u):
+    return _sample_K(logits, 1.0, u)
 
 
 def _sample_loops(logits, temperature, u):
@@ -304,10 +350,10 @@ RIGHT = {
     "rnn.step": [_step, _step_loops, _step_concatenated],
     "rnn.unroll": [_unroll, _unroll_filled, _unroll_recursive],
     "rnn.parameters": [_count, _count_modules],
-    "rnn.match": [match_shapes, _pairs],
+    "rnn.match": [match_shapes, _pairs, _capitals],
     "rnn.loss": [_loss, _loss_steps, _loss_selected],
     "rnn.last": [_last, _last_list],
-    "rnn.sample": [_sample, _sample_loops],
+    "rnn.sample": [_sample, _sample_loops, _sample_closed],
     "rnn.teacher": [_teacher, _teacher_lists],
 }
 WRONG = {
@@ -329,10 +375,13 @@ WRONG = {
     "rnn.parameters": {
         "biases forgotten": _count_no_bias,
         "once per step": _count_per_step,
-        "two hidden biases": _count_two_biases,
+        "two hidden biases": [_count_two_biases, _count_h0],
     },
     "rnn.match": {
-        "translation in step": _matched(machine_translation="many-to-many in step"),
+        "translation in step": [
+            _matched(machine_translation="many-to-many in step"),
+            _matched(machine_translation=" Many-to-many in step"),
+        ],
         "frames through encoder-decoder": lambda: {
             **match_shapes(),
             "frame-wise video classification": "many-to-many encoder-decoder",
@@ -360,6 +409,10 @@ WRONG = {
         "temperature ignored": _sample_no_temperature,
         "one class too far": _sample_one_too_far,
         "on a mark": _sample_boundary,
+        "multiplied by the temperature, no class left": _sample_inverted_K,
+        "temperature ignored, no class left": _sample_no_temperature_K,
+        "no class left": [_sample_K, _sample_searched],
+        "no class left, so the first": _sample_0,
     },
     "rnn.teacher": {
         "zero for start": _teacher_zero,
@@ -368,4 +421,9 @@ WRONG = {
         "start in front, last one kept": _teacher_longer,
         "rolled round": _teacher_rolled,
     },
+}
+
+OTHERS = {
+    "rnn.step": [(_step_products, "W h = -1"), (_step_difference, "is yours?")],
+    "rnn.match": [(_matched(machine_translation="many-to-many"), "first word may depend")],
 }

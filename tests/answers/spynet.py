@@ -197,6 +197,10 @@ def _upsample_corners(flow):
     return 2 * F.interpolate(flow, scale_factor=2, mode="bilinear", align_corners=True)
 
 
+def _upsample_exchanged(flow):
+    return _upsample(flow[:, [1, 0]])
+
+
 # --- spynet.residual
 
 
@@ -243,6 +247,28 @@ def _residual_picked(truth, coarser):
     up = _upsample(coarser)
     factor = truth.shape[-1] // up.shape[-1]
     return F.interpolate(truth, size=up.shape[2:], mode="nearest") / factor - up
+
+
+def _residual_quarter(truth, coarser):
+    up = _upsample(coarser)
+    return F.adaptive_avg_pool2d(truth, up.shape[2:]) / 4 - up
+
+
+def _residual_sums(truth, coarser):
+    up = _upsample(coarser)
+    factor = truth.shape[-1] // up.shape[-1]
+    B, _, H, W = truth.shape
+    return truth.reshape(B, 2, H // factor, factor, W // factor, factor).sum((3, 5)) / factor - up
+
+
+def _residual_multiplied(truth, coarser):
+    up = _upsample(coarser)
+    factor = truth.shape[-1] // up.shape[-1]
+    return F.avg_pool2d(truth, factor) * factor - up
+
+
+def _residual_exchanged(truth, coarser):
+    return _residual(truth, coarser).flip(1)
 
 
 def _residual_halved(truth, coarser):
@@ -374,6 +400,13 @@ def _level_no_bias(image1, image2, coarser, weights):
     return _level(image1, image2, coarser, [(w, torch.zeros_like(b)) for w, b in weights])
 
 
+def _level_padding_3(image1, image2, coarser, weights):
+    x = level_input(image1, image2, coarser)
+    for n, (weight, bias) in enumerate(weights):
+        x = F.conv2d(x if n == 0 else x.relu(), weight, bias, padding=3)
+    return x + _upsample(coarser)
+
+
 # --- spynet.parameters
 
 
@@ -430,6 +463,16 @@ def _count_alone(sides, kernel, levels, other):
     return _count(sides, kernel, levels, other)[0]
 
 
+def _count_per_layer(sides, kernel, levels, other):
+    s = torch.tensor(sides)
+    n = levels * (kernel**2 * s[:-1] * s[1:] + s[1:])
+    return n, 100 * (other - n) / other
+
+
+def _count_open(sides, kernel, levels, other):
+    return _count(sides, kernel, levels, other)[0], ...
+
+
 # --- spynet.vanish
 
 
@@ -478,6 +521,7 @@ WRONG = {
         "nearest, factor forgotten": _upsample_default,
         "halved": _upsample_divided,
         "corners aligned": _upsample_corners,
+        "x and y exchanged": _upsample_exchanged,
     },
     "spynet.residual": {
         "wrong way round": _residual_turned,
@@ -486,6 +530,8 @@ WRONG = {
         "nothing subtracted": _residual_whole,
         "truth subsampled": _residual_picked,
         "truth divided by 2": _residual_halved,
+        "truth divided by 4": _residual_quarter,
+        "truth multiplied": [_residual_multiplied, _residual_sums],
         "coarser flow doubled twice": _residual_twice,
         "values as they were": _residual_unscaled,
         "greatest for mean": _residual_max,
@@ -523,7 +569,13 @@ WRONG = {
         "whole picture lost": _changed("the whole picture moves 48 px", "lost"),
         "tiny ball found": _changed("a ball 8 px wide moves 16 px", "found"),
         "small ball found": _changed("a ball 32 px wide moves 64 px", "found"),
-        "large ball lost": _changed("a ball 128 px wide moves 16 px", "lost"),
+        "large ball lost": [_changed("a ball 128 px wide moves 16 px", word) for word in ("lost", "Lost ")],
         "slow ball lost": _changed("a ball 64 px wide moves 4 px", "lost"),
     },
+}
+
+OTHERS = {
+    "spynet.residual": [(_residual_exchanged, "Missing is the difference")],
+    "spynet.level": [(_level_padding_3, "")],
+    "spynet.parameters": [(_count_per_layer, ""), (_count_open, "count is right")],
 }

@@ -15,6 +15,14 @@ def _whole_numbers(image):
     return (image // 255).float()
 
 
+def _long(image):
+    return (image / 255).long()
+
+
+def _stretched(image):
+    return (image - image.min()) / (image.max() - image.min()).float()
+
+
 def _levels(image):
     out = image.double()
     out /= 256
@@ -32,9 +40,10 @@ def _unchanged(image):
 RIGHT = {"start.to_unit": [_vectorised, _loops]}
 WRONG = {
     "start.to_unit": {
-        "whole-number division": _whole_numbers,
+        "whole-number division": [_whole_numbers, _long],
         "divided by 256": _levels,
-        "divided by the picture's own maximum": _own_maximum,
+        "divided by the image's own maximum": _own_maximum,
+        "stretched to the whole range": _stretched,
         "not scaled": _unchanged,
     }
 }

@@ -17,7 +17,12 @@ def answers(kind, exercise):
     if RELEASED:
         return {}
     module = import_module(f"tests.answers.{exercise.id.partition('.')[0]}")
-    return getattr(module, kind).get(exercise.id, {})
+    return getattr(module, kind, {}).get(exercise.id, {})
+
+
+def spellings(answer):
+    """The answers that show one mistake, which may be a single function or a list of them."""
+    return answer if isinstance(answer, list) else [answer]
 
 
 by_id = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.id)
@@ -53,9 +58,22 @@ def named(exercise, function, mistake, seed):
 @by_id
 def test_wrong_answers_fail_with_their_own_hint(exercise, seed):
     known = {m.name: m for m in exercise.mistakes}
-    for name, function in answers("WRONG", exercise).items():
-        if seed or not known[name].like:  # with seed 0, those that have a definition are tried by it, below
-            named(exercise, function, known[name], seed)
+    for name, functions in answers("WRONG", exercise).items():
+        # with seed 0, a single answer to a mistake that has a definition is tried by that definition, below
+        if seed or not known[name].like or isinstance(functions, list):
+            for function in spellings(functions):
+                named(exercise, function, known[name], seed)
+
+
+@not_for_students
+@by_id
+def test_other_wrong_answers_lose_points_with_every_seed(exercise):
+    """Answers that are no known mistake: they must not pass by chance, and the hint must be of use to them."""
+    for seed in range(3):
+        for function, words in answers("OTHERS", exercise):
+            score = judge.score(exercise.id, caller(exercise.id, function), seed)
+            assert score.earned < score.points, f"{function.__name__}: not noticed with seed {seed}"
+            assert words in score.hint, f"{function.__name__}: {score.mistake}, {score.hint!r}"
 
 
 @by_seed

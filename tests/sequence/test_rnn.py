@@ -76,6 +76,14 @@ def test_samples_stay_in_range_at_both_ends():
     assert rnn.sample(logits, 1.0, torch.tensor([0.0, 1 - 2**-24])).tolist() == [1, 1]
 
 
+def test_no_impossible_class_is_sampled_where_rounding_leaves_the_last_sum_below_1():
+    logits = torch.randn(1000, 27, generator=torch.Generator().manual_seed(0), dtype=torch.double)
+    logits[:, -1] = -torch.inf
+    u = torch.full((1000,), 1 - 2**-53, dtype=torch.double)
+    assert (logits.softmax(-1).cumsum(-1)[:, -1] <= u).any()
+    assert logits.softmax(-1).gather(1, rnn.sample(logits, 1.0, u)[:, None]).min() > 0
+
+
 @pytest.mark.parametrize("t", [0, 1, 6])
 def test_figures_draw_at_both_ends(t):
     import matplotlib.pyplot as plt

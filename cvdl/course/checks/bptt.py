@@ -78,7 +78,7 @@ def _differences(points, target, *names):
     return Case(
         f"central differences of L by {target}",
         points,
-        "Here every weight of a whole network was nudged up and down, and the loss measured. Your formula must agree.",
+        "Here every weight of a complete network was nudged up and down, and the loss measured. Your formula must agree to six digits: stay in the dtype of the arguments, which is float64 here.",
         make=lambda g: tuple(_one_run()[n].clone() for n in names),
         want=lambda *_: _one_run()["d" + target],
         test=_exactly,
@@ -131,26 +131,26 @@ forward = Exercise(
         Case(
             "shapes",
             2,
-            "Four things, in this order: hs (T + 1, B, H), ys (T, B, K), losses (T,), and L, a single number.",
+            "Return four things, in this order: hs (T + 1, B, H), beginning with h_0; ys (T, B, K); losses (T,), one mean over the batch per step; and L, a single number.",
             make=_forward_args(4, 3, 2, 5, 6),
             test=shape_only,
         ),
         Case(
             "one step",
             3,
-            "hs holds two states here, h_0 and h_1; ys, losses and L come from h_1.",
+            "One step: hs holds h_0 and h_1, ys is softmax(U h_1 + b_y), losses has one number, and L equals it. The message names the first of the four that differs, so begin there.",
             make=_forward_args(1, 2, 3, 4, 3),
         ),
         Case(
             "random, against torch's cross-entropy",
             4,
-            "L_t is minus the log of the probability of the right class, averaged over the batch; L is their sum.",
+            "With one step you are right, with several you are not. Does step t read xs[t] and hs[t]? Is each loss the mean over the batch, and L the *sum* of the losses? The message names the first of the four that differs.",
             make=around(_forward_args, 6, 3, 4, 5, 7),
         ),
         Case(
             "all sizes equal",
             3,
-            "Here a swapped axis or matrix gives no error, only wrong numbers.",
+            "All sizes are equal here, so a swapped axis or matrix gives no error, only wrong numbers: x @ V.T, h @ W.T, h @ U.T, and softmax over the last axis.",
             make=_forward_args(4, 4, 4, 4, 4),
         ),
     ),
@@ -216,17 +216,22 @@ do = Exercise(
         Case(
             "by hand: two classes, even odds",
             2,
-            "With ŷ = (½, ½), one sample, and class 0 the right one: ½ less 1, and ½ less 0.",
+            "With ŷ = (½, ½), one sample and class 0 the right one, do is ŷ minus the one-hot target (1, 0): (½ - 1, ½ - 0) = (-½, ½).",
             make=lambda g: (torch.tensor([[[0.5, 0.5]]]), torch.tensor([[0]])),
             want=lambda *_: torch.tensor([[[-0.5, 0.5]]]),
         ),
         Case(
             "random, against autograd",
             4,
-            "Per sample: probabilities less the one-hot target. And L_t is a mean over B samples.",
+            "With one sample and one step you are right. With B samples L_t is a mean, so the *whole* difference ŷ - one-hot is divided by B; with T steps L is a sum, so there is no division by T.",
             make=around(_do_args, 5, 3, 4),
         ),
-        Case("all sizes equal", 2, "The class is the last axis.", make=_do_args(4, 4, 4)),
+        Case(
+            "all sizes equal",
+            2,
+            "T, B and K are equal here. The class is the last axis: F.one_hot(targets, K) has the shape of ys, and the divisor is ys.shape[1].",
+            make=_do_args(4, 4, 4),
+        ),
     ),
     mistakes=(
         Mistake(
@@ -294,14 +299,14 @@ def _weight(name, d, inputs, points, meant, special, hints, library):
             Case(
                 "shape",
                 a,
-                f"The gradient has the shape of {name}.",
+                f"The gradient has the shape of {name}: rows belong to d{d}, columns to what {name} was multiplied with. Time and batch are summed away.",
                 make=_pair_args(4, 3, 2, 5, extra),
                 test=shape_only,
             ),
             Case(
                 "random, against autograd",
                 b,
-                f"Each step adds an outer product: d{d} of that step, and what {name} was multiplied with.",
+                f"Compare with the loop: for each step t and sample b add torch.outer(d{d}[t, b], v), where v is what {name} was multiplied with at that step. A sum over steps and samples, without any mean.",
                 make=around(lambda T, B, N, M: _pair_args(T, B, N, M, extra), 5, 3, 4, 4),
             ),
             _differences(c, name, f"d{d}", inputs),
@@ -362,14 +367,14 @@ def _bias(name, d, library):
             Case(
                 "shape",
                 1,
-                f"The gradient has the shape of {name}: one number per unit.",
+                f"The gradient has the shape of {name}: one number per unit, so the axes of time and batch are summed away and the last one stays.",
                 make=make(5, 3, 4),
                 test=shape_only,
             ),
             Case(
                 "random, against autograd",
                 2,
-                f"{name} is added at every step, to every sample. Sum over both.",
+                f"{name} is added at every step and to every sample: sum over axes 0 and 1. Each unit gets T · B terms, from every step and every sample, without any mean. All sizes are equal here, so check which axis remains.",
                 make=around(make, 4, 4, 4),
             ),
             _differences(3, name, f"d{d}"),
@@ -424,6 +429,15 @@ def _dh_like(slope=lambda hs, t: 1 - hs[t + 1] ** 2, back=lambda da, W: da @ W, 
     return like
 
 
+def _dh_slope_late(do, hs, W, U, at):
+    """The recursion with the slope of tanh, at hs[at(t)], behind W."""
+    dh, later = [], 0.0
+    for t in reversed(range(len(do))):
+        dh.insert(0, do[t] @ U + later)
+        later = (dh[0] @ W) * (1 - hs[at(t)] ** 2)
+    return torch.stack(dh)
+
+
 dh = Exercise(
     id="bptt.dh",
     title="back through time",
@@ -431,32 +445,41 @@ dh = Exercise(
     oracle=_dh_oracle,
     axes=("t", "sample", "unit"),
     cases=(
-        Case("shape", 2, "One gradient per state h_1 … h_T: (T, B, H).", make=_dh_args(4, 3, 5, 2), test=shape_only),
         Case(
-            "a single step", 2, "At the last step nothing comes from later: only U^T do_t.", make=_dh_args(1, 2, 4, 3)
+            "shape",
+            2,
+            "One gradient per state h_1 … h_T: (T, B, H), in the order of time, although the loop runs backwards.",
+            make=_dh_args(4, 3, 5, 2),
+            test=shape_only,
+        ),
+        Case(
+            "a single step",
+            1,
+            "With one step nothing comes from later: dh is do[0] @ U. Compare the two.",
+            make=_dh_args(1, 2, 4, 3),
         ),
         Case(
             "two steps by hand",
-            3,
-            "One unit, U = 1, W = 2, h_2 = 0, do = (1, 1): dh_2 = 1. To h_1 comes 1 from its own output, and 2 · (1 - 0) · 1 from h_2.",
+            4,
+            "Two units, U = (1, 1), W = [[2, 0], [1, 4]], h_2 = (0.5, 0), do_1 = 2 and do_2 = 1. So dh_2 = (1, 1); through the tanh of step 2 it becomes da_2 = (0.75, 1); through W, (2.5, 4). Added to (2, 2) from the output of h_1 that makes dh_1 = (4.5, 6). Which of these is the first that you do not get?",
             make=lambda g: (
-                torch.ones(2, 1, 1),
-                torch.tensor([[[0.5]], [[0.5]], [[0.0]]]),
-                torch.tensor([[2.0]]),
-                torch.tensor([[1.0]]),
+                torch.tensor([[[2.0]], [[1.0]]]),
+                torch.tensor([[[0.3, 0.6]], [[0.8, -0.6]], [[0.5, 0.0]]]),
+                torch.tensor([[2.0, 0.0], [1.0, 4.0]]),
+                torch.tensor([[1.0, 1.0]]),
             ),
-            want=lambda *_: torch.tensor([[[3.0]], [[1.0]]]),
+            want=lambda *_: torch.tensor([[[4.5, 6.0]], [[1.0, 1.0]]]),
         ),
         Case(
             "random, against autograd",
             5,
-            "Two terms: U^T do_t, and W^T da_{t+1}, with da_{t+1} = dh_{t+1} * (1 - h_{t+1}^2).",
+            "Two steps are right, six are not. What comes from later must be the *complete* dh_{t+1}, with all that it received itself: da_{t+1} = dh_{t+1} * (1 - h_{t+1}^2), then W^T da_{t+1}, added to U^T do_t.",
             make=around(_dh_args, 6, 3, 4, 4),
         ),
         Case(
             "all sizes equal",
             4,
-            "Here a transposed matrix gives no error, only wrong numbers.",
+            "All sizes are equal here, so a transposed matrix gives no error, only wrong numbers. Rows of gradients meet U and W as they are, without .T.",
             make=_dh_args(4, 4, 4, 4),
         ),
     ),
@@ -475,6 +498,21 @@ dh = Exercise(
             "W not transposed",
             "Going forward a row of states meets W.T; going back a row of gradients meets W.",
             like=_dh_like(back=lambda da, W: da @ W.T),
+        ),
+        Mistake(
+            "square forgotten",
+            "The slope of tanh is 1 - h_{t+1}^2; the square is missing.",
+            like=_dh_like(slope=lambda hs, t: 1 - hs[t + 1]),
+        ),
+        Mistake(
+            "tanh' after W",
+            "You multiply by the slope of tanh *after* W. Going back from h_{t+1} the gradient meets tanh first, then W: (dh * (1 - h^2)) @ W.",
+            like=lambda do, hs, W, U: _dh_slope_late(do, hs, W, U, lambda t: t + 1),
+        ),
+        Mistake(
+            "tanh' after W, one step early",
+            "You multiply by the slope of tanh at h_t after W. The slope belongs to h_{t+1}, and comes before W: (dh * (1 - h_{t+1}^2)) @ W.",
+            like=lambda do, hs, W, U: _dh_slope_late(do, hs, W, U, lambda t: t),
         ),
         Mistake(
             "tanh' forgotten",
@@ -526,11 +564,19 @@ da = Exercise(
         Case(
             "where tanh is flat and where it is steep",
             3,
-            "At h = 0 the slope of tanh is 1, at h = 1 it is 0.",
-            make=lambda g: (torch.ones(2, 1, 1), torch.tensor([[[0.5]], [[0.0]], [[1.0]]])),
-            want=lambda *_: torch.tensor([[[1.0]], [[0.0]]]),
+            "The slope of tanh is 1 - h^2: 1 where h = 0, 0.75 where h = -0.5, 0 where h = 1. With dh = 2, 4 and 3 there, da must be 2, 3 and 0. hs begins with h_0, which is 0.5.",
+            make=lambda g: (
+                torch.tensor([[[2.0]], [[4.0]], [[3.0]]]),
+                torch.tensor([[[0.5]], [[0.0]], [[-0.5]], [[1.0]]]),
+            ),
+            want=lambda *_: torch.tensor([[[2.0]], [[3.0]], [[0.0]]]),
         ),
-        Case("random, against autograd", 5, "da_t = dh_t * (1 - h_t^2), unit by unit.", make=around(_da_args, 5, 3, 4)),
+        Case(
+            "random, against autograd",
+            5,
+            "With one sample and unit you are right. da has the shape of dh, (T, B, H): da_t = dh_t * (1 - h_t^2), element by element, without any sum.",
+            make=around(_da_args, 5, 3, 4),
+        ),
     ),
     mistakes=(
         Mistake(
@@ -547,6 +593,21 @@ da = Exercise(
             "square forgotten",
             "The slope of tanh is 1 - h^2; the square is missing.",
             like=lambda d, hs: d * (1 - hs[1:]),
+        ),
+        Mistake(
+            "square of the difference",
+            "You square 1 - h. Only h is squared: 1 - h ** 2.",
+            like=lambda d, hs: d * (1 - hs[1:]) ** 2,
+        ),
+        Mistake(
+            "brackets forgotten",
+            "dh * 1 - h ** 2 is dh minus h^2. The slope needs brackets: dh * (1 - h ** 2).",
+            like=lambda d, hs: d * 1 - hs[1:] ** 2,
+        ),
+        Mistake(
+            "sign of the slope",
+            "You have h^2 - 1. The slope of tanh is never negative: 1 - h^2.",
+            like=lambda d, hs: d * (hs[1:] ** 2 - 1),
         ),
         Mistake(
             "slope of the sigmoid",
@@ -580,18 +641,24 @@ jacobian = Exercise(
     oracle=_jacobian_oracle,
     axes=("row", "column"),
     cases=(
-        Case("shape", 1, "H numbers depend on H numbers: (H, H).", make=_jacobian_args(4), test=shape_only),
+        Case(
+            "shape",
+            1,
+            "Each of the H new units depends on each of the H old ones: (H, H), a matrix.",
+            make=_jacobian_args(4),
+            test=shape_only,
+        ),
         Case(
             "by hand",
             3,
-            "Row j is about unit j of the new state: row j of W, times the slope 1 - h² of that unit.",
+            "h = (0, 0.5), so the slopes 1 - h² are 1 and 0.75. Row j belongs to unit j of the new state: row 0 is 1 · (1, 2), row 1 is 0.75 · (4, 8) = (3, 6).",
             make=lambda g: (torch.tensor([0.0, 0.5]), torch.tensor([[1.0, 2.0], [4.0, 8.0]])),
             want=lambda *_: torch.tensor([[1.0, 2.0], [3.0, 6.0]]),
         ),
         Case(
             "random, against autograd",
             6,
-            "Entry (j, k) says how unit j of the new state answers to unit k of the old one.",
+            "By hand with two units you are right. Entry (j, k) is (1 - h_j²) · W_jk: compare your entry (0, 1) with that, and see whether j or k chooses the slope.",
             make=around(_jacobian_args, 5),
         ),
     ),
@@ -627,10 +694,6 @@ jacobian = Exercise(
 # --- bptt.clip ----------------------------------------------------------------------------------------
 
 
-def _clip_args(scale, limit):
-    return lambda g: ([scale * normal(g, 3, 2), scale * normal(g, 4)], limit)
-
-
 def _clip_oracle(gradients, limit):
     parameters = [torch.zeros_like(g, requires_grad=True) for g in gradients]
     for p, g in zip(parameters, gradients, strict=True):
@@ -649,15 +712,16 @@ clip = Exercise(
     library=bptt.clip_by_norm,
     oracle=_clip_oracle,
     cases=(
-        Case("by hand: 3 and 4 to norm 1", 2, "3 and 4 have the norm 5 together, so both shrink to a fifth.", make=lambda g: ([torch.tensor([3.0]), torch.tensor([4.0])], 1.0), want=lambda *_: [torch.tensor([0.6]), torch.tensor([0.8])]),
-        Case("large, against torch's clip_grad_norm_", 3, "One factor for all tensors: limit / norm.", make=_clip_args(10.0, 2.0)),
-        Case("small ones stay", 2, "A gradient below the limit is left as it is.", make=_clip_args(0.01, 2.0)),
-        Case("zero stays zero", 1, "Do not divide zero by zero.", make=lambda g: ([torch.zeros(2), torch.zeros(1)], 1.0), want=lambda *_: [torch.zeros(2), torch.zeros(1)]),
+        Case("by hand: 3 and 4 to norm 1", 2, "3 and 4 together have the norm √(9 + 16) = 5, and the limit is 1: one factor of 1/5 for both, so 0.6 and 0.8. Print your norm: is it 5?", make=lambda g: ([torch.tensor([3.0]), torch.tensor([4.0])], 1.0), want=lambda *_: [torch.tensor([0.6]), torch.tensor([0.8])]),
+        Case("large, against torch's clip_grad_norm_", 3, "Here are three tensors of different shapes: the norm is the root of the sum of *all* their squares, and every tensor is multiplied by limit / norm. Does your function take a list of any length?", make=lambda g: ([10 * normal(g, 3, 2), 10 * normal(g, 4), 10 * normal(g, 2, 2, 3)], 2.0)),
+        Case("small ones stay", 2, "There is one tensor here. Its norm is 1.5 and the limit 2: it must come back unchanged, as a list of one. Compare the norm with `limit`, not its square, and not with 1.", make=lambda g: ([1.5 * F.normalize(normal(g, 4), dim=0)], 2.0)),
+        Case("zero stays zero", 1, "All gradients are 0, so the norm is 0, and 0 / 0 is nan. Divide only if the norm is above the limit.", make=lambda g: ([torch.zeros(2), torch.zeros(1)], 1.0), want=lambda *_: [torch.zeros(2), torch.zeros(1)]),
     ),
     mistakes=(
         Mistake("each by its own norm", "Each tensor was clipped by its own norm. That turns the direction: take *one* norm of all of them.", like=lambda gs, c: [g * min(1.0, c / max(g.norm().item(), 1e-12)) for g in gs]),
         Mistake("clipped by value", "Every number was cut at the limit. That turns the direction; by norm, all shrink by one factor.", like=lambda gs, c: [g.clamp(-c, c) for g in gs]),
         Mistake("small ones enlarged", "Gradients below the limit were enlarged to it. The factor must not exceed 1.", like=lambda gs, c: [g * c / _common(gs).clamp(min=1e-12) for g in gs]),
+        Mistake("squares compared", "You compare the *square* of the norm with the limit. Take the root first.", like=lambda gs, c: [g * min(1.0, c / max(_common(gs).item() ** 2, 1e-12)) for g in gs]),
         Mistake("sum of the norms", "Norms do not add up: square them, add, and take the root.", like=lambda gs, c: [g * min(1.0, c / max(sum(x.norm().item() for x in gs), 1e-12)) for g in gs]),
     ),
     hints=(

@@ -9,7 +9,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from cvdl.course.cases import GRADIENT, answer_case, answered, around, given, normal, one_of, shape_only
+from cvdl.course.cases import GRADIENT, answered, around, choice_case, given, misordered, normal, shape_only
 from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.flow import metrics
 from cvdl.flow.correlation import correlation_loop
@@ -92,12 +92,21 @@ def layer_size(d, stride, shrink):
 _PICTURE = {
     "goes furthest": (
         "B",
-        "The stronger the colour and the longer the arrows, the further. Compare with the wheel's rings.",
+        "Look at the five discs, not at their size: which has the strongest colour and the longest arrows? Compare with the rings of the colour wheel.",
     ),
-    "turns": ("D", "Where something turns, opposite sides move in opposite directions, and along the rim."),
-    "comes nearer": ("E", "What comes nearer gets larger: its points move away from its middle."),
-    "stands still": ("C", "No motion is white, and has no arrows."),
-    "sign of dy in A": ("negative", "Which way does A go? And which way does y point?"),
+    "turns": (
+        "D",
+        "Where something turns, opposite sides move in opposite directions, *along* the rim. In which disc do the arrows follow the rim?",
+    ),
+    "comes nearer": (
+        "E",
+        "What comes nearer gets larger, so its points move away from its middle. In which disc do the arrows point outwards?",
+    ),
+    "stands still": ("C", "No motion is white and has no arrows. Which disc is white all over, its rim included?"),
+    "sign of dy in A": (
+        "negative",
+        "Find the direction of A on the colour wheel, or from its arrows. Then: row numbers grow downwards, and so does y.",
+    ),
 }
 _SIGNS = ("positive", "negative", "zero")
 
@@ -109,9 +118,7 @@ def read_picture():
 
 def _picture_case(question):
     choices = _SIGNS if question.startswith("sign") else tuple("ABCDE")
-    return answer_case(
-        question, _PICTURE[question][1], "look again", one_of(choices, f"is none of {', '.join(choices)}")
-    )
+    return choice_case(question, _PICTURE[question][1], "look again", choices, f"is none of {', '.join(choices)}")
 
 
 picture = Exercise(
@@ -170,11 +177,13 @@ def _epe_oracle(flow, truth, valid):
     return sum(errors) / len(errors)
 
 
-def _epe_args(H, W, share=1.0, nan=False, B=2):
+def _epe_args(H, W, known=None, nan=False):
+    """known: in how many pixels of each of two pairs the truth is known, in all of them if None."""
+
     def make(g):
-        flow, truth = 3 * normal(g, B, 2, H, W), 3 * normal(g, B, 2, H, W)
-        valid = torch.rand(B, 1, H, W, generator=g) < share
-        valid[:, :, 0, 0], valid[:, :, 0, 1] = True, share == 1
+        flow, truth = 3 * normal(g, 2, 2, H, W), 3 * normal(g, 2, 2, H, W)
+        rank = torch.rand(2, H * W, generator=g).argsort().argsort().view(2, 1, H, W)
+        valid = rank < torch.tensor(known or (H * W, H * W)).view(2, 1, 1, 1)
         truth = truth.masked_fill(~valid, math.nan if nan else 0.0)
         return flow, truth, valid
 
@@ -194,7 +203,7 @@ error = Exercise(
         Case(
             "by hand: 3 and 4",
             2,
-            "A vector that is wrong by 3 px in x and 4 px in y is wrong by 5 px.",
+            "One vector, wrong by 3 px in x and 4 px in y: its length is √(9 + 16) = 5. 7 is |x| + |y|, 25 lacks the root, 3.5 is a mean of the two.",
             make=given(
                 torch.tensor([3.0, 4.0]).view(1, 2, 1, 1),
                 torch.zeros(1, 2, 1, 1),
@@ -202,18 +211,23 @@ error = Exercise(
             ),
             want=lambda *_: 5.0,
         ),
-        Case("all pixels known", 3, "The length of the difference at each pixel, then the mean.", make=_epe_args(3, 5)),
+        Case(
+            "all pixels known",
+            3,
+            "One pixel is right, many are not. First a map of lengths: root of the sum over axis 1 of the squared difference, (B, 1, H, W). Only then one mean over all pixels of all pairs.",
+            make=_epe_args(3, 5),
+        ),
         Case(
             "some are unknown",
             3,
-            "Only pixels where `valid` is True count, in the sum *and* in the number that you divide by.",
-            make=_epe_args(4, 4, 0.6),
+            "Where all is known you are right. Of the 16 pixels the first pair knows 12, the second 5: errors[valid] must have 17 members, and their mean is the answer, one mean over all pairs together.",
+            make=_epe_args(4, 4, (12, 5)),
         ),
         Case(
             "NaN where nothing is known",
             2,
-            "NaN times 0 is NaN. Select the valid errors, errors[mask], instead of multiplying by the mask.",
-            make=_epe_args(4, 6, 0.6, nan=True),
+            "The truth is NaN where it is unknown. If your answer is NaN: NaN times 0 is NaN, so select the valid errors, errors[valid], instead of multiplying by the mask.",
+            make=_epe_args(4, 6, (7, 16), nan=True),
         ),
     ),
     mistakes=(
@@ -258,9 +272,26 @@ error = Exercise(
             like=lambda f, t, v: _lengths(f, t)[v].sum(),
         ),
         Mistake(
+            "mean of the pairs' means",
+            "You take a mean for each pair, then the mean of the two. So a pixel of a pair with few known ones weighs more. Take errors[valid] of all pairs together, and one mean.",
+            like=lambda f, t, v: torch.stack(
+                [each[known].mean() for each, known in zip(_lengths(f, t), v, strict=True)]
+            ).mean(),
+        ),
+        Mistake(
+            "mask inverted",
+            "You average where the truth is *un*known. valid is True where it is known: errors[valid].",
+            like=lambda f, t, v: _lengths(f, t)[~v].mean(),
+        ),
+        Mistake(
             "multiplied by the mask",
-            "NaN · 0 is NaN, so what is unknown still gets in. Select instead: errors[mask] leaves the others out.",
-            when=lambda got, want: _has_nan(got),
+            "NaN · 0 is NaN, so what is unknown still gets in. Select instead: errors[valid] leaves the others out.",
+            like=lambda f, t, v: (_lengths(f, t) * v).sum() / v.sum(),
+        ),
+        Mistake(
+            "multiplied by the mask, divided by all",
+            "Two things: divide by the number of *valid* pixels, and select them instead of multiplying by the mask, since NaN · 0 is NaN.",
+            like=lambda f, t, v: (_lengths(f, t) * v).mean(),
         ),
     ),
     hints=(
@@ -269,10 +300,6 @@ error = Exercise(
         "errors[valid] is a list of the errors that count. Its mean is the answer.",
     ),
 )
-
-
-def _has_nan(got):
-    return (isinstance(got, torch.Tensor) and bool(got.isnan().any())) or (isinstance(got, float) and got != got)
 
 
 # --- flownet.warp ---------------------------------------------------------------------------------------
@@ -340,18 +367,24 @@ warping = Exercise(
     oracle=_warp_oracle,
     axes=("channel", "y", "x"),
     cases=(
-        Case("shape", 1, "As large as image2, with as many channels.", make=_warp_args(3, 5, 1.0), test=shape_only),
+        Case(
+            "shape",
+            1,
+            "The answer is as large as image2, with as many channels: image2[:, top, left] with two maps (H, W) gives (C, H, W).",
+            make=_inner_args(3, 5),
+            test=shape_only,
+        ),
         Case(
             "by hand: one pixel to the right",
             3,
-            "If all moves by (1, 0), then at x stands what frame 2 shows at x + 1.",
+            "Frame 2 is 0 1 2 3 and all move by (1, 0), the last by 0: at x we see what frame 2 shows at x + 1, so 1 2 3 3. 0 0 1 3 is the other direction. The last index is size - 1: if there is an IndexError, clamp the right and the lower neighbour to W - 1 and H - 1.",
             make=given(torch.tensor([[[0.0, 1.0, 2.0, 3.0]]]), torch.tensor([[[1.0, 1.0, 1.0, 0.0]], [[0.0] * 4]])),
             want=lambda *_: torch.tensor([[[1.0, 2.0, 3.0, 3.0]]]),
         ),
         Case(
             "by hand: half a pixel",
             2,
-            "Half-way between two pixels is their mean.",
+            "The image is 0 4 / 8 12. Half a pixel to the right *and* down from the first pixel is the mean of all four, 6; half a pixel down from the second is the mean of 4 and 12, 8. The lower row moves to the right only: 10, and its last pixel stays 12. Which differs?",
             make=given(
                 torch.tensor([[[0.0, 4.0], [8.0, 12.0]]]),
                 torch.full((2, 2, 2), 0.5) * torch.tensor([[[1, 0], [1, 0]], [[1, 1], [0, 0]]]),
@@ -361,19 +394,19 @@ warping = Exercise(
         Case(
             "random, inside the frame",
             4,
-            "Four neighbours, each with the product of two shares.",
+            "Halves are right, other shares are not. With a = x - left and b = y - top the four neighbours weigh (1 - a)(1 - b), a (1 - b), (1 - a) b and a b, for top left, top right, bottom left and bottom right. All places are inside the frame here.",
             make=around(_inner_args, 5, 7),
         ),
         Case(
             "square",
             2,
-            "Height and width are equal here: does flow[0] go along x, the last axis?",
+            "H and W are equal here, so exchanged axes give no error. flow[0] goes along x, the last axis: torch.arange(W) + flow[0], and torch.arange(H)[:, None] + flow[1]. Some places are outside the frame: clamp them first.",
             make=_warp_args(6, 6, 1.0),
         ),
         Case(
             "beyond the frame",
             3,
-            "A place outside is moved to the nearest one inside: clamp x to 0 … W - 1, y to 0 … H - 1.",
+            "Places up to 9 px outside the frame: move each to the nearest one inside, x to 0 … W - 1 and y to 0 … H - 1, *before* floor and before the shares. An IndexError means that left, right, top or bottom is not clamped to size - 1.",
             make=_warp_args(4, 6, 9.0),
         ),
     ),
@@ -496,20 +529,20 @@ step = Exercise(
         Case(
             "shape",
             2,
-            "All three parts are at twice the size; their channels add up.",
+            "All three parts are (B, …, 2h, 2w), and their channels add up: S + D + 2, along axis 1. F.conv_transpose2d with stride=2 and padding=1 doubles the size exactly.",
             make=_refine_args(2, 3),
             test=shape_only,
         ),
         Case(
             "random",
             4,
-            "Skip, then features, then flow. Leaky ReLU after the features only.",
+            "The first S channels are skip unchanged, the next D the up-convolved features after the leaky ReLU with slope 0.1, the last 2 the up-convolved flow without it. The channel named above shows which of the three differs.",
             make=around(_refine_args, 2, 3),
         ),
         Case(
             "numbers of channels are alike",
             3,
-            "Here all parts have two channels, so a wrong order gives no wrong shape.",
+            "All parts have two channels here, so an exchanged weight or a wrong order gives no error: channels 0–1 skip, 2–3 features (by `up`), 4–5 flow (by `up_flow`).",
             make=_refine_args(3, 3, C=2, D=2, S=2),
         ),
         Case("gradients", 1, GRADIENT, make=_refine_args(2, 2, B=1), gradient=True),
@@ -621,20 +654,25 @@ losses = Exercise(
         Case(
             "by hand: wrong by 20 px everywhere",
             3,
-            "The error is 1 at each pixel, so a level adds its weight times its number of pixels.",
+            "The flows are 0 and the truth is (20, 0), so the error is 20 px / 20 = 1 at each pixel, and a level adds its weight times its number of pixels: 0.005 · 256 = 1.28 for the finest, then 0.64, 0.32, 0.32, 0.32. Print yours level by level.",
             make=_hand,
         ),
         Case(
             "one level",
             2,
-            "Bring the truth to the level's size by means, then the end-point error.",
+            "A constant truth is right, a varying one is not. Bring the truth to the level's size by means of blocks (F.avg_pool2d), subtract, divide by 20; then the length √(x² + y²) at each pixel, not |x| + |y|; sum over pixels, divide by B.",
             make=_loss_args(16, 16, (4,), (1.0,)),
         ),
-        Case("two levels", 3, "Each level with its own weight, summed.", make=_loss_args(16, 24)),
+        Case(
+            "two levels",
+            3,
+            "One level with weight 1 is right. Here are two, and H ≠ W: each level has its own size, its own block of the truth and its own weight. Print the two parts before you add them.",
+            make=_loss_args(16, 24),
+        ),
         Case(
             "twice as many pairs",
             1,
-            "Sum over pixels, but divide by the number of pairs.",
+            "Batches of two are right, this one has four pairs: the divisor is the batch size, len(flow), and not the number 2.",
             make=_loss_args(16, 16, B=4),
         ),
         Case(
@@ -738,26 +776,36 @@ score = Exercise(
     cases=(
         Case(
             "by hand: two channels, k = 0",
-            2,
-            "(1, 2) · (3, 4) = 1 · 3 + 2 · 4.",
+            1,
+            "One place with two channels: (1, 2) · (3, 4) = 1 · 3 + 2 · 4 = 11. A sum over channels, without a mean.",
             make=given(
                 torch.tensor([1.0, 2.0]).view(2, 1, 1), torch.tensor([3.0, 4.0]).view(2, 1, 1), (0, 0), (0, 0), 0
             ),
             want=lambda *_: 11.0,
         ),
-        Case("one point", 2, "With k = 0 there is one offset, (0, 0).", make=_score_args((6, 2), (3, 4), 0)),
+        Case(
+            "one point",
+            2,
+            "With k = 0 there is one offset, (0, 0): the answer is f1[:, 2, 6] @ f2[:, 4, 3] for here = (6, 2) and there = (3, 4). Places are (x, y), maps [channel, y, x].",
+            make=_score_args((6, 2), (3, 4), 0),
+        ),
         Case(
             "a patch of 3 × 3",
             3,
-            "All offsets from -1 to 1, in x and in y: nine products.",
+            "One point is right, a patch of 3 × 3 is not. Nine products are summed, for offsets -1, 0, 1 in x and in y; each offset is added in *both* maps. Count how many you add.",
             make=_score_args((5, 2), (3, 4), 1),
         ),
-        Case("square", 2, "f[:, y, x]: rows first.", make=_score_args((4, 2), (3, 5), 1, 8, 8)),
+        Case(
+            "square",
+            2,
+            "H and W are equal here, so exchanging x and y gives no error: f[:, y, x], rows first.",
+            make=_score_args((4, 2), (3, 5), 1, 8, 8),
+        ),
         Case(
             "at the frame's edge",
-            1,
-            "What lies beyond the frame counts as zero. A negative index would count from the other end.",
-            make=_score_args((0, 1), (8, 3), 1),
+            2,
+            "here = (8, 0) and there = (0, 6) are in corners: part of each patch lies beyond the frame, in x and in y, and counts as zero. An index of -1 would count from the other end, so ask 0 <= x < W *and* 0 <= y < H of both places before each product.",
+            make=_score_args((8, 0), (0, 6), 1),
         ),
     ),
     mistakes=(
@@ -873,29 +921,39 @@ shifts = Exercise(
         Case(
             "shape",
             2,
-            "One map for each displacement: (B, n², H, W).",
+            "One map (H, W) for each displacement: with d = 2 and stride 1 there are 5 values of mx and 5 of my, so (B, 25, H, W). Stack along axis 1.",
             make=_correlation_args(4, 6, 2, 1),
             test=shape_only,
         ),
         Case(
             "all moves by (2, -1)",
             3,
-            "There the highest score belongs to mx = 2, my = -1: f1 at x is like f2 at x + 2.",
+            "f1 at (x, y) is f2 at (x + 2, y - 1), so the highest score must be at mx = 2, my = -1: map 1 · 5 + 4 = 9 of 25, my slowest. Print scores[:, :, 3, 3].argmax(1): 15 is the opposite direction, 21 has mx slowest.",
             make=_shift_args,
             test=_shift_test,
         ),
         Case(
             "random, stride 1",
             4,
-            "Displacement by displacement: shift f2, multiply, mean over the channels.",
+            "The best displacement is right, the numbers are not. Each map is (f1 * shifted).mean(1), a mean over channels; where x + m is outside the frame it is 0. The displacement named above is number my · 5 + mx, both counted from 0.",
             make=around(lambda H, W: _correlation_args(H, W, 2, 1), 4, 6),
         ),
-        Case("stride 2", 3, "mx and my go from -d to d in steps of `stride`.", make=_correlation_args(5, 7, 4, 2)),
-        Case("square", 2, "Height and width are equal here: my changes slowest.", make=_correlation_args(6, 6, 3, 1)),
+        Case(
+            "stride 2",
+            3,
+            "Stride 1 is right. With d = 4 and stride 2, mx and my are -4, -2, 0, 2, 4: 25 maps. f2 still needs a border of d = 4 zeros, and the window moves by 2.",
+            make=_correlation_args(5, 7, 4, 2),
+        ),
+        Case(
+            "square",
+            2,
+            "H and W are equal here, so exchanging mx and my gives no error: my changes slowest, and mx goes along the last axis.",
+            make=_correlation_args(6, 6, 3, 1),
+        ),
         Case(
             "d larger than the map",
             1,
-            "Beyond the frame f2 is zero, also far beyond.",
+            "d = 4 on a map of 3 × 3: some displacements leave the frame everywhere, and their maps are all 0. Pad by d, and let no index become negative.",
             make=_correlation_args(3, 3, 4, 2),
         ),
     ),
@@ -983,16 +1041,26 @@ product = Exercise(
         Case(
             "shape",
             2,
-            "A row for each point of f1, a column for each point of f2 with its border.",
+            "A row for each of the H · W points of f1, a column for each of the (H + 2d)(W + 2d) points of f2 with its border: d zeros on each of the four sides.",
             make=_product_args(3, 4, 1),
             test=shape_only,
         ),
-        Case("without a border", 3, "With d = 0: each point of f1 with each point of f2.", make=_product_args(3, 4, 0)),
-        Case("with a border", 3, "Pad f2 before you flatten it.", make=_product_args(3, 4, 2)),
+        Case(
+            "without a border",
+            3,
+            "d is 0 here. Entry (i, j) is the mean over channels of f1 at point i times f2 at point j: compare your entry (0, 0) with (f1[:, :, 0, 0] * f2[:, :, 0, 0]).mean(1).",
+            make=_product_args(3, 4, 0),
+        ),
+        Case(
+            "with a border",
+            3,
+            "Without a border you are right. f2 gets d *zeros* on each of the four sides, F.pad(f2, [d] * 4), while it still is (B, C, H, W); then it is flattened. f1 gets none.",
+            make=_product_args(3, 4, 2),
+        ),
         Case(
             "square",
             2,
-            "H W = C here, so a transposed product has the right shape, too.",
+            "H W = C = 9 here, so a product over the wrong axis has the right shape, too: sum over the channels, with points of f1 as rows.",
             make=_product_args(3, 3, 0, C=9),
         ),
     ),
@@ -1012,20 +1080,30 @@ product = Exercise(
             "You divide by the root of the number of channels, as attention does. Divide by C.",
             like=_product_like(root=True),
         ),
-        Mistake("no border", "f2 has to get its border of d zeros first.", like=_product_like(padded=False)),
+        Mistake(
+            "edge repeated",
+            "Your border repeats the edge of f2. Beyond the frame f2 is zero: F.pad(f2, [d] * 4), without a mode.",
+            like=lambda f1, f2, d: _product_like(padded=False)(f1, F.pad(f2, [d] * 4, mode="replicate"), d),
+        ),
+        Mistake(
+            "no border",
+            "f2 must get its border first, d zeros on each of the four sides.",
+            like=_product_like(padded=False),
+        ),
         Mistake(
             "border around f1",
             "You put the border around f1. It belongs around f2, where one looks for partners.",
             like=_product_like(pad_first=True),
         ),
-        Mistake(
-            "channels by channels",
-            "You summed over the points and kept the channels, (B, C, C). Transpose the *first* factor: (B, HW, C) times (B, C, HW).",
-            when=lambda got, want: (
-                isinstance(got, torch.Tensor)
-                and got.ndim == 3
-                and got.shape[1] == got.shape[2] == (9 if want.shape[1:] == (9, 9) else 5)  # C of the case
-            ),
+        *(
+            Mistake(
+                name,
+                "You summed over the points and kept the channels, (B, C, C). Transpose the *first* factor: (B, HW, C) times (B, C, HW).",
+                like=lambda f1, f2, d, pad=pad: (
+                    f1.flatten(2) @ F.pad(f2, [pad * d] * 4).flatten(2).transpose(1, 2) / f1.shape[1]
+                ),
+            )
+            for name, pad in (("channels by channels", 0), ("channels by channels, with a border", 1))
         ),
     ),
     hints=(
@@ -1052,13 +1130,28 @@ channels = Exercise(
     oracle=_layer_oracle,
     parts=("channels", "reach", "step"),
     cases=(
-        Case("by hand: d = 1", 2, "-1, 0 and 1 in x, and each with -1, 0 and 1 in y.", make=given(1, 1, 1)),
-        Case("stride 2", 3, "With d = 4 and stride 2: -4, -2, 0, 2, 4.", make=given(4, 2, 1)),
-        Case("a map at 1/4", 2, "A step of the map is `shrink` full-size pixels.", make=given(6, 3, 4)),
+        Case(
+            "by hand: d = 1",
+            2,
+            "-1, 0 and 1 in x, and each with -1, 0 and 1 in y: 9 channels. It reaches 1 to *one* side, in steps of 1: (9, 1, 1).",
+            make=given(1, 1, 1),
+        ),
+        Case(
+            "stride 2",
+            3,
+            "With d = 4 and stride 2 the values are -4, -2, 0, 2, 4: five, so 25 channels. The greatest is 4, the reach; from one to the next it is 2, the step. The message names which of the three differs.",
+            make=given(4, 2, 1),
+        ),
+        Case(
+            "a map at 1/4",
+            2,
+            "d = 6, stride 3: -6, -3, 0, 3, 6 in the map, so 25 channels. A point of the map is shrink = 4 full-size pixels: reach 6 · 4, step 3 · 4.",
+            make=given(6, 3, 4),
+        ),
         Case(
             "at 1/8, stride 1",
             3,
-            "Count in the map first; then turn reach and step into full-size pixels.",
+            "d = 10, stride 1: 21 values, so 441 channels. Reach 10 and step 1 are in points of the map; each is shrink = 8 full-size pixels.",
             make=given(10, 1, 8),
         ),
     ),
@@ -1077,6 +1170,21 @@ channels = Exercise(
             "one direction only",
             "Each mx goes with each my: square the number of values.",
             like=lambda d, s, k: (2 * d // s + 1, d * k, s * k),
+        ),
+        Mistake(
+            "in the wrong order",
+            "All three are right, in the wrong order: channels, reach, step.",
+            when=misordered,
+        ),
+        Mistake(
+            "reach to both sides",
+            "You count the reach from the far left to the far right. It is the distance to *one* side: the greatest displacement.",
+            like=lambda d, s, k: ((2 * d // s + 1) ** 2, 2 * d * k, s * k),
+        ),
+        Mistake(
+            "reach to both sides and the middle",
+            "You count the reach from the far left to the far right, with the point in the middle. It is the distance to *one* side.",
+            like=lambda d, s, k: ((2 * d // s + 1) ** 2, (2 * d + 1) * k, s * k),
         ),
         Mistake(
             "stride ignored",

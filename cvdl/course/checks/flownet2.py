@@ -10,7 +10,8 @@ import statistics
 
 import torch
 
-from cvdl.course.cases import GRADIENT, answer_case, around, given, normal, one_of, shape_only
+from cvdl.course.cases import GRADIENT, answered, around, choice_case, given, misordered, normal, shape_only
+from cvdl.course.compare import difference
 from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.flow import in_frame, warp
 from cvdl.flow.nets import flownet2
@@ -54,12 +55,15 @@ def error_by_speed(flow, truth, edges):
 
 
 def pareto_front(methods):
-    """Names of the methods, {name: (time, error)}, that none beats in both, the fastest first."""
-    front, least = [], math.inf
-    for name, (_, error) in sorted(methods.items(), key=lambda item: item[1]):
-        if error < least:
+    """Names of the methods, {name: (time, error)}, that none beats, the fastest first.
+
+    A method is beaten by another that is no worse in either and better in one; so of two equal ones neither is.
+    """
+    front, last = [], (-math.inf, math.inf)
+    for name, (time, error) in sorted(methods.items(), key=lambda item: tuple(item[1])):
+        if error < last[1] or (time, error) == last:
             front.append(name)
-            least = error
+            last = time, error
     return front
 
 
@@ -107,32 +111,44 @@ rate = Exercise(
         Case(
             "the beginning",
             1,
-            "Before the first mark the rate is as at the start.",
+            "A tenth of our steps is done, and the first mark is at a half: the rate must be `start`, unchanged. How many marks do you count as reached? None.",
             make=_rate_args(0.1, 6000, S_SHORT),
         ),
         Case(
             "at a mark",
             2,
-            "In the step in which a mark is reached, the rate is lower already.",
+            "Step 300 of 600, and a mark at 300 of 600: in the very step at which a mark is reached the rate is halved already, so start / 2. How many marks do you count? One.",
             make=_rate_args(0.5, 600, S_SHORT),
         ),
         Case(
+            "the step before a mark",
+            1,
+            "Step 299 of 600, and the first mark is at 300: not reached, so the rate is `start`. Steps are counted from 0; no + 1 belongs in the comparison.",
+            make=given(299, 600, 1e-4, *S_SHORT),
+        ),
+        Case(
             "scaled to 6,000 steps",
-            3,
-            "Marks belong to a schedule of `length`. Which part of ours is done, and which part is a mark?",
+            2,
+            "Step 4200 of 6000 is 0.7 of our training. The marks are at 300/600 = 0.5, 400/600 = 0.67 and 500/600 = 0.83 of theirs, so two are reached: start / 4. Print how many you count.",
             make=_rate_args(0.7, 6000, S_SHORT),
         ),
         Case(
-            "after four marks", 2, "Each mark halves what the one before has left.", make=_rate_args(0.95, 3000, S_LONG)
+            "after four marks",
+            2,
+            "At 0.95 all four marks are reached, the last at 1000/1200 = 0.83. Each halves what the one before has left: start / 2⁴ = start / 16.",
+            make=_rate_args(0.95, 3000, S_LONG),
         ),
         Case(
-            "a length that marks do not divide", 2, "Nothing need be rounded.", make=_rate_args(0.4, 70, S_LONG, 3e-4)
+            "a length that marks do not divide",
+            2,
+            "Step 23 of 70, and the first mark is at 400/1200 of them, which is step 23.33: not reached yet. Do not round marks: compare step / steps with mark / length.",
+            make=given(23, 70, 3e-4, *S_LONG),
         ),
     ),
     mistakes=(
         Mistake(
             "not scaled",
-            "You compare our step with the paper's marks. Ours has another length: compare the *parts* that are done.",
+            "Your step and the marks are not in the same unit: our training has another length than the paper's. Compare the *parts* that are done, step / steps with mark / length.",
             like=_rate_like(scaled=False),
         ),
         Mistake(
@@ -144,6 +160,18 @@ rate = Exercise(
             "one step late",
             "At the mark itself your rate is still the old one. *From* the mark on it is lower: ≥, not >.",
             like=_rate_like(late=True),
+        ),
+        Mistake(
+            "one step early",
+            "You halve one step too early. At step 299 a mark at 300 is not reached: compare `step` itself, not step + 1.",
+            like=lambda step, *rest: _rate_like()(step + 1, *rest),
+        ),
+        Mistake(
+            "marks rounded",
+            "You round a mark to a whole step, and down. A mark at step 23.33 is not reached at step 23: compare without rounding.",
+            like=lambda step, steps, start, marks, length: (
+                start / 2 ** sum(step >= mark * steps // length for mark in marks)
+            ),
         ),
         Mistake(
             "divided by their number",
@@ -190,23 +218,41 @@ spread = Exercise(
         Case(
             "by hand: 1, 2, 3",
             3,
-            "The mean is 2. The squares of the deviations are 1, 0, 1; divide their sum by n - 1, not by n.",
+            "The mean is 2. The squares of the deviations are 1, 0, 1; their sum, divided by n - 1 = 2, is 1, so the standard deviation is 1. Of three runs the mean is known to 1/√3 of it: 0.577. Which of these is the first that you do not get?",
             make=given([1.0, 2.0, 3.0]),
             want=lambda _: (2.0, 1 / math.sqrt(3)),
         ),
-        Case("three seeds", 3, "Standard deviation with n - 1, divided by the root of n.", make=_spread_args(3)),
         Case(
-            "nine seeds", 2, "With nine runs the error of the mean is a third of the deviation.", make=_spread_args(9)
+            "three seeds",
+            3,
+            "1, 2, 3 are right, other numbers are not. The message names the first of the two that differs: compare the mean with sum(values) / n, and the error with statistics.stdev(values) / √n.",
+            make=_spread_args(3),
+        ),
+        Case(
+            "nine seeds",
+            2,
+            "Three runs are right, nine are not: is a 3, or a √3, fixed in your code? With nine runs the error of the mean is the deviation divided by √9 = 3.",
+            make=_spread_args(9),
         ),
         Case(
             "no spread at all",
             2,
-            "Equal numbers: both parts are numbers still, and the second is 0.",
+            "4, 4, 4, 4: the mean is 4 and the error is 0, not nan and not an exception. What do you divide by?",
             make=given([4.0, 4.0, 4.0, 4.0]),
             want=lambda _: (4.0, 0.0),
         ),
     ),
     mistakes=(
+        Mistake(
+            "in the wrong order",
+            "Both are right, in the wrong order: the mean, then its error.",
+            when=misordered,
+        ),
+        Mistake(
+            "root of n - 1",
+            "n - 1 belongs in the deviation, and there only. The deviation is then divided by √n: 1 for the values 1, 2, 3, and of three runs the mean is known to 1/√3.",
+            like=_spread_like(lambda v, n: statistics.stdev(v) / math.sqrt(n - 1)),
+        ),
         Mistake(
             "deviation",
             "That is the standard *deviation*: how much single runs differ. How well is their *mean* known? Better, the more runs.",
@@ -299,14 +345,14 @@ stacked = Exercise(
         Case(
             "shape",
             2,
-            "3 + 3 + 3 + 2 + 1 = 12 channels, at the size of the images.",
+            "3 + 3 + 3 + 2 + 1 = 12 channels, at the size of the images, joined along axis 1. The length of a difference needs keepdim=True to keep its axis.",
             make=_input_args(4, 6),
             test=shape_only,
         ),
         Case(
             "by hand: a grey step",
             3,
-            "With flow (1, 0), at x stands what frame 2 shows at x + 1. In units of 20 px that flow is 0.05.",
+            "Channels 0–2 are image 1 (0 0 0), 3–5 image 2 (0 1 1), 6–8 image 2 fetched from x + 1 (1 1 1), 9–10 flow / 20 = (0.05, 0), 11 the length of the difference between 6–8 and 0–2, √3. See the channel named above.",
             make=lambda g: (
                 torch.zeros(1, 3, 1, 3),
                 torch.tensor([0.0, 1.0, 1.0]).expand(1, 3, 1, 3).clone(),
@@ -316,10 +362,15 @@ stacked = Exercise(
         Case(
             "random",
             5,
-            "Image 1, image 2, image 2 brought back, flow / 20, length of the colours' difference.",
+            "The grey step is right. Here all three colours and both components of the flow vary: channels 0–2 image 1, 3–5 image 2, 6–8 warp(image2, flow), 9–10 flow / 20, 11 the length over the colours of image 1 minus 6–8. See the channel named above.",
             make=around(_input_args, 4, 6),
         ),
-        Case("square", 3, "Height and width are equal here.", make=_input_args(5, 5)),
+        Case(
+            "square",
+            3,
+            "H and W are equal here, so exchanged axes give no error: lengths and torch.cat go along axis 1, the channels.",
+            make=_input_args(5, 5),
+        ),
         Case("gradients", 2, GRADIENT, make=_input_args(3, 4, B=1), gradient=True),
     ),
     mistakes=(
@@ -389,13 +440,22 @@ stacked = Exercise(
 
 _ALL, _VAIN, _NONE = "it learns", "gradients in vain", "nothing"
 _WAYS = {
-    "A": (_ALL, "Nothing is done here at all."),
-    "B": (_VAIN, "The optimiser decides what is *changed*. Who decides for what gradients are computed?"),
-    "C": (_NONE, "Autograd records only what leads to something that requires a gradient. Do the images?"),
-    "D": (_NONE, "Under no_grad nothing is recorded."),
+    "A": (
+        _ALL,
+        "Follow A line by line: does any line keep autograd from recording the first network, or the optimiser from holding its weights?",
+    ),
+    "B": (
+        _VAIN,
+        "The optimiser decides which weights are *changed*. Which setting decides for which weights gradients are computed? Is it touched in B?",
+    ),
+    "C": (
+        _NONE,
+        "Autograd records only what depends on something that requires a gradient. In C, do the first network's weights? Do the images?",
+    ),
+    "D": (_NONE, "Under torch.no_grad() nothing is recorded. Can loss.backward() then reach the first network?"),
     "E": (
         _ALL,
-        "eval() is for layers such as dropout that behave differently in training. Has it to do with gradients?",
+        "eval() is for layers such as dropout, which behave differently in training. Does it change anything about gradients or about the optimiser?",
     ),
 }
 
@@ -406,11 +466,7 @@ def what_is_frozen():
 
 
 def _way_case(way):
-    return answer_case(way, _WAYS[way][1], "think again", one_of((_ALL, _VAIN, _NONE), "is none of the three"))
-
-
-def _said(way, *answers):
-    return lambda got, want: isinstance(got, dict) and got.get(way) in answers
+    return choice_case(way, _WAYS[way][1], "think again", (_ALL, _VAIN, _NONE), "is none of the three")
 
 
 frozen = Exercise(
@@ -424,32 +480,32 @@ frozen = Exercise(
         Mistake(
             "eval freezes",
             "net.eval() changes how some layers behave. It does not touch gradients.",
-            when=_said("E", _VAIN, _NONE),
+            when=answered("E", _VAIN, _NONE),
         ),
         Mistake(
             "the optimiser saves the work",
             "What the optimiser does not hold is not changed. But loss.backward() knows nothing of the optimiser.",
-            when=_said("B", _NONE),
+            when=answered("B", _NONE),
         ),
         Mistake(
             "left out, and yet it learns",
             "Weights are changed by the optimiser alone. Does this one hold them?",
-            when=_said("B", _ALL),
+            when=answered("B", _ALL),
         ),
         Mistake(
             "requires_grad_ only hides",
             "Where no weight and no input requires a gradient, autograd does not even record. So nothing is computed in vain.",
-            when=_said("C", _VAIN, _ALL),
+            when=answered("C", _VAIN, _ALL),
         ),
         Mistake(
             "no_grad only hides",
             "Under torch.no_grad() nothing is recorded, so nothing can be computed later.",
-            when=_said("D", _VAIN, _ALL),
+            when=answered("D", _VAIN, _ALL),
         ),
         Mistake(
             "frozen by itself",
             "In A nothing is frozen. Why should the first network not learn?",
-            when=_said("A", _VAIN, _NONE),
+            when=answered("A", _VAIN, _NONE),
         ),
     ),
     hints=(
@@ -510,18 +566,28 @@ counting = Exercise(
         Case(
             "by hand: one layer",
             2,
-            "3 channels to 2 by 3 × 3: 3 · 2 · 9 weights, and a bias for each of the 2.",
+            "One layer, 3 channels to 2 by 3 × 3: 3 · 2 · 9 = 54 weights, and a bias for each of the 2. Which part of it do you get?",
             make=given([(3, 2, 3, True)], 1, 12),
             want=lambda *_: 56,
         ),
-        Case("one network", 2, "Sum over the layers. Not all of them have a bias.", make=given(_TOY, 1, 12)),
+        Case(
+            "one network",
+            2,
+            "6 → 4 by 7 × 7 with bias: 1180. 4 → 8 by 3 × 3 with bias: 296. 8 → 2 by 3 × 3 *without*: 144. Print yours layer by layer. The first network has its own 6 channels, not 12.",
+            make=given(_TOY, 1, 12),
+        ),
         Case(
             "two networks",
             3,
-            "In the second network the first layer sees more channels, and only that layer.",
+            "One network is right. The second one has 12 channels instead of 6 at the entrance of its *first* layer, so 6 · 4 · 49 = 1176 weights more than the first; all else is the same.",
             make=given(_TOY, 2, 12),
         ),
-        Case("three networks", 3, "The first sees what the layers say, each later one `channels`.", make=_count_args),
+        Case(
+            "three networks",
+            3,
+            "Two networks are right. Of three, the second *and* the third have `channels` at the entrance. Is a 2 fixed in your code, or a size of the example?",
+            make=_count_args,
+        ),
     ),
     mistakes=(
         Mistake(
@@ -603,14 +669,25 @@ fusing = Exercise(
     oracle=_fusion_oracle,
     axes=("sample", "channel", "y", "x"),
     cases=(
-        Case("shape", 2, "3 + 2 + 2 + 1 + 1 + 1 + 1 = 11 channels.", make=_fusion_args(4, 6), test=shape_only),
+        Case(
+            "shape",
+            2,
+            "3 + 2 + 2 + 1 + 1 + 1 + 1 = 11 channels, joined along axis 1. Lengths and errors need keepdim=True to keep their axis.",
+            make=_fusion_args(4, 6),
+            test=shape_only,
+        ),
         Case(
             "random",
             4,
-            "Image 1; both flows; their two lengths; their two brightness errors. `small` before `flow`, each time.",
+            "Channels 0–2 are image 1, 3–4 small, 5–6 flow, 7 |small|, 8 |flow|, 9 the error of small, 10 the error of flow: the length over the colours of image1 - warp(image2, small), and likewise. See the channel named above.",
             make=around(_fusion_args, 4, 6),
         ),
-        Case("square", 2, "Height and width are equal here.", make=_fusion_args(5, 5)),
+        Case(
+            "square",
+            2,
+            "H and W are equal here, so exchanged axes give no error: lengths and torch.cat go along axis 1, the channels.",
+            make=_fusion_args(5, 5),
+        ),
         Case("gradients", 2, GRADIENT, make=_fusion_args(3, 4, B=1), gradient=True),
     ),
     mistakes=(
@@ -714,15 +791,25 @@ bands = Exercise(
         Case(
             "two bands",
             3,
-            "The bands are [0, edge) and from the edge on. In each: the mean of its pixels.",
+            "Two maps are needed, errors = length of flow - truth and speed = length of *truth*. With the edge 5, the first number is errors[speed < 5].mean() over all pairs together, the second errors[speed >= 5].mean(). Compare them one by one.",
             make=_bands_args(5, 7, (5.0,)),
         ),
-        Case("three bands", 3, "n edges make n + 1 bands.", make=_bands_args(6, 6, (3.0, 7.0))),
-        Case("exactly at an edge", 2, "A pixel of speed 5 belongs to the band that begins at 5.", make=_at_edges),
+        Case(
+            "three bands",
+            3,
+            "One edge is right, two are not: n edges make n + 1 bands. The middle one is (speed >= 3) & (speed < 7), with both conditions.",
+            make=_bands_args(6, 6, (3.0, 7.0)),
+        ),
+        Case(
+            "exactly at an edge",
+            2,
+            "Speeds are exactly 0, 5 and 10, the edges 5 and 10: one pixel in each of the three bands. A pixel of speed 5 belongs to the band that *begins* at 5: >= below, < above.",
+            make=_at_edges,
+        ),
         Case(
             "an empty band",
             2,
-            "Where no pixel moves so fast there is no mean: NaN.",
+            "No pixel is faster than 1000 px, so the last band is empty and has no mean: return NaN for it, neither 0 nor an exception.",
             make=_bands_args(3, 4, (2.0, 1000.0)),
         ),
     ),
@@ -790,22 +877,43 @@ def _front_args(g):
     return ({"abcdefghi"[n]: (times[n].item(), errors[n].item()) for n in range(9)},)
 
 
-def _front_like(keep="front", sort=True, turned=False):
+def _front_like(keep="front"):
     def like(methods):
         names = list(methods)
         if keep == "strict":  # beaten only by who is better in both
             names = [n for n in names if not any(t < methods[n][0] and e < methods[n][1] for t, e in methods.values())]
         elif keep == "front":
             names = _front_oracle(methods)
+        elif keep == "worse twins":  # beaten by any other that is no worse
+            names = [
+                n
+                for n, (time, error) in methods.items()
+                if not any(t <= time and e <= error for o, (t, e) in methods.items() if o != n)
+            ]
         elif keep == "beaten":
             names = [n for n in names if n not in _front_oracle(methods)]
         elif keep == "either":  # beaten by who is better in one of them
             names = [n for n in names if not any(t < methods[n][0] or e < methods[n][1] for t, e in methods.values())]
         elif keep == "best":
             names = [min(names, key=lambda n: methods[n][0]), min(names, key=lambda n: methods[n][1])]
-        return sorted(names, key=lambda n: methods[n][0 if sort else 1], reverse=turned)
+        return sorted(names, key=lambda n: methods[n][0])
 
     return like
+
+
+def _sweep(methods):
+    """By rising time, then error: each one whose error is below all before it."""
+    names, least = [], math.inf
+    for name, (_, error) in sorted(methods.items(), key=lambda item: item[1]):
+        if error < least:
+            names.append(name)
+            least = error
+    return names
+
+
+def _either_twin_first(got, want):
+    """The order of two methods that take equally long is free."""
+    return None if got == ("b", "a", "c") else difference(got, want)
 
 
 front = Exercise(
@@ -814,20 +922,37 @@ front = Exercise(
     library=pareto_front,
     oracle=_front_oracle,
     cases=(
-        Case("four methods", 3, "c takes longer than b and errs more. Nobody would choose it.", make=given(_FOUR)),
+        Case(
+            "four methods",
+            3,
+            "c takes longer than b and errs more, so b beats it. Nobody beats a (the fastest), b or d (the most accurate): ['a', 'b', 'd'], by rising time.",
+            make=given(_FOUR),
+        ),
         Case(
             "nine methods",
-            3,
-            "A method is beaten by any other that is at least as good in both, and better in one.",
+            2,
+            "A method is beaten if *any* other is at least as good in both, and better in one. Sort by time and go down the list: along the front the errors must fall, and every name that you left out must have one before it with a smaller error.",
             make=_front_args,
         ),
         Case(
             "equally fast",
             2,
-            "Of two that take equally long, only the better one is left.",
+            "x and y take equally long, and y errs less, so y beats x. y and z err equally, and y is faster, so y beats z. Only y is left: better in one and *equal* in the other is enough.",
             make=given({"x": (10.0, 5.0), "y": (10.0, 4.0), "z": (20.0, 4.0)}),
         ),
-        Case("one alone", 2, "Nobody beats it.", make=given({"only": (1.0, 1.0)})),
+        Case(
+            "twins",
+            2,
+            "a and b have the same time and the same error. Neither is better in anything, so neither beats the other, and both belong to the front: three names.",
+            make=given({"a": (1.0, 2.0), "b": (1.0, 2.0), "c": (5.0, 1.0)}),
+            test=_either_twin_first,
+        ),
+        Case(
+            "one alone",
+            1,
+            "With a single method nobody beats it: a list of one name. Do you compare a method with itself?",
+            make=given({"only": (1.0, 1.0)}),
+        ),
     ),
     mistakes=(
         Mistake(
@@ -836,7 +961,9 @@ front = Exercise(
             like=_front_like("strict"),
         ),
         Mistake(
-            "the slowest first", "The order is turned round: the fastest comes first.", like=_front_like(turned=True)
+            "in the wrong order",
+            "The names are right, their order is not: by rising time, so the fastest comes first.",
+            when=misordered,
         ),
         Mistake("the beaten ones", "You return those that *are* beaten.", like=_front_like("beaten")),
         Mistake(
@@ -850,11 +977,21 @@ front = Exercise(
             like=_front_like("best"),
         ),
         Mistake("all", "You return all of them. Some are beaten in both.", like=_front_like("all")),
+        Mistake(
+            "one of two twins",
+            "Of two methods with the same time and the same error you keep one. Neither is better in anything, so neither beats the other: keep both.",
+            like=_sweep,
+        ),
+        Mistake(
+            "both twins thrown out",
+            "Two methods with the same time and the same error throw each other out. To beat another, a method must be better in at least one of the two.",
+            like=_front_like("worse twins"),
+        ),
     ),
     hints=(
         "Take one method. What would another one have to be like, so that nobody would choose the first?",
         "No slower *and* no worse, and better in at least one of the two.",
-        "Or: sort by time, then error, and keep each one whose error is below all before it.",
+        "Or: sort by time, then error, and keep each one whose error is below all before it, or that is equal to the last one kept in both.",
     ),
 )
 
@@ -915,22 +1052,36 @@ clip = Exercise(
     axes=("pair",),
     cases=(
         Case(
-            "shape", 2, "T frames make T - 1 pairs, with one number each.", make=_clip_args(4, 6, 0.5), test=shape_only
+            "shape",
+            2,
+            "T frames make T - 1 pairs, with one number each: (T - 1,). The mean goes over pixels and colours of a pair, not over the pairs.",
+            make=_clip_args(4, 6, 0.5),
+            test=shape_only,
         ),
-        Case("the true flow of a moving texture", 4, "Inside the frame the true flow leaves no error.", make=_pan),
+        Case(
+            "the true flow of a moving texture",
+            4,
+            "A texture moves 1 px to the right, and the flow says so: both numbers must be 0. If not, do you warp frame t + 1 by +flow t and compare with frame t, inside the frame only?",
+            make=_pan,
+        ),
         Case(
             "small motions",
             4,
-            "Bring frame t + 1 back by flow t and compare with frame t. Grey levels of 255.",
+            "The true flow gives 0; here the flows are wrong. Per pixel: 255 · |warped - frame t|, absolute and not squared, mean over the three colours; then the mean over the pixels with in_frame.",
             make=_clip_args(5, 7, 0.4),
         ),
         Case(
             "much leaves the frame",
             3,
-            "Where p + flow is outside there is nothing to compare. Leave it out of the sum and of the number.",
+            "Many pixels leave the frame: each pair has its own number of pixels that stay, stays.sum((1, 2, 3)). Sum the errors where `stays` is True and divide by that number, pair by pair.",
             make=_clip_args(6, 6, 3.0),
         ),
-        Case("four frames", 2, "Each pair has a mean of its own.", make=_clip_args(4, 5, 1.0, T=4)),
+        Case(
+            "four frames",
+            2,
+            "Three frames are right, four are not: is a 2 or a 3 fixed in your code? Pair t is frames t and t + 1, with flow t.",
+            make=_clip_args(4, 5, 1.0, T=4),
+        ),
     ),
     mistakes=(
         Mistake(

@@ -6,11 +6,22 @@ The oracles are loops, in double precision or in fractions, and share no code wi
 import math
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 
-from cvdl.course.cases import GRADIENT, answer_case, answered, around, given, normal, one_of, shape_cases, shape_only
+from cvdl.course.cases import (
+    GRADIENT,
+    answered,
+    around,
+    choice_case,
+    given,
+    misordered,
+    normal,
+    shape_cases,
+    shape_only,
+)
 from cvdl.course.compare import difference
 from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.gesture import metrics, sequences
@@ -57,8 +68,14 @@ def _some_one_late(got, want):
     """Right, but for a few that are the frame before."""
     if not isinstance(got, tuple) or abs(len(got) - len(want)) > 1:
         return False
+    steps = {b - a for a, b in pairwise(want)}
     late = [w - g for g, w in zip(got, want, strict=False) if isinstance(g, int)]
-    return set(late) == {0, 1} and sum(late) <= len(late) / 3
+    return len(steps) == 1 and set(late) == {0, 1} and sum(late) <= len(late) / 3  # all exact numbers are whole
+
+
+def _of_whole_fps(got, want):
+    """What int(fps) or round(fps) makes of 60 frames, 29.97 a second, 10 ticks."""
+    return got in [tuple(_seen_oracle(60, fps, 10)) for fps in (29, 30)]
 
 
 FUTURE = "A frame is seen before it is there. When k · fps / rate is 2.5, frame 2 is there already, and frame 3 is still to come."
@@ -71,8 +88,8 @@ resample = Exercise(
     cases=(
         Case(
             "by hand: 12 frames, 25 a second, 10 ticks",
-            3,
-            "Tick 3 is at 0.3 s, and 0.3 · 25 is 7.5: frame 7 is there already, frame 8 is still to come.",
+            2,
+            "12 frames at 25 a second last 0.48 s, so the ticks are at 0, 0.1, 0.2, 0.3 and 0.4 s. Times 25 that is 0, 2.5, 5, 7.5 and 10, rounded down 0, 2, 5, 7, 10: at 7.5 frame 7 is there already and frame 8 still to come.",
             make=given(12, 25, 10),
             want=lambda *_: [0, 2, 5, 7, 10],
             test=_frames_test,
@@ -80,7 +97,7 @@ resample = Exercise(
         Case(
             "by hand: 5 frames a second, 10 ticks",
             2,
-            "The camera is slower than the network, which so sees each frame twice.",
+            "3 frames at 5 a second last 0.6 s: six ticks, and k · 5 / 10 is 0, 0.5, 1, 1.5, 2, 2.5. The camera is slower than the network, which therefore sees each frame twice.",
             make=given(3, 5, 10),
             want=lambda *_: [0, 0, 1, 1, 2, 2],
             test=_frames_test,
@@ -88,32 +105,38 @@ resample = Exercise(
         Case(
             "a clip that ends at a tick",
             1,
-            "10 frames at 25 a second last 0.4 s. The tick at 0.4 s is no longer *before* the end.",
+            "10 frames at 25 a second last 0.4 s. The tick at 0.4 s is no longer *before* the end: four ticks, 0 to 3, and no frame beyond 9. ceil(count · rate / fps) gives their number.",
             make=given(10, 25, 10),
             test=_frames_test,
         ),
         Case(
             "50 frames a second, 10 ticks",
             2,
-            "Every fifth frame. If one is 114 and not 115, a float was a hair below a whole number: 23 / 10 · 50 is.",
+            "Every fifth frame, 0, 5, …, 115. If one is 114 and not 115, a float was a hair below a whole number, as 23 / 10 · 50 is: multiply first, then divide once. If the first few are wrong already, look at your step.",
             make=given(120, 50, 10),
             test=_frames_test,
         ),
         Case(
             "24 frames a second, 12 ticks",
             1,
-            "Every second frame. If one is 13 and not 14, a float was a hair below a whole number: 7 · (1 / 12) · 24 is.",
+            "Every second frame, 0, 2, …, 58. If one is 13 and not 14, a float was a hair below a whole number, as 7 · (1 / 12) · 24 is: multiply first, then divide once.",
             make=given(60, 24, 12),
             test=_frames_test,
         ),
         Case(
             "29.97 frames a second",
-            1,
-            "Nothing changes where fps is a float, but `//` then gives floats as well, by which no list can be indexed: int() helps.",
+            2,
+            "fps is a float here. Leave it as it is, since int(29.97) is 29, and take int() of the result only: `//` of floats gives floats, which cannot index a list. Tick 10 is at 1 s: frame 29.",
             make=given(60, 29.97, 10),
             test=_frames_test,
         ),
-        Case("another camera", 2, "floor(k · fps / rate), at all ticks before the end.", _seen_args, test=_frames_test),
+        Case(
+            "another camera",
+            2,
+            "Six cameras are right, this one is not. Is a number of your code taken from one of them? Frame k is floor(k · fps / rate), for k from 0 up to the last tick before count / fps.",
+            _seen_args,
+            test=_frames_test,
+        ),
     ),
     mistakes=(
         Mistake("to the nearest", FUTURE, like=_seen_like(newest=lambda x: int(x + 0.5))),
@@ -152,6 +175,18 @@ resample = Exercise(
             ],
         ),
         Mistake(
+            "fps made whole",
+            "You make fps a whole number: 29.97 becomes 29 or 30, and the frames drift. Leave fps as it is; int() of the result only.",
+            when=_of_whole_fps,
+        ),
+        Mistake(
+            "spread evenly",
+            "You spread the ticks evenly from the first frame to the last, as linspace does. Tick k is at k / rate seconds, wherever the clip ends.",
+            like=lambda count, fps, rate: (
+                torch.linspace(0, count - 1, math.ceil(count / fps * rate - 1e-9)).long().tolist()
+            ),
+        ),
+        Mistake(
             "a hair below",
             "Some frames are one too early. In floats, a whole number may come out a hair below: multiply first, then divide once.",
             when=_some_one_late,
@@ -170,23 +205,23 @@ resample = Exercise(
 _SHAPES = {
     "first": (
         (128, 16, 60, 80),
-        "Frames one by one: how many are there in 4 clips of 32? Then the channels, then half of 120 and of 160.",
+        "The CNN reads frames one by one, so axis 0 counts frames: how many are there in 4 clips of 32? Then 16 channels, then half of 120 rows and half of 160 columns.",
     ),
     "maps": (
         (128, 64, 15, 20),
-        "Still frames one by one. 120 / 8 rows, 160 / 8 columns.",
+        "Axis 0 still counts frames. Then 64 channels, 120 / 8 rows, 160 / 8 columns.",
     ),
     "scores": (
         (128, 1201),
-        "120 / 4 rows times 160 / 4 columns, in a row; and there is a place which is no cell.",
+        "One row of scores per frame: 120 / 4 · 160 / 4 cells, and one score more, for a fingertip that is nowhere.",
     ),
     "features": (
         (32, 4, 5),
-        "The memory reads sequences again: (T, B, …), with five numbers at each step.",
+        "The memory reads sequences, so the frames are (T, B, …) again, time first, with five numbers at each step.",
     ),
     "logits": (
         (32, 4, 11),
-        "A class is told at every step of every clip: (T, B, …), with one number for each class.",
+        "The network outputs a class at every step of every clip: (T, B, …), with one number for each of the ten gestures and one for «none».",
     ),
 }
 
@@ -290,6 +325,12 @@ def _mean_like(over=(1, 2), first=0, chance=None, columns_first=True, unit=lambd
     return like
 
 
+def _far_scores(g):
+    scores = 1000 + 2 * normal(g, 2, 3, 4)
+    scores[:, 0, 0] -= 1000
+    return (scores,)
+
+
 def _argmax(scores):
     best, w = scores.flatten(1).argmax(1), scores.shape[2]
     return torch.stack([best % w, best // w], 1).float()
@@ -302,31 +343,37 @@ soft_argmax = Exercise(
     oracle=_mean_oracle,
     axes=("map", "coordinate"),
     cases=(
-        Case("shape", 2, "x and y of each map: (N, 2).", make=_mean_args(4, 3, 5), test=shape_only),
+        Case(
+            "shape",
+            2,
+            "x and y of each map: (N, 2). torch.stack of two tensors (N,), along dimension 1.",
+            make=_mean_args(4, 3, 5),
+            test=shape_only,
+        ),
         Case(
             "by hand: six cells",
             3,
-            "Columns 0, 1, 2 have the probabilities .3, .5, .2, so x is .5 + 2 · .2. Rows 0 and 1 have .4 and .6.",
+            "Softmax must give .1 .2 .1 in row 0 and .2 .3 .1 in row 1: does yours, and is their sum 1? Columns 0, 1, 2 then have .3, .5, .2, so x = .5 + 2 · .2 = 0.9. Rows 0 and 1 have .4 and .6, so y = 0.6.",
             make=given(torch.tensor([[[0.1, 0.2, 0.1], [0.2, 0.3, 0.1]]]).log()),
             want=lambda _: torch.tensor([[0.9, 0.6]]),
         ),
         Case(
             "random, several maps",
             3,
-            "The probabilities of *one* map sum to 1, over its rows and columns together.",
+            "One map is right, several are not: print p.sum((1, 2)). It must be 1 for each map, over its rows and columns together.",
             make=around(_mean_args, 4, 3, 5),
         ),
         Case(
             "as many rows as columns and maps",
             2,
-            "Here an exchanged axis gives no error, only wrong numbers.",
+            "N, h and w are equal here, so an exchanged axis gives no error, only wrong numbers: axis 0 counts maps, axis 1 rows (y), axis 2 columns (x).",
             make=_mean_args(4, 4, 4),
         ),
         Case(
             "scores of 1000",
             2,
-            "exp(1000) is infinite. Probabilities stay the same when the map's greatest score is subtracted from all.",
-            make=lambda g: (1000 + 2 * normal(g, 2, 3, 4),),
+            "The scores are around 1000 here, one of them around 0, and exp(1000) is infinite. Is anything nan? The probabilities stay the same when the map's *greatest* score is subtracted from all; torch.softmax does so.",
+            make=_far_scores,
         ),
         Case("gradients", 2, GRADIENT, make=_mean_args(3, 3, 4), gradient=True),
     ),
@@ -440,7 +487,7 @@ pad = Exercise(
         Case(
             "by hand: a clip of 1 and one of 2 steps",
             2,
-            "padded[:, 0] is 5, 0 and mask[:, 0] is True, False.",
+            "Clips (5) and (1, 2): padded is [[5, 1], [0, 2]], time downwards, and mask is [[True, True], [False, True]]. Print both: which row differs?",
             make=given([torch.tensor([[5.0]]), torch.tensor([[1.0], [2.0]])]),
             want=lambda _: (
                 torch.tensor([[[5.0], [1.0]], [[0.0], [2.0]]]),
@@ -451,25 +498,31 @@ pad = Exercise(
         Case(
             "four clips",
             3,
-            "Time first, then the clips; each begins at step 0, and zeros come behind it.",
+            "Two clips are right, four of 3, 5, 2 and 4 steps are not. padded is (5, 4, 3): time, clips, numbers. Clip b fills padded[:len(clip), b], and zeros come behind it.",
             make=_pad_args(3, 5, 2, 4),
             test=_pad_test,
         ),
         Case(
             "as many steps as clips and numbers",
             2,
-            "Here an exchanged axis gives no error, only wrong numbers.",
+            "T, B and D are all 3 here, so an exchanged axis gives no error, only wrong numbers: the first axis is time, the second the clip.",
             make=_pad_args(2, 3, 1),
             test=_pad_test,
         ),
         Case(
             "a real row of zeros",
             2,
-            "A row of zeros may be real: what is real follows from the lengths, not from the values.",
+            "One step in each of these clips is all zeros and yet real: mask must be True there. Make it from the lengths, not from the values.",
             make=_with_zeros,
             test=_pad_test,
         ),
-        Case("one clip alone", 1, "With one clip nothing is padded: (T, 1, D).", make=_pad_args(4), test=_pad_test),
+        Case(
+            "one clip alone",
+            1,
+            "With one clip nothing is padded: padded is (T, 1, D), and mask is (T, 1), all True. Is an axis of 1 lost?",
+            make=_pad_args(4),
+            test=_pad_test,
+        ),
     ),
     mistakes=(
         Mistake(
@@ -585,7 +638,7 @@ many_to_one = Exercise(
         Case(
             "by hand: two classes, clips of 2 and of 1 step",
             2,
-            "At the last real steps the right classes have the probabilities 3/4 and 1/2. The mean of ln 4/3 and ln 2 is wanted.",
+            "The last real step of clip 0 is step 1, where the right class has the probability 3/4, so a loss of ln 4/3 = 0.288. Clip 1 ends at step 0: 1/2, so ln 2 = 0.693. Their mean is 0.490. Print your two losses.",
             make=given(
                 torch.tensor([[[0.0, 0.0], [0.0, 0.0]], [[math.log(3), 0.0], [5.0, 0.0]]]),
                 torch.tensor([[True, True], [True, False]]),
@@ -593,18 +646,28 @@ many_to_one = Exercise(
             ),
             want=lambda *_: torch.tensor((math.log(4 / 3) + math.log(2)) / 2),
         ),
-        Case("equally long clips", 2, "Without padding it is the last step of all.", make=_batch([4, 4, 4])),
-        Case("clips of 3, 6, 1 and 4 steps", 3, "Each clip has its own last step.", make=_batch([3, 6, 1, 4])),
+        Case(
+            "equally long clips",
+            2,
+            "Without padding every clip ends at step T - 1, so the answer is F.cross_entropy(logits[-1], labels). Compare the two.",
+            make=_batch([4, 4, 4]),
+        ),
+        Case(
+            "clips of 3, 6, 1 and 4 steps",
+            3,
+            "The last real steps are 2, 5, 0 and 3: print yours. Clip b needs the row logits[last[b], b], one row for each clip, and then the mean of the four losses.",
+            make=_batch([3, 6, 1, 4]),
+        ),
         Case(
             "padding behind all clips",
             2,
-            "Here even the longest clip is padded. A clip of 3 steps has the steps 0, 1, 2.",
+            "Here even the longest clip is padded: T is 6, and the clips of 3, 4 and 2 steps end at the steps 2, 3 and 1. Is T, or the longest clip, in your code?",
             make=_batch([3, 4, 2], T=6),
         ),
         Case(
             "nan in the padding",
             1,
-            "What stands in the padding must be without effect, even where it is no number.",
+            "The padding holds nan here, and must have no effect: select the last rows first, then compute the loss. Multiplying by 0 does not help, since 0 · nan is nan.",
             make=_batch([2, 5, 3], padding=math.nan),
         ),
         Case("gradients", 2, GRADIENT, make=_batch([3, 5, 2], padding=0.0), gradient=True),
@@ -699,7 +762,7 @@ many_to_many = Exercise(
         Case(
             "by hand: clips of 3 and of 1 step",
             2,
-            "Three times the right class has the probability 3/4, once 1/2: a quarter of 3 · ln 4/3 + ln 2. The padding counts nothing.",
+            "Four real steps: three with a loss of ln 4/3 = 0.288, one with ln 2 = 0.693. Their sum is 1.556, and the answer is a quarter of it, 0.389. Print your four losses; if they are right, you divide by something else than the 4 real steps.",
             make=given(
                 torch.tensor([[[math.log(3), 0.0], [0.0, 0.0]]] + [[[math.log(3), 0.0], [9.0, 0.0]]] * 2),
                 torch.tensor([[True, True], [True, False], [True, False]]),
@@ -710,19 +773,19 @@ many_to_many = Exercise(
         Case(
             "equally long clips",
             2,
-            "Without padding it is the mean over all T · B steps.",
+            "Without padding it is the plain mean over all T · B = 12 losses. F.cross_entropy wants the classes on axis 1: give it rows, (12, K).",
             make=_batch([4, 4, 4], steps=True),
         ),
         Case(
             "clips of 3, 6, 1 and 4 steps",
             3,
-            "Fourteen real steps, each of which weighs 1/14.",
+            "Count the real steps: 3 + 6 + 1 + 4 = 14, each of which weighs 1/14. Sum their losses and divide by mask.sum() = 14: not by T · B = 24, B = 4 or T = 6, and without a mean within each clip or each step before.",
             make=_batch([3, 6, 1, 4], steps=True),
         ),
         Case(
             "nan in the padding",
             2,
-            "0 times nan is nan. Select the real steps; do not multiply the others away.",
+            "The padding holds nan here, and 0 times nan is nan. Select the real steps, logits[mask] and labels[mask]; do not multiply the others away.",
             make=_batch([2, 5, 3], padding=math.nan, steps=True),
         ),
         Case("gradients", 1, GRADIENT, make=_batch([3, 5, 2], padding=0.0, steps=True), gradient=True),
@@ -753,6 +816,32 @@ many_to_many = Exercise(
             "You average each clip, then the clips. So a step of a short clip weighs more. Here each step weighs the same.",
             like=_many_like(
                 lambda losses, mask: torch.stack([losses[mask[:, b], b].mean() for b in range(mask.shape[1])]).mean()
+            ),
+        ),
+        Mistake(
+            "mean of the steps' means",
+            "You average over the clips at each step, then over the steps. So a step that few clips reach weighs more. Here each real step weighs the same.",
+            like=_many_like(
+                lambda losses, mask: torch.stack(
+                    [row[real].mean() for row, real in zip(losses, mask, strict=True) if real.any()]
+                ).mean()
+            ),
+        ),
+        Mistake(
+            "divided by the number of steps",
+            "You divide by T. Divide by the number of *real* steps of all clips, mask.sum().",
+            like=_many_like(lambda losses, mask: losses[mask].sum() / len(mask)),
+        ),
+        Mistake(
+            "clips' sums divided by the longest",
+            "You divide each clip by T or average over padding. Divide once, by the number of real steps of all clips.",
+            like=_many_like(lambda losses, mask: (losses * mask).mean(0).sum()),
+        ),
+        Mistake(
+            "logits of the padding set to zero",
+            "You set the logits of the padding to 0 and average over all steps. Logits of 0 are equal odds and cost ln K each. Leave the padding out.",
+            like=lambda logits, mask, labels: F.cross_entropy(
+                (logits * mask[..., None]).flatten(0, 1), labels.flatten()
             ),
         ),
         Mistake(
@@ -802,8 +891,8 @@ many_to_many = Exercise(
 
 _SAME, _MAY = "same", "may change"
 _ORDER = {
-    "last, a": (1, _SAME, "It looks at the last frame only. Did that one change?"),
-    "last, b": (1, _MAY, "Another frame may be the last one now."),
+    "last, a": (1, _SAME, "This memory looks at the last frame only. In (a), did that frame change?"),
+    "last, b": (1, _MAY, "This memory looks at the last frame only. In (b) another frame may be the last one now."),
     "mean, a": (1, _SAME, "Of which frames is the mean taken, and does a sum mind the order?"),
     "mean, b": (1, _SAME, "Of which frames is the mean taken, and does a sum mind the order?"),
     "LSTM, a": (
@@ -822,8 +911,8 @@ def what_order_does():
 
 def _order_case(key):
     points, _, hint = _ORDER[key]
-    problem = one_of((_SAME, _MAY), 'is neither "same" nor "may change"')
-    return replace(answer_case(key, hint, "think again", problem), points=points)
+    case = choice_case(key, hint, "think again", (_SAME, _MAY), 'is neither "same" nor "may change"')
+    return replace(case, points=points)
 
 
 order = Exercise(
@@ -931,22 +1020,32 @@ observed = Exercise(
         Case(
             "by hand: half of 3 and of 5 frames",
             2,
-            "Half of 3 frames are 1.5, so two: class 1, which is right. Half of 5 are 2.5, so three: class 1, which is wrong.",
+            "Half of 3 frames are 1.5, so two are seen and row 1 counts: class 1, which is right. Half of 5 are 2.5, so three, row 2: class 1, which is wrong. One of two is 0.5. Print your row numbers: are they 1 and 2?",
             make=given([_led([0, 1, 2]), _led([2, 0, 1, 0, 0])], [1, 0], 0.5),
             want=lambda *_: 0.5,
         ),
-        Case("the whole clips", 1, "With fraction 1 it is each clip's last row.", make=_at_args((3, 15), 1.0)),
-        Case("a third", 2, "Each clip has its own length, and so its own row.", make=_at_args((3, 15), 0.35)),
+        Case(
+            "the whole clips",
+            1,
+            "With fraction 1 all T frames of a clip are seen, and row T - 1 counts, its last one. T is each clip's own length, and the class is the argmax of that single row: no maximum, mean or vote over several rows.",
+            make=_at_args((3, 15), 1.0),
+        ),
+        Case(
+            "about a third",
+            2,
+            "The fraction is 0.35: of 10 frames 3.5, so four are seen and row 3 counts; of 3 frames 1.05, so two and row 1. Always up, and with each clip's own length. The answer is the share of clips that are right.",
+            make=_at_args((3, 15), 0.35),
+        ),
         Case(
             "a tenth of short clips",
             2,
-            "Of a clip of 3 frames, 0.3 are a tenth. One has to be seen.",
+            "A tenth of 3 frames is 0.3, so one frame is seen and row 0 counts. If yours is row -1, that is the *last* one.",
             make=_at_args((1, 5), 0.1),
         ),
         Case(
             "28 % of 25 frames",
             3,
-            "That is exactly 7; but Python's 0.28 * 25 is a hair more. Take a hair away before you round up.",
+            "28 % of 25 is exactly 7, so row 6 counts in each clip; but Python's 0.28 * 25 is a hair more than 7, and ceil makes 8 of it. Take 1e-6 away before you round up.",
             make=_at_args((25, 26), 0.28),
         ),
     ),
@@ -1022,14 +1121,14 @@ def _said(leaders, chance=0.75):
     return _rows(*((int(k), chance) for k in leaders))
 
 
-def _decide_args(g, T=60, K=4):
+def _decide_args(g, T=60, K=5):
     """A stream in which classes come in runs, now and then unsure."""
     leaders = torch.randint(K, (T,), generator=g).tolist()
     for t in range(1, T):
         if torch.rand((), generator=g) < 0.6:
             leaders[t] = leaders[t - 1]
     chances = (0.45 + 0.5 * torch.rand(T, generator=g)).tolist()
-    return _rows(*zip(leaders, chances, strict=True)), 0.6, 3
+    return _rows(*zip(leaders, chances, strict=True), K=K), 0.6, 3
 
 
 def _never_test(got, want):
@@ -1047,10 +1146,12 @@ def _decide_like(
     per_class=False,
     last=False,
     answer=lambda kind, t, hold: (kind, t),
+    skipped=False,
 ):
     """A loop with one thing in it done otherwise.
 
-    unsure: "resets" the count, or "keeps" it.  per_class: a count for each class, never reset.
+    unsure: "resets" the count, or "keeps" it.  per_class: a count for each class, never reset.  skipped: «none» is
+    passed over as if it were not there.
     """
 
     def like(probabilities, threshold, hold):
@@ -1058,6 +1159,8 @@ def _decide_like(
         count, before, counts, found = 0, None, [0] * (none + 1), (none, T)
         for t, row in enumerate(probabilities):
             kind = int(row.argmax())
+            if skipped and kind == none:
+                continue
             if (kind == none and not none_counts) or not enough(row[kind], threshold):
                 count, before = (count, before) if unsure == "keeps" else (0, None)
                 continue
@@ -1073,9 +1176,19 @@ def _decide_like(
     return like
 
 
-RESET = (
-    "Your count survives a step at which the class does not lead, or not surely. *In a row* means: then it begins anew."
-)
+def _among_gestures(probabilities, threshold, hold):
+    T, none = len(probabilities), probabilities.shape[1] - 1
+    count, before = 0, None
+    for t, row in enumerate(probabilities[:, :none]):
+        chance, kind = row.max().item(), int(row.argmax())
+        count = 0 if chance < threshold else count + 1 if kind == before else 1
+        before = kind if count else None
+        if count == hold:
+            return kind, t
+    return none, T
+
+
+RESET = "Your count survives a step at which the class does not lead, or not surely. *In a row* means: then it begins again."
 
 decide = Exercise(
     id="gesture.decide",
@@ -1086,44 +1199,60 @@ decide = Exercise(
     cases=(
         Case(
             "by hand: three steps in a row",
-            3,
-            "Class 1 leads at the steps 2, 3, 4; the third of them is step 4. What comes later does not matter.",
+            2,
+            "The leaders are 0 2 1 1 1 0 0 0 0 0, all with 0.75. Class 1 leads at the steps 2, 3, 4, so the count is 3 at step 4: (1, 4). Steps are counted from 0, and what comes later does not matter.",
             make=given(_said("0211100000"), 0.5, 3),
             want=lambda *_: (1, 4),
         ),
         Case(
             "«none» in front",
             2,
-            "The last class says that there is no gesture. It is never decided for, however long it leads.",
+            "The leaders are 3 3 3 3 3 0 1 2 0 0 0, and the last class, 3, means that there is no gesture. It is never decided for, however long it leads; but from step 8 on 0 leads three times: (0, 10).",
             make=given(_said("33333012000"), 0.5, 3),
         ),
         Case(
             "interrupted",
             2,
-            "After a step at which the class does not lead with `threshold`, the count begins anew.",
-            make=given(_rows(*[(0, 0.75)] * 2, (0, 0.5), (0, 0.75), (3, 0.75), (0, 0.75), *[(2, 0.75)] * 3), 0.625, 3),
+            "Class 0 leads at the steps 0, 1, then «none» at step 2, then 0 at 3, 4, then 0 with only 0.5, then 0 at 6; class 2 leads at 7, 8, 9. «None» and an unsure step both set the count back to 0, so 0 never gets to 3: (2, 9).",
+            make=given(
+                _rows(*[(0, 0.75)] * 2, (3, 0.75), *[(0, 0.75)] * 2, (0, 0.5), (0, 0.75), *[(2, 0.75)] * 3),
+                0.625,
+                3,
+            ),
         ),
         Case(
             "exactly the threshold",
             2,
-            "*At least* the threshold: 0.75 is enough for 0.75.",
-            make=given(_said("30001111"), 0.75, 3),
+            "Class 0 leads at the steps 0, 1, 2 with exactly 0.75, and the threshold is 0.75. *At least* the threshold is enough, so step 2 decides: (0, 2). A decision can fall at step hold - 1, no earlier and no later.",
+            make=given(_said("0003111"), 0.75, 3),
         ),
         Case(
             "never",
-            2,
-            "No class holds that long. The answer then is the number of «none», and T.",
+            1,
+            "The leaders are 0 0 1 2 2 1 1 3 3 1: no class holds for three steps. After the loop return the number of «none», K - 1 = 3, and T = 10.",
             make=given(_said("0012211331"), 0.5, 3),
             want=lambda *_: (3, 10),
             test=_never_test,
         ),
         Case(
+            "«none» leads, another is above the threshold",
+            2,
+            "The threshold is 0.3 and the rows are 0.35, 0.10, 0.55, so class 0 is above it; but «none», here class 2, leads. Both are needed: the class has the greatest probability of *all*, «none» included, and it is at least `threshold`. So the answer is (2, 2), «none» and T. The number of classes comes from the shape.",
+            make=given(torch.tensor([[0.35, 0.10, 0.55]] * 2), 0.3, 2),
+            want=lambda *_: (2, 2),
+        ),
+        Case(
             "at the first step",
             1,
-            "With hold = 1 the first sure step decides.",
+            "With hold = 1 the first sure step decides. Step 0 has 0.5, below the threshold of 0.625; step 1 is the first: (0, 1).",
             make=given(_rows((1, 0.5), (0, 0.75), (2, 0.75)), 0.625, 1),
         ),
-        Case("random", 2, "Count steps in a row; decide as soon as the count is `hold`.", make=_decide_args),
+        Case(
+            "random",
+            2,
+            "A long stream of five classes. Print t, the leader, its probability and your count at each step: the count is 0 after «none» or an unsure step, 1 where the leader is new, one more where it is the same; the first step at which it is `hold` decides.",
+            make=_decide_args,
+        ),
     ),
     mistakes=(
         Mistake(
@@ -1159,7 +1288,17 @@ decide = Exercise(
         Mistake(
             "the step first",
             "Both are right, in the wrong order: the class, then the step.",
-            like=lambda probabilities, threshold, hold: _decide_oracle(probabilities, threshold, hold)[::-1],
+            when=misordered,
+        ),
+        Mistake(
+            "the leader among the gestures",
+            "You do not ask whether «none» leads: you take the greatest probability among the gestures, or any class that is above the threshold. A class must have the greatest probability of *all*, «none» included; with a threshold below 1/2 that does not follow.",
+            like=_among_gestures,
+        ),
+        Mistake(
+            "«none» does not interrupt",
+            "Your count survives a step at which «none» leads. *In a row* means: then it begins again.",
+            like=_decide_like(skipped=True),
         ),
         Mistake("an unsure step keeps the count", RESET, like=_decide_like(unsure="keeps")),
         Mistake("counts never reset", RESET, like=_decide_like(per_class=True)),

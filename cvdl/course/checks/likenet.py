@@ -10,7 +10,7 @@ from itertools import pairwise
 import torch
 import torch.nn.functional as F
 
-from cvdl.course.cases import GRADIENT, answer_case, answered, around, given, one_of, shape_only
+from cvdl.course.cases import GRADIENT, answer_case, answered, around, choice_case, given, shape_only
 from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.flow import likelihood
 
@@ -92,23 +92,28 @@ square = Exercise(
         Case(
             "how many",
             2,
-            "To the left, to the right and no step: 2 · reach + 1 values of dx, as many of dy, and every pair of them.",
+            "With reach 3, dx is -3 … 3: 2 · reach + 1 = 7 values, as many of dy, and every pair of them: (49, 2), whole numbers (torch.long). How many rows have you?",
             make=given(3),
             test=shape_only,
         ),
         Case(
             "only standing still",
             1,
-            "With reach 0 there is one candidate, (0, 0), in a tensor of shape (1, 2).",
+            "With reach 0 there is one candidate, (0, 0), in a tensor of shape (1, 2): two axes still.",
             make=given(0),
         ),
         Case(
             "by hand: reach 1",
             4,
-            "The first three are (-1, -1), (0, -1), (1, -1): within a row dx runs, and dy changes from row to row.",
+            "The nine are (-1, -1), (0, -1), (1, -1), then dy = 0 with the same three dx, then dy = 1. dx comes first in each pair and runs fastest. Which of yours is the first that differs?",
             make=given(1),
         ),
-        Case("reach 4", 3, "Compare the order: dx runs fastest, dy slowest.", make=given(4)),
+        Case(
+            "reach 4",
+            3,
+            "Reach 1 is right, 4 is not: is a 1 or a 3 fixed in your code? There are 81 candidates, row k being (k % 9 - 4, k // 9 - 4).",
+            make=given(4),
+        ),
     ),
     mistakes=(
         Mistake(
@@ -157,7 +162,10 @@ square = Exercise(
 
 _NUMBERS = {
     "50 values in t_x and t_y each": (2500, "A branch stands for a *pair* of t_x and t_y. How many pairs are there?"),
-    "branches in the whole row": (357, "Each scale has its own branches: add the numbers of the row."),
+    "branches in the whole row": (
+        357,
+        "Each scale has its own branches, and all are counted: add the five numbers of the row, 9 twice.",
+    ),
     "different values of d_x at 1/8": (13, "169 branches are pairs of as many values of d_x as of d_y."),
     "reach in full-size pixels": (
         143,
@@ -165,7 +173,7 @@ _NUMBERS = {
     ),
     "one scale with that reach": (
         82_369,
-        "At full size, from -143 to 143: how many values is that, and how many pairs?",
+        "At full size t_x runs from -143 to 143. How many values is that, with 0? And t_y has as many: how many pairs?",
     ),
 }
 
@@ -276,32 +284,48 @@ divergence = Exercise(
         Case(
             "shape",
             1,
-            "The channels, axis 1, are summed away: (B, C, h, w) becomes (B, h, w).",
+            "The channels, axis 1, are summed away: (B, C, h, w) becomes (B, h, w). One .sum(1), or .sum(dim=1), and no other.",
             make=lambda g: _two(g, 2, 5, 3, 4),
             test=shape_only,
         ),
         Case(
             "equal ones",
             2,
-            "A distribution does not differ from itself: 0.",
+            "p and q are both (¼, ¼, ¼, ¼), so m is the same, every log(p / m) is log 1 = 0, and the answer is 0. Print your m: is each entry ¼?",
             make=lambda g: (torch.full((1, 4, 1, 1), 0.25),) * 2,
             want=lambda *_: torch.zeros(1, 1, 1),
         ),
         Case(
             "nothing in common",
             3,
-            "(1, 0) against (0, 1): log 0 occurs, but 0 · log 0 counts as 0. What comes out is the greatest value there is, ln 2.",
+            "p = (1, 0), q = (0, 1), so m = (½, ½). KL(p ‖ m) = 1 · log(1 / ½) + 0 = 0.693, where 0 · log 0 counts as 0, and KL(q ‖ m) is the same. Half of each makes ln 2 = 0.693. Print both KL terms.",
             make=given(torch.tensor([[[[1.0]], [[0.0]]]]), torch.tensor([[[[0.0]], [[1.0]]]])),
             want=lambda *_: torch.full((1, 1, 1), LN2),
         ),
         Case(
             "random",
-            4,
-            "Both KL terms are taken to the middle m = (p + q) / 2, and each counts one half.",
+            3,
+            "The extremes are right, what is between them is not. Compare with ½ Σ p log(p / m) + ½ Σ q log(q / m), where m = (p + q) / 2, natural logarithm, sums over axis 1.",
             make=around(lambda *shape: lambda g: _two(g, *shape), 2, 6, 3, 4),
         ),
-        Case("square", 2, "All axes are equally long here. Sum over axis 1.", make=lambda g: _two(g, 4, 4, 4, 4)),
-        Case("zeros here and there", 3, "Where p is 0, its term is 0, and not NaN. The same for q.", make=_with_zeros),
+        Case(
+            "square",
+            2,
+            "All axes are equally long here, so a sum over the wrong one gives no error. The distribution is along axis 1.",
+            make=lambda g: _two(g, 4, 4, 4, 4),
+        ),
+        Case(
+            "two axes",
+            1,
+            "p and q are (B, C) here, and the answer is (B,). The docstring says (B, C, …): whatever comes after axis 1 may be missing. Sum over axis 1, and neither unpack p.shape into four names nor count axes from the end.",
+            make=lambda g: _two(g, 3, 5),
+        ),
+        Case(
+            "zeros here and there",
+            3,
+            "Some channels are 0 in p, in q, or in both. Where p is 0, its term is 0, and not NaN; the same for q. Look at what log gets there, and at 0 / 0.",
+            make=_with_zeros,
+        ),
     ),
     mistakes=(
         Mistake(
@@ -418,29 +442,34 @@ distance = Exercise(
         Case(
             "shape",
             2,
-            "One map for each candidate: (B, (2 · reach + 1)², h, w).",
+            "One map (h, w) for each candidate: with reach 1 there are nine, (B, 9, h, w). Stack them along axis 1.",
             make=_maps_args(4, 6, 1),
             test=shape_only,
         ),
         Case(
             "everything moves by (2, -1)",
             4,
-            "There D has to be 0 for the candidate (2, -1): p at x is like q at x + m.",
+            "p at (x, y) is q at (x + 2, y - 1), so D must be 0 for the candidate (2, -1), which is number 1 · 5 + 4 = 9 of 25. Print D[0, :, 3, 3].argmin(): 15 means that you look at x - m, 21 that dx and dy are exchanged.",
             make=_moved_args,
             test=_moved_case,
         ),
         Case(
             "random",
             4,
-            "Candidate by candidate: shift q, then JSD.",
+            "The best candidate is right, the values are not: each map is jsd(p, q shifted) where the candidate stays inside the frame, and ln 2 = 0.693 where it leaves it. Is yours wrong inside, or at the edge only?",
             make=around(lambda h, w: _maps_args(h, w, 2), 4, 6),
         ),
-        Case("square", 3, "Height and width are equal here: check which axis dx belongs to.", make=_maps_args(6, 6, 2)),
+        Case(
+            "square",
+            3,
+            "h and w are equal here, so exchanged axes give no error: dx is a step along the last axis, dy along the one before.",
+            make=_maps_args(6, 6, 2),
+        ),
         Case(
             "at the frame's edge",
             2,
-            "A candidate that leaves the frame has nothing to be compared with: its D is ln 2.",
-            make=_maps_args(3, 3, 2, B=1),
+            "The map is 2 × 3 and the reach 3, so most candidates leave the frame, some of them from every pixel: they have nothing to be compared with, and their D is ln 2. From the first pixel only dx = 0, 1, 2 with dy = 0, 1 stay inside.",
+            make=_maps_args(2, 3, 3, B=1),
         ),
     ),
     mistakes=(
@@ -498,9 +527,12 @@ distance = Exercise(
 # --- likenet.aperture -----------------------------------------------------------------------------------
 
 _PLACES = {
-    "A": ("edge", "One direction is certain, the other is not. Where can you slide along without a change?"),
-    "B": ("wall", "All motions are about equally like. Where does every place look the same?"),
-    "C": ("texture", "One motion stands out. Where is a place like no other?"),
+    "A": (
+        "edge",
+        "The map of A is a ridge: across it D changes, along it it does not. Which kind of place looks the same when you slide along it in one direction only?",
+    ),
+    "B": ("wall", "The map of B is flat: all motions fit about equally well. Where does every place look the same?"),
+    "C": ("texture", "The map of C has one peak: a single motion fits. Which kind of place is like no other?"),
     "what the ridge of A shows": ("the edge's direction", "Along which direction does a motion change nothing?"),
     "which can be matched by itself": ("C", "Whose map has one peak?"),
 }
@@ -517,7 +549,7 @@ def match_maps():
 
 def _place_case(name):
     choices = _CHOICES.get(name, ("texture", "edge", "wall"))
-    return answer_case(name, _PLACES[name][1], "look again", one_of(choices, f"is none of {', '.join(choices)}"))
+    return choice_case(name, _PLACES[name][1], "look again", choices, f"is none of {', '.join(choices)}")
 
 
 aperture = Exercise(
@@ -590,9 +622,20 @@ def _scores_args(h, w, n=9, scale=2.0, none=False):
     return make
 
 
+def _far_scores(g):
+    scores, free = _scores_args(3, 4, scale=300.0)(g)
+    scores[1] -= 3000
+    return scores, free
+
+
 def _no_mask(scores, free):
     return scores.softmax(1)
 
+
+LOW = (
+    "The score that you fill in for a forbidden candidate is not low enough: where all real scores are lower still, it "
+    "takes probability from them. Fill in a very low finite number, such as -1e9."
+)
 
 chances = Exercise(
     id="likenet.probabilities",
@@ -604,33 +647,38 @@ chances = Exercise(
         Case(
             "by hand: one of three is forbidden",
             2,
-            "Equal scores, two candidates allowed: ½ each, and exactly 0 for the third.",
+            "Equal scores, the first and third candidate allowed: (½, 0, ½). ⅓ each means that the mask is not used, (⅓, 0, ⅓) that it comes after the softmax, (0, 1, 0) that it is inverted. The shares of a pixel add up to 1.",
             make=given(torch.zeros(1, 3, 1, 1), torch.tensor([True, False, True]).view(1, 3, 1, 1)),
             want=lambda *_: torch.tensor([0.5, 0.0, 0.5]).view(1, 3, 1, 1),
         ),
         Case(
             "random",
             2,
-            "A softmax over the candidates that are allowed, and 0 for the others.",
+            "Equal scores are right, others are not. Print P.sum(1): it must be 1 at each pixel. If it is, compare the *scores* that go into the softmax: unchanged where free is True, very low where not.",
             make=around(_scores_args, 3, 5),
         ),
-        Case("square", 2, "All pixels have nine candidates: they are axis 1.", make=_scores_args(9, 9)),
+        Case(
+            "square",
+            2,
+            "h, w and the number of candidates are all 9 here, so a softmax over the wrong axis gives no error: candidates are axis 1.",
+            make=_scores_args(9, 9),
+        ),
         Case(
             "large scores",
             1,
-            "exp of 300 is infinite. Take the greatest score off first, or leave it to softmax, which does.",
-            make=_scores_args(3, 4, scale=300.0),
+            "Scores are some hundreds here, and in one sample below -1000. exp of 300 is infinite: leave it to softmax, which subtracts the greatest first. And what you fill in for a forbidden candidate must be much lower than any score: -1e9, not -10 or -100.",
+            make=_far_scores,
         ),
         Case(
             "nothing is allowed",
             2,
-            "Where no candidate is allowed, all of P is 0, and nothing is NaN.",
+            "At two pixels no candidate is allowed: there all of P must be 0, and nothing NaN. Equal shares remain if the low number is finite; multiply by `free` at the end.",
             make=_scores_args(3, 4, none=True),
         ),
         Case(
             "gradients, with nothing allowed somewhere",
             1,
-            "The value is right, but the derivative is NaN or missing: a NaN that is replaced afterwards still spoils the gradient. Do not let it arise.",
+            "The value is right, but its derivative by the scores is NaN or missing. A NaN that is replaced afterwards may still spoil the gradient: do not let it arise. And no .detach(), .item() or NumPy.",
             make=_scores_args(3, 4, none=True),
             gradient=True,
         ),
@@ -656,6 +704,8 @@ chances = Exercise(
             "Where nothing is allowed your P is spread over forbidden candidates. It is to be 0 there: multiply by `free` at the end.",
             like=lambda s, f: s.masked_fill(~f, -1e30).softmax(1),
         ),
+        Mistake("filled with -10", LOW, like=lambda s, f: s.masked_fill(~f, -10).softmax(1) * f),
+        Mistake("filled with a number not low enough", LOW, like=lambda s, f: s.masked_fill(~f, -1000).softmax(1) * f),
         Mistake(
             "softmax over all samples",
             "Probabilities sum to 1 over the candidates of a pixel: softmax over axis 1.",
@@ -708,7 +758,7 @@ expectation = Exercise(
         Case(
             "by hand: half and half",
             3,
-            "Probability ½ on (1, 0) and ½ on (2, 0): the expected motion is (1.5, 0).",
+            "Probability ½ on (1, 0) and ½ on (2, 0): ½ · (1, 0) + ½ · (2, 0) = (1.5, 0), in the shape (1, 2, 1, 1). (0.5, 0) is a mean over the three candidates, (2, 0) or (1, 0) the likeliest, (0, 1.5) has x and y exchanged.",
             make=given(
                 torch.tensor([0.0, 0.5, 0.5]).view(1, 3, 1, 1), torch.tensor([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]])
             ),
@@ -717,16 +767,21 @@ expectation = Exercise(
         Case(
             "nothing is allowed",
             1,
-            "If all of P is 0, nothing is added: the motion is 0, not NaN.",
+            "All of P is 0 here, so the sum is 0, not NaN. Do you divide by P.sum(1), which is 0? P needs no division.",
             make=lambda g: (torch.zeros(1, 9, 2, 3), _candidates_oracle(1).float()),
         ),
         Case(
             "random",
             4,
-            "Each candidate times its probability, summed: once for dx, once for dy.",
+            "One pixel is right, many are not: channel 0 is (P * M[:, 0].view(1, -1, 1, 1)).sum(1), channel 1 the same with M[:, 1]. Sum over the candidates, axis 1 of P.",
             make=around(lambda h, w: _expected_args(h, w, 1), 3, 5),
         ),
-        Case("square", 2, "Check that dx is channel 0 and dy channel 1.", make=_expected_args(4, 4, 2)),
+        Case(
+            "square",
+            2,
+            "h and w are equal here, and there are 25 candidates. Channel 0 is dx, channel 1 dy; rows and columns of P must stay where they are.",
+            make=_expected_args(4, 4, 2),
+        ),
     ),
     mistakes=(
         Mistake(
@@ -781,12 +836,17 @@ def _cost_oracle(P, D):
     return total / max(count, 1) + 0 * P.double().sum()
 
 
-def _cost_args(h, w, n=9, none=True):
+def _cost_args(h, w, counted=None, n=9):
+    """counted: how many pixels of each of two samples count, all of them if None."""
+
     def make(g):
         P = _distribution(g, 2, n, h, w)
-        if none:
-            P = P * (torch.rand(2, 1, h, w, generator=g) > 0.3)
-            P[0, :, 0, 0] = 0
+        if counted:  # as at the frame's edge: some candidates have no share where others have
+            P[torch.rand(2, n, h, w, generator=g) < 0.3] = 0
+            P[:, n // 2] += 0.1
+            P = P / P.sum(1, keepdim=True)
+        rank = torch.rand(2, h * w, generator=g).argsort().argsort().view(2, 1, h, w)
+        P = P * (rank < torch.tensor(counted or (h * w, h * w)).view(2, 1, 1, 1))
         return P, LN2 * torch.rand(2, n, h, w, generator=g)
 
     return make
@@ -805,26 +865,29 @@ charge = Exercise(
         Case(
             "by hand: one pixel",
             2,
-            "¼ on a candidate of D = 0.4 and ¾ on one of D = 0: C is 0.1.",
+            "¼ · 0.4 + ¾ · 0 = 0.1, at one pixel. 0.05 is a mean over the two candidates, 0.2 the plain mean of D, 0 the D of the likeliest.",
             make=given(torch.tensor([0.25, 0.75]).view(1, 2, 1, 1), torch.tensor([0.4, 0.0]).view(1, 2, 1, 1)),
             want=lambda *_: torch.tensor(0.1),
         ),
         Case(
-            "all pixels count", 3, "Sum over the candidates, mean over the pixels.", make=_cost_args(3, 5, none=False)
+            "all pixels count",
+            2,
+            "One pixel is right, many are not: (P * D).sum(1) is one number for each pixel, (B, h, w); the answer is its mean over all pixels of all samples.",
+            make=_cost_args(3, 5),
         ),
         Case(
             "some do not count",
-            2,
-            "Where P is all 0, nothing was allowed. Divide by the number of the other pixels.",
-            make=_cost_args(4, 6),
+            3,
+            "Where P is all 0, nothing was allowed, and the pixel does not count. 7 pixels of the first sample and 18 of the second do: one sum over all of them, divided by 25, not by 48, and no mean for each sample. A pixel counts if *any* of its candidates has a share, P.sum(1) > 0, not only if all have.",
+            make=_cost_args(4, 6, (7, 18)),
         ),
         Case(
             "none counts",
             1,
-            "If no pixel counts, C is 0 and not NaN: divide by 1 at least.",
+            "No pixel counts here: the sum is 0 and the number of pixels is 0, so 0 / 0 is NaN. C must be 0: divide by 1 at least.",
             make=lambda g: (torch.zeros(1, 4, 2, 2), torch.rand(1, 4, 2, 2, generator=g)),
         ),
-        Case("gradients", 2, GRADIENT, make=_cost_args(3, 4, none=False), gradient=True),
+        Case("gradients", 2, GRADIENT, make=_cost_args(3, 4), gradient=True),
     ),
     mistakes=(
         Mistake(
@@ -836,6 +899,13 @@ charge = Exercise(
             "all pixels counted",
             "Pixels with nothing allowed count in your mean, with a cost of 0: as if they were perfect. Divide by the number of the others.",
             like=lambda P, D: (P * D).sum(1).mean(),
+        ),
+        Mistake(
+            "mean of the samples' means",
+            "You take a mean for each sample, then the mean of those. So a pixel of a sample with few that count weighs more. One sum over all pixels that count, divided by their number.",
+            like=lambda P, D: torch.stack(
+                [(p * d).sum() / (p.sum(0) > 0).sum().clamp(min=1) for p, d in zip(P, D, strict=True)]
+            ).mean(),
         ),
         Mistake(
             "mean over candidates",
@@ -896,15 +966,25 @@ sharing = Exercise(
         Case(
             "one extractor",
             2,
-            "5 × 5 from 1 channel to c, then 5 × 5 from c to c, each with c biases.",
+            "c = 8, one extractor, no branch: 5 × 5 from 1 channel to c has 25 · 8 + 8 = 208 parameters, 5 × 5 from c to c 25 · 64 + 8 = 1608. Which of the two do you get?",
             make=given(8, 1, 0),
         ),
-        Case("one branch", 3, "3 × 3: 2c to c, c to c, c to c, c to 1, and the biases of each.", make=given(8, 0, 1)),
-        Case("LikeNet, 64 channels", 3, "One extractor, four branches.", make=given(64, 1, 4)),
+        Case(
+            "one branch",
+            3,
+            "c = 8, one branch, no extractor. Four layers of 3 × 3: 16 → 8 has 1160 parameters, 8 → 8 has 584, twice, 8 → 1 has 73, one of them a bias. Print yours layer by layer.",
+            make=given(8, 0, 1),
+        ),
+        Case(
+            "LikeNet, 64 channels",
+            3,
+            "Eight channels are right, 64 are not: is an 8 fixed in your code? One extractor, and four times one branch.",
+            make=given(64, 1, 4),
+        ),
         Case(
             "nothing shared",
             2,
-            "Two extractors, and so many branches as there are candidates.",
+            "Two extractors and 357 branches: multiply the number of one by `extractors`, that of the other by `branches`, and add.",
             make=given(16, 2, 357),
         ),
     ),
@@ -913,6 +993,11 @@ sharing = Exercise(
             "biases forgotten",
             "Each output channel has a bias, too.",
             like=lambda c, e, b: _counted(c, e, b, bias=0),
+        ),
+        Mistake(
+            "bias of the score forgotten",
+            "The last layer of a branch, from c channels to the score, has a bias, too: one for its one output.",
+            like=lambda c, e, b: _counted(c, e, b) - b,
         ),
         Mistake(
             "one frame's features",

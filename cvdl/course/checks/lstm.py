@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call
 
-from cvdl.course.cases import GRADIENT, answered, around, given, normal, shape_cases, shape_only
+from cvdl.course.cases import GRADIENT, answered, around, given, misordered, normal, shape_cases, shape_only
 from cvdl.course.compare import difference
 from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.sequence import attention, lstm
@@ -32,7 +32,7 @@ def _sums(B, D, H, gates=None):
     )
 
 
-ORDER = "The lecture joins them as [h_{t-1}, x_t]: the state first. Both orders fit in shape, so no error tells you."
+ORDER = "The lecture joins them as [h_{t-1}, x_t], the state first: the first H columns of each W meet h. Both orders fit in shape, so there is no error, only wrong numbers."
 
 # --- lstm.sigmoid -------------------------------------------------------------------------------------
 
@@ -51,27 +51,28 @@ sigmoid = Exercise(
         Case(
             "by hand: 0 and ln 3",
             2,
-            "e^0 = 1, so σ(0) is one half. With x = ln 3 the fraction e^x / (1 + e^x) is 3 / 4.",
+            "σ(0) = 1/2, σ(ln 3) = 3 / (1 + 3) = 0.75 and σ(-ln 3) = 0.25. Which of the three differs? If 0.75 and 0.25 have changed places, the sign of x is wrong.",
             make=given(torch.tensor([0.0, math.log(3), -math.log(3)])),
             want=lambda x: torch.tensor([0.5, 0.75, 0.25]),
         ),
         Case(
             "random, against torch.sigmoid",
             2,
-            "1 / (1 + e^-x), element by element.",
+            "The three values by hand are right, a random matrix is not. σ works element by element: compare each of your values with 1 / (1 + e^-x), and keep the shape. No max, sum or `if` over the whole tensor.",
             make=around(lambda *shape: lambda g: (normal(g, *shape),), 4, 5),
         ),
         Case(
             "far out: -1000 and 1000",
             3,
-            "e^1000 is infinite for a computer, and inf / inf is no number. Take exp of numbers below 0 only.",
+            "Compare yours with 0, 1e-87, 2e-9, 1, 1, 1 for -1000, -200, -20, 20, 200, 1000. e^1000 is infinite for a computer, and inf / inf is nan: take exp of numbers below 0 only.",
             make=given(torch.tensor([-1000.0, -200.0, -20.0, 20.0, 200.0, 1000.0])),
         ),
         Case(
             "the slope, far out too",
             3,
-            "The value may be right and the slope nan, when e^1000 stands in the way to it. Each element needs the form "
-            "whose exponent is not above 0. Beware of torch.where at the very end: the branch not taken has a slope, too.",
+            "The values are right, the derivative is not: it must be σ (1 - σ), so 0 far out and never nan. Stay with torch "
+            "all the way. e^1000 must occur nowhere, not even in the branch that torch.where does not take, since that one "
+            "has a derivative, too: give each element the form whose exponent is at most 0.",
             make=given(torch.tensor([-1000.0, -200.0, -3.0, 0.5, 3.0, 200.0, 1000.0])),
             gradient=True,
         ),
@@ -82,7 +83,11 @@ sigmoid = Exercise(
             "Where x is large, e^x is infinite, and infinite over infinite is nan. σ(x) = 1 - σ(-x) gets you round it.",
             when=_broken,
         ),
-        Mistake("sign turned", "This falls where σ rises: look at the sign of x.", like=lambda x: torch.sigmoid(-x)),
+        Mistake(
+            "sign turned",
+            "Yours falls where σ rises: look at the sign of x in the exponent.",
+            like=lambda x: torch.sigmoid(-x),
+        ),
         Mistake(
             "tanh", "tanh runs from -1 to 1. A gate is between 0, shut, and 1, open.", like=lambda x: torch.tanh(x)
         ),
@@ -115,15 +120,26 @@ forget = Exercise(
     oracle=lambda x, h, W, b: torch.sigmoid(h @ W[:, : h.shape[1]].T + x @ W[:, h.shape[1] :].T + b),
     axes=("sample", "unit"),
     cases=(
-        Case("shape", 1, "One number per sample and unit: (B, H).", make=_sums(4, 3, 5), test=shape_only),
+        Case(
+            "shape",
+            1,
+            "One number per sample and unit: (B, H). [h, x] joined along the last axis is (B, H + D), and W.T is (H + D, H).",
+            make=_sums(4, 3, 5),
+            test=shape_only,
+        ),
         Case(
             "by hand: one input, one unit",
             2,
-            "With h = 2, x = 1, W_f = [3, -4] and b_f = -1 the sum is 6 - 4 - 1 = 1.",
+            "With h = 2, x = 1, W_f = [3, -4] and b_f = -1 the sum is 3 · 2 - 4 · 1 - 1 = 1: is yours? A sum of -3 means that x came before h. Then σ(1) = 0.731.",
             make=given(*_ONE),
             want=lambda *_: torch.tensor([[1 / (1 + math.exp(-1))]]),
         ),
-        Case("random", 3, "σ of W_f times [h, x], plus b_f.", make=around(_sums, 4, 3, 5)),
+        Case(
+            "random",
+            3,
+            "With one input and one unit you are right. Here W_f is (H, H + D) with D ≠ H: compare your sum with h @ W_f[:, :H].T + x @ W_f[:, H:].T + b_f.",
+            make=around(_sums, 4, 3, 5),
+        ),
         Case("as many inputs as units and samples", 1, ORDER, make=_sums(3, 3, 3)),
         Case("gradients", 1, GRADIENT, make=_sums(4, 3, 5), gradient=True),
     ),
@@ -193,15 +209,26 @@ candidate = Exercise(
     axes=("sample", "unit"),
     parts=("i_t", "C̃_t"),
     cases=(
-        Case("shape", 2, "Return two tensors, i and C̃, each (B, H).", make=_two(4, 3, 5), test=shape_only),
+        Case(
+            "shape",
+            2,
+            "Return two tensors with a comma between them, i and C̃, each (B, H).",
+            make=_two(4, 3, 5),
+            test=shape_only,
+        ),
         Case(
             "by hand: one input, one unit",
             2,
-            "With these numbers both sums are 1: 6 - 4 - 1 and 2 - 1. What is made of the one, and what of the other?",
-            make=given(*_ONE, torch.tensor([[1.0, -1.0]]), torch.tensor([0.0])),
-            want=lambda *_: (torch.tensor([[1 / (1 + math.exp(-1))]]), torch.tensor([[math.tanh(1)]])),
+            "With h = 2 and x = 1 the sum for i is 3 · 2 - 4 · 1 - 1 = 1, and the one for C̃ is 1 · 2 - 1 · 1 - 0.5 = 0.5: are yours? Then i = σ(1) = 0.731 and C̃ = tanh(0.5) = 0.462.",
+            make=given(*_ONE, torch.tensor([[1.0, -1.0]]), torch.tensor([-0.5])),
+            want=lambda *_: (torch.tensor([[1 / (1 + math.exp(-1))]]), torch.tensor([[math.tanh(0.5)]])),
         ),
-        Case("random", 4, "i is a gate as f is; C̃ is tanh of a sum of the same kind.", make=around(_two, 4, 3, 5)),
+        Case(
+            "random",
+            4,
+            "With one unit you are right. The message names the first of the two that differs: is its sum [h, x] @ W.T + b, with its own weights, and .T on them?",
+            make=around(_two, 4, 3, 5),
+        ),
         Case("as many inputs as units and samples", 2, ORDER, make=_two(3, 3, 3)),
     ),
     mistakes=(
@@ -219,7 +246,7 @@ candidate = Exercise(
         Mistake(
             "in the wrong order",
             "Both are right, in the wrong order: return i, then C̃.",
-            like=lambda *a: _write(*a)[::-1],
+            when=misordered,
         ),
         Mistake(
             "weights exchanged",
@@ -257,18 +284,23 @@ update = Exercise(
         Case(
             "by hand: keep, and write nothing",
             2,
-            "With f = 1 and i = 0 the state stays exactly as it was.",
+            "With f = 1 and i = 0, C_t is 1 · C_{t-1} + 0 · C̃ = C_{t-1}: the state (3, -2) must come back unchanged.",
             make=given(*map(torch.tensor, ([[3.0, -2.0]], [[1.0, 1.0]], [[0.0, 0.0]], [[0.9, -0.4]]))),
             want=lambda *_: torch.tensor([[3.0, -2.0]]),
         ),
         Case(
-            "by hand: half of each",
+            "by hand: a half and a quarter",
             1,
-            "With f = i = 1/2 the new state is the mean of C and C̃.",
-            make=given(*map(torch.tensor, ([[3.0]], [[0.5]], [[0.5]], [[1.0]]))),
-            want=lambda *_: torch.tensor([[2.0]]),
+            "With C = 3, f = 1/2, i = 1/4 and C̃ = 1 the new state is 1/2 · 3 + 1/4 · 1 = 1.75. Print the two products: 1.5 and 0.25.",
+            make=given(*map(torch.tensor, ([[3.0]], [[0.5]], [[0.25]], [[1.0]]))),
+            want=lambda *_: torch.tensor([[1.75]]),
         ),
-        Case("random", 2, "f times C, plus i times C̃, element by element.", make=around(_update_args, 3, 4)),
+        Case(
+            "random",
+            2,
+            "Single numbers are right, matrices are not: `*` is element by element, `@` is not. f * C + i * C̃, without any sum over an axis.",
+            make=around(_update_args, 3, 4),
+        ),
         Case("gradients", 1, GRADIENT, make=_update_args(3, 4), gradient=True),
     ),
     mistakes=(
@@ -342,15 +374,26 @@ output = Exercise(
     oracle=_hidden_oracle,
     axes=("sample", "unit"),
     cases=(
-        Case("shape", 1, "h_t has the shape of C_t, (B, H).", make=_hidden_args(4, 3, 5), test=shape_only),
+        Case(
+            "shape",
+            1,
+            "h_t has the shape of C_t, (B, H). Return h_t alone: C_t is given.",
+            make=_hidden_args(4, 3, 5),
+            test=shape_only,
+        ),
         Case(
             "by hand: one input, one unit",
             2,
-            "h is 2, so the sum in the gate is 6 - 4 - 1 = 1. C_t is -1. Two functions, one product.",
+            "h is 2, so the sum in the gate is 3 · 2 - 4 · 1 - 1 = 1: is yours? Then o = σ(1) = 0.731. C_t is -1, and tanh(-1) = -0.762. The product is -0.557.",
             make=given(_ONE[0], _ONE[1], torch.tensor([[-1.0]]), *_ONE[2:]),
             want=lambda *_: torch.tensor([[math.tanh(-1) / (1 + math.exp(-1))]]),
         ),
-        Case("random", 3, "o is a gate as f is; it multiplies tanh(C_t).", make=around(_hidden_args, 4, 3, 5)),
+        Case(
+            "random",
+            3,
+            "With one unit you are right. Compare o with σ(h @ W_o[:, :H].T + x @ W_o[:, H:].T + b_o), and your answer with o * torch.tanh(c), element by element.",
+            make=around(_hidden_args, 4, 3, 5),
+        ),
         Case("as many inputs as units and samples", 1, ORDER, make=_hidden_args(3, 3, 3)),
         Case("gradients", 1, GRADIENT, make=_hidden_args(4, 3, 5), gradient=True),
     ),
@@ -431,6 +474,12 @@ def _step_like(order=(0, 1, 2, 3), new_of=torch.tanh, kept=None, shown=torch.tan
     return step
 
 
+def _peeping(x, h, c, W, b):
+    """Right, but for an output gate that reads the new cell state."""
+    _, after = _step_like()(x, h, c, W, b)
+    return torch.sigmoid(_joined(x, after, W[3], b[3])) * torch.tanh(after), after
+
+
 step = Exercise(
     id="lstm.step",
     title="the whole cell",
@@ -439,17 +488,23 @@ step = Exercise(
     axes=("sample", "unit"),
     parts=("h_t", "C_t"),
     cases=(
-        Case("shape", 2, "Return the new h and the new c, each (B, H).", make=_step_args(4, 3, 5), test=shape_only),
+        Case(
+            "shape",
+            2,
+            "Return two tensors, the new h and the new c, each (B, H). W[0] is the matrix of one gate, (H, H + D).",
+            make=_step_args(4, 3, 5),
+            test=shape_only,
+        ),
         Case(
             "keep, and write nothing",
             2,
-            "Here f is 1 and i is 0, so C_t has to be C_{t-1}. Which rows of W belong to which gate?",
+            "Here b opens f and shuts i, so C_t must be C_{t-1}. Print f and i: are they 1 and 0? If not, is b in your sums, and does each gate take its own W[k] and b[k], in the order f, i, C̃, o? If only h_t differs: o reads [h_{t-1}, x_t], neither the new h nor C, and h_t is o * tanh(C_t).",
             make=_step_args(3, 2, 4, (60.0, -60.0, 0.0, 0.0)),
         ),
         Case(
             "random, against torch.nn.LSTMCell",
             5,
-            "f, i, C̃, then C_t, then o and h_t. W and b hold f, i, C̃, o in this order.",
+            "With f open and i shut you are right. If C_t differs, compare i, C̃ and f * C_{t-1} + i * C̃; if only h_t differs, compare o, and h_t = o * tanh(C_t). What does a gate read? [h_{t-1}, x_t], neither C nor the new state.",
             make=around(_step_args, 4, 3, 5),
         ),
         Case("as many inputs as units and samples", 3, ORDER, make=_step_args(4, 4, 4)),
@@ -475,6 +530,21 @@ step = Exercise(
             "A gate *multiplies* what it guards: f * C + i * C̃.",
             like=_step_like(kept=lambda c, f, i, new: f * c + i + new),
         ),
+        Mistake(
+            "biases forgotten",
+            "The biases are missing: each gate's sum ends with its own b[k].",
+            like=lambda x, h, c, W, b: _step_like()(x, h, c, W, 0 * b),
+        ),
+        Mistake(
+            "gates read the cell state",
+            "Your gates read C_{t-1}. What does a gate read? [h_{t-1}, x_t]. C only passes through f, i and tanh.",
+            like=lambda x, h, c, W, b: _step_like(join=lambda x, h, w, v: _joined(x, c, w, v))(x, h, c, W, b),
+        ),
+        Mistake(
+            "output gate reads the new state",
+            "Your output gate reads C_t. What does a gate read? [h_{t-1}, x_t], like the other three; only tanh reads C_t.",
+            like=lambda x, h, c, W, b: _peeping(x, h, c, W, b),
+        ),
         Mistake("output without tanh", "h_t is made from C_t without tanh.", like=_step_like(shown=lambda c: c)),
         Mistake(
             "output from the old state",
@@ -484,7 +554,7 @@ step = Exercise(
         Mistake(
             "h and c exchanged",
             "Both are right, in the wrong order: return h, then c.",
-            like=lambda *a: _step_like()(*a)[::-1],
+            when=misordered,
         ),
         Mistake("input first", ORDER, like=_step_like(join=_swapped)),
     ),
@@ -519,12 +589,18 @@ def _torch_oracle(W, b):
 
 def _torch_names(got, want):
     """What is wrong with the names or shapes, or None."""
-    if isinstance(got, dict):
-        for key in sorted(want.keys() - got.keys()):
-            return f"the key {key!r} is missing"
-        for key in sorted(got.keys() - want.keys()):
-            return f"the key {key!r} is none of the four names"
-    return shape_only(got, want)
+    if not isinstance(got, dict):
+        return difference(got, want)
+    for key in sorted(want.keys() - got.keys()):
+        return f"the key {key!r} is missing"
+    for key in sorted(got.keys() - want.keys()):
+        return f"the key {key!r} is none of the four names"
+    for key in want:
+        if got[key] is None:
+            return f"{key}: None, where a tensor of shape {tuple(want[key].shape)} was expected"
+        if wrong := shape_only(got[key], want[key]):
+            return f"{key}: {wrong}"
+    return None
 
 
 def _torch_test(got, want):
@@ -564,28 +640,28 @@ to_torch = Exercise(
         Case(
             "names and shapes",
             2,
-            "Four names: weight_ih_l0 (4 H, D), weight_hh_l0 (4 H, H), bias_ih_l0 and bias_hh_l0 (4 H,).",
+            "Four names: weight_ih_l0 (4 H, D), weight_hh_l0 (4 H, H), bias_ih_l0 and bias_hh_l0, both (4 H,) and both tensors. The message names the first that differs.",
             make=_torch_args(3, 5),
             test=_torch_names,
         ),
         Case(
             "by hand: one input, one unit",
             3,
-            "PyTorch's order is i f g o, and g is C̃. The columns of W belong to [h, x].",
+            "W holds [1 2], [3 4], [5 6], [7 8] for f, i, C̃, o, and columns are [h, x]. In PyTorch's order i f g o, where g is C̃, weight_hh_l0 is 3, 1, 5, 7, weight_ih_l0 is 4, 2, 6, 8, and the biases add up to 20, 10, 30, 40.",
             make=_torch_hand,
             test=_torch_test,
         ),
         Case(
             "random",
             4,
-            "Four blocks of H rows, one per gate. Which columns meet h, and which meet x?",
+            "With one unit you are right. With H units each gate is a *block* of H rows: reorder whole blocks, not rows. And the first H columns, not the first D, belong to weight_hh_l0.",
             make=around(_torch_args, 3, 5),
             test=_torch_test,
         ),
         Case(
             "as many inputs as units",
             3,
-            "Here both weights have one shape, so the wrong one gives no error.",
+            "Both weights are (4 H, H) here, so exchanging them gives no error: hh takes the first H columns, ih the rest.",
             make=_torch_args(4, 4),
             test=_torch_test,
         ),
@@ -707,30 +783,35 @@ backward = Exercise(
         Case(
             "shape",
             2,
-            "Return five tensors (B, H): da_f, da_i, da_C, da_o, dc_before.",
+            "Return five tensors (B, H) in this order: da_f, da_i, da_C, da_o, dc_before. gates[0] is f, one of four (B, H) in gates.",
             make=_backward_args(4, 5),
             test=shape_only,
         ),
         Case(
             "only dc comes in",
             4,
-            "With dh = 0 everything comes from C_t = f C_{t-1} + i C̃. Each factor's gradient is dc times the other one.",
+            "With dh = 0 everything comes from C_t = f C_{t-1} + i C̃. Each factor's gradient is dc times the other factor: f gets dc · C_{t-1}, i gets dc · C̃, C̃ gets dc · i, and dc_before is dc · f. Times the derivative of σ or tanh that makes da; da_o is 0.",
             make=_backward_args(3, 4, h=0.0),
         ),
         Case(
             "only dh comes in",
             4,
-            "h_t = o tanh(C_t) hands dh to o and, with the slope of tanh, on to C_t.",
+            "With dc = 0 and only dh: h_t = o tanh(C_t), so da_o = dh · tanh(C_t) · o (1 - o), and the gradient at C_t is dh · o · (1 - tanh²(C_t)). The other four follow from that one as they did from dc. The message names the first that differs.",
             make=_backward_args(3, 4, c=0.0),
         ),
         Case(
             "both, against autograd",
             4,
-            "The gradient at C_t is a sum: what comes from the next step, and what comes through h_t.",
+            "dc alone is right, and so is dh alone. Together the gradient at C_t is a *sum*: dc from the next step, plus what comes through h_t. All but da_o use this sum.",
             make=_backward_args(4, 4),
         ),
     ),
     mistakes=(
+        Mistake(
+            "in the wrong order",
+            "All five are right, in the wrong order: da_f, da_i, da_C, da_o, dc_before.",
+            when=misordered,
+        ),
         Mistake(
             "the way through h forgotten",
             "C_t acts on the loss through h_t as well: add dh * o * (1 - tanh²(C_t)) to dc.",
@@ -818,23 +899,23 @@ backward = Exercise(
 _SHAPES = {
     "hs": (
         (11, 3, 14),
-        "All steps of the last layer. Two directions stand side by side in the last axis.",
+        "hs holds all T steps of the last layer, (T, B, …). Both directions are side by side in the last axis: how many numbers is that?",
     ),
     "h": (
         (4, 3, 7),
-        "The last state of each layer and direction: one row for each, then the batch, then the units.",
+        "h holds the last state of each layer and each direction: one row for each (how many?), then the batch, then the units of one direction.",
     ),
     "c": (
         (4, 3, 7),
-        "c has the shape of h: every unit has an entry in both.",
+        "c has the same shape as h: each unit has one number in either.",
     ),
     "weight_hh_l0": (
         (28, 7),
-        "Four blocks of H rows; what each row meets is a state of H units.",
+        "Four gates with H rows each; the columns are what each row is multiplied with, here the state of one direction.",
     ),
     "weight_ih_l1": (
         (28, 14),
-        "What does the second layer read? All that the first one gives, in both directions.",
+        "4 H rows again. The columns are what the second layer reads: the output of the first one, in both directions.",
     ),
 }
 
@@ -940,14 +1021,14 @@ attend = Exercise(
         Case(
             "shape",
             2,
-            "Return the context, (B, R), and the weights, (B, T).",
+            "Return two tensors: the context, (B, R), then the weights, (B, T). keys @ query needs a third axis: query[:, :, None].",
             make=_attend_args(4, 6, 3, 5),
             test=shape_only,
         ),
         Case(
             "by hand: one step fits, the other does not",
             2,
-            "The products with the query are 2 ln 3 and 0; over √4 they are ln 3 and 0. Softmax gives 3/4 and 1/4.",
+            "The products of query and keys are 2 ln 3 = 2.197 and 0; divided by √4 they are 1.099 and 0; softmax gives 3/4 and 1/4; the context is 3/4 · 8 + 1/4 · 4 = 7. Which is the first that you do not get?",
             make=given(
                 torch.tensor([[2 * math.log(3), 0.0, 0.0, 0.0]]),
                 torch.tensor([[[1.0, 5.0, 0.0, 0.0], [0.0, 1.0, 2.0, 3.0]]]),
@@ -959,19 +1040,19 @@ attend = Exercise(
         Case(
             "random",
             2,
-            "Products, over √H, softmax over the steps, then a weighted sum.",
+            "With one sample you are right. Each sample b meets its own keys[b] and values[b]; H, not T or R, is under the root, and softmax goes over the steps, axis 1.",
             make=around(_attend_args, 4, 6, 3, 5),
         ),
         Case(
             "as many steps as samples and units",
             1,
-            "The weights of *one* sample sum to 1.",
+            "B, T and H are equal here. Check weights.sum(1): it must be 1 for each sample. If weights.sum(0) is 1 instead, the softmax runs over the batch.",
             make=_attend_args(4, 4, 4, 4),
         ),
         Case(
             "with padding",
             3,
-            "Where mask is False the weight is 0, and the others still sum to 1: set those scores to minus infinity.",
+            "Without padding you are right. Where mask is False the weight must be exactly 0, and weights.sum(1) must still be 1: set those *scores* to minus infinity before the softmax.",
             make=_attend_args(4, 6, 3, 5, padded=True),
         ),
     ),
@@ -1000,7 +1081,7 @@ attend = Exercise(
         Mistake(
             "in the wrong order",
             "Both are right, in the wrong order: return the context, then the weights.",
-            like=lambda *a: attention.attend(*a)[::-1],
+            when=misordered,
         ),
         Mistake(
             "padding gets weight",

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from cvdl.course.cases import answer_case, answered, around, given, normal, one_of, shape_only
+from cvdl.course.cases import answered, around, choice_case, given, normal, shape_only
 from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.sequence import rnn
 
@@ -28,7 +28,7 @@ def _step_oracle(x, h, V, W, b_h):
 
 
 _by_hand = torch.tensor
-GRADIENT = "Compare the derivative by each argument: something cuts it off or bends it, as .detach() or an operation in place would."
+GRADIENT = "The values are right, their derivatives are not: the message names the argument whose derivative differs. Something cuts the graph or bends it there: .detach(), .item(), .data, torch.no_grad() or an operation in place."
 
 step = Exercise(
     id="rnn.step",
@@ -40,33 +40,33 @@ step = Exercise(
         Case(
             "shape: one row per sample",
             2,
-            "The new state has the shape of the old one, (B, H). Rows are samples, so V x_t becomes x @ V.T.",
+            "The new state has the shape of the old one, (B, H). Rows are samples, so V x_t becomes x @ V.T: (B, D) times (D, H). Print the shape of each term of the sum; all must be (B, H), or (H,) for b_h.",
             make=_step_args(4, 3, 5),
             test=shape_only,
         ),
         Case(
             "by hand: one input, one unit",
             3,
-            "With V = 2, W = -1, b_h = 0.5, x = 1 and h = 1 the sum is 2 - 1 + 0.5 = 1.5. What comes after the sum?",
+            "With V = 2, W = -1, b_h = 0.5, x = 1 and h = 1 the sum is 2 - 1 + 0.5 = 1.5: is yours? If not, print the three terms: V x = 2, W h = -1, b_h = 0.5. Then take tanh of it.",
             make=lambda g: tuple(map(_by_hand, ([[1.0]], [[1.0]], [[2.0]], [[-1.0]], [0.5]))),
             want=lambda *_: torch.tensor([[math.tanh(1.5)]]),
         ),
         Case(
             "random, against torch.nn.RNNCell",
             3,
-            "Three terms go into the sum: V x_t, W h_{t-1} and b_h. Then tanh of all of it.",
+            "With one unit your answer is right, with several it is not: look at the axes. V x_t is x @ V.T, W h_{t-1} is h @ W.T, and b_h is added to each row. Row b of the answer depends on row b of x and of h only.",
             make=around(_step_args, 4, 3, 5),
         ),
         Case(
             "as many inputs as units and samples",
             3,
-            "Here every matrix is square, so a swapped or transposed one gives no error, only a wrong number.",
+            "V and W are both square here, so a swapped or transposed matrix gives no error, only wrong numbers. Which rule do your products follow when all sizes are equal? x @ V.T and h @ W.T, always.",
             make=_step_args(3, 3, 3),
         ),
         Case(
             "large inputs",
             2,
-            "However large the input, a state of tanh lies between -1 and 1.",
+            "Inputs are around 100 here, and the state must still lie between -1 and 1, without nan. torch.tanh manages that; (e^x - e^-x) / (e^x + e^-x) overflows.",
             make=_step_args(2, 3, 4, scale=100.0),
         ),
         Case("gradients, against torch.nn.RNNCell", 2, GRADIENT, make=_step_args(4, 3, 5), gradient=True),
@@ -89,7 +89,7 @@ step = Exercise(
         ),
         Mistake(
             "bias as a column",
-            "b_h belongs to the units, the last axis. As it is, (H,), it adds to each row by itself.",
+            "b_h belongs to the units, the last axis. With its shape (H,) it is added to each row automatically.",
             like=lambda x, h, V, W, b_h: torch.tanh(x @ V.T + h @ W.T + b_h[:, None]),
         ),
         Mistake(
@@ -171,33 +171,33 @@ unroll = Exercise(
         Case(
             "shape: all states, time first",
             2,
-            "Return the states of all steps, stacked along time: (T, B, H).",
+            "Return the states of all T steps as one tensor: torch.stack of the list gives (T, B, H). Print len() of your list: it must be T.",
             make=_unroll_args(6, 3, 4, 5),
             test=shape_only,
         ),
         Case(
             "a single step",
             2,
-            "With T = 1 the answer is one step from h0, as (1, B, H).",
+            "With T = 1 the answer is one step from h0: your rnn_step(xs[0], h0, V, W, b_h), with an axis of 1 in front. Compare the two.",
             make=_unroll_args(1, 2, 3, 4),
         ),
         Case(
             "two steps by hand",
             3,
-            "The second step starts from the state that the first one gave.",
+            "V = 1, W = 2, x = 1 and then 0: h_1 = tanh(1) = 0.7616 and h_2 = tanh(2 · 0.7616) = 0.9096. If your second value is 0, the second step starts from h0; it must start from h_1. If the two have changed places, append each state at the end.",
             make=lambda g: tuple(map(_by_hand, ([[[1.0]], [[0.0]]], [[0.0]], [[1.0]], [[2.0]], [0.0]))),
             want=lambda *_: torch.tensor([[[math.tanh(1.0)]], [[math.tanh(2 * math.tanh(1.0))]]]),
         ),
         Case(
             "random, against torch.nn.RNN",
             4,
-            "Step t reads xs[t] and the state that step t-1 left behind.",
+            "Two steps of a single unit are right. Here are several samples and units: step t reads xs[t], which is (B, D), and the state that step t-1 left behind, (B, H).",
             make=around(_unroll_args, 6, 3, 4, 5),
         ),
         Case(
             "as many steps as samples, inputs and units",
             2,
-            "All sizes are equal here, so a swapped axis gives no error, only wrong numbers.",
+            "All sizes are equal here, so a swapped axis gives no error, only wrong numbers. The loop must run over axis 0 of xs, and the states must be stacked along axis 0.",
             make=_unroll_args(4, 4, 4, 4),
         ),
         Case("gradients, against torch.nn.RNN", 2, GRADIENT, make=_unroll_args(5, 3, 4, 5), gradient=True),
@@ -273,19 +273,19 @@ parameters = Exercise(
         Case(
             "one input, one unit, two outputs",
             2,
-            "V, W and b_h have one number each here; U and b_y have two.",
+            "With D = 1, H = 1, K = 2: V, W and b_h have one number each, U and b_y have two, 7 together. Which of the five differs in yours?",
             make=given(1, 1, 2, 1),
         ),
         Case(
             "ten letters",
             4,
-            "Five shapes: V (H, D), W (H, H), b_h (H,), U (K, H), b_y (K,). Add up their sizes.",
+            "Your count is right where D = H = 1, so look at which sizes you multiply: V (H, D) has 128 · 27 numbers, W (H, H) 128 · 128, b_h (H,) 128, U (K, H) 17 · 128, b_y (K,) 17.",
             make=given(27, 128, 17, 10),
         ),
         Case(
             "a thousand letters",
             4,
-            "Which of V, W, b_h, U, b_y grows when the sequence does?",
+            "Your count is right for 10 steps but not for 1000. Which of V, W, b_h, U, b_y has T in its shape? None: the same weights work at every step.",
             make=given(27, 128, 17, 1000),
         ),
     ),
@@ -317,7 +317,7 @@ parameters = Exercise(
         ),
         Mistake(
             "two hidden biases",
-            "torch.nn.RNN keeps two bias vectors for the hidden units; our formula has one, b_h.",
+            "Your count has H numbers too many: a second bias, as torch.nn.RNN keeps one, or h_0, which is not learned. Our formula has one bias for the hidden units, b_h.",
             like=lambda D, H, K, T: H * (D + H + 2) + K * (H + 1),
         ),
         Mistake(
@@ -366,7 +366,7 @@ loss = Exercise(
         Case(
             "by hand: three steps, nothing known",
             3,
-            "With two classes and equal logits each step costs ln 2, so three steps cost 3 ln 2.",
+            "One sequence of three steps, two classes, equal logits: each step costs ln 2 = 0.6931, and L is the *sum*, 2.0794. Print your three losses: is each 0.6931? If so, look at how you add them.",
             make=lambda g: (
                 torch.zeros(3, 1, 2),
                 torch.zeros(3, 1, dtype=torch.long),
@@ -377,19 +377,19 @@ loss = Exercise(
         Case(
             "random, no padding",
             3,
-            "Per step and sample: minus the log of the probability of the right class. Sum over time, mean over the batch.",
+            "With one sequence your loss is right, with several it is not. Sum over time, then take the mean over the batch: the sum of all T · B losses, divided by B. logits[t, b] belongs to targets[t, b], and log_softmax goes over the last axis.",
             make=around(_loss_args, 5, 4, 3),
         ),
         Case(
             "random, with padding",
             4,
-            "Steps where mask is False must add nothing.",
+            "Without padding your loss is right. Where mask is False a step must add nothing to the sum, and the divisor stays B, the number of sequences: no longer the number of steps.",
             make=around(lambda T, B, K: _loss_args(T, B, K, padded=True), 6, 4, 3),
         ),
         Case(
             "large logits",
             3,
-            "exp(1000) overflows. Use log_softmax or cross_entropy, which subtract the greatest logit first.",
+            "The logits are around 1000 here, and exp(1000) is infinite. log_softmax and cross_entropy subtract the greatest logit first; torch.log(torch.softmax(…)) gives log 0.",
             make=_loss_args(3, 2, 4, scale=1000.0),
         ),
         Case("gradients", 2, GRADIENT, make=_loss_args(4, 3, 5, padded=True), gradient=True),
@@ -484,9 +484,9 @@ _MATCH = {
     "machine translation": "many-to-many encoder-decoder",
 }
 _MATCH_HINTS = {
-    "frame-wise video classification": "Every frame gets its own label, at once. How many inputs, how many outputs, and when?",
-    "image captioning": "One picture goes in. What comes out, and how many of it?",
-    "image classification": "Count: how many pictures go in, how many labels come out?",
+    "frame-wise video classification": "Every frame gets its own label as soon as it is seen. So are there several inputs? Several outputs? And must the first output wait for the last input?",
+    "image captioning": "One image goes in, and a sentence comes out. Is a sentence one output or several?",
+    "image classification": "Count: how many images go in, and how many labels come out?",
     "sentiment analysis": "Many words go in. How many verdicts come out, and after which word?",
     "machine translation": "A sentence may need more or fewer words in the other language, and its first word may depend on the last one read.",
 }
@@ -498,8 +498,9 @@ def match_shapes():
 
 
 def _match_case(problem):
-    shapes = one_of(SHAPES, "is not one of the five shapes")
-    return answer_case(problem, _MATCH_HINTS[problem], "another shape fits better", shapes)
+    return choice_case(
+        problem, _MATCH_HINTS[problem], "another shape fits better", SHAPES, "is not one of the five shapes"
+    )
 
 
 match = Exercise(
@@ -527,7 +528,7 @@ match = Exercise(
         ),
         Mistake(
             "image as a sequence",
-            "One picture is one input here, however many pixels it has.",
+            "One image is one input here, however many pixels it has.",
             when=answered("image classification", "many-to-one"),
         ),
         Mistake(
@@ -563,23 +564,29 @@ last = Exercise(
     oracle=lambda hs, lengths: torch.stack([hs[n - 1, b] for b, n in enumerate(lengths.tolist())]),
     axes=("sample", "unit"),
     cases=(
-        Case("shape", 1, "One state per sequence: (B, H).", make=_last_args(6, 4, 5), test=shape_only),
+        Case(
+            "shape",
+            1,
+            "One state per sequence: (B, H). The time axis, the first one, must be gone, and the batch must remain.",
+            make=_last_args(6, 4, 5),
+            test=shape_only,
+        ),
         Case(
             "all of one length",
             2,
-            "Without padding the last state is hs[-1].",
+            "All lengths are T here, so the answer is hs[T - 1], which is hs[-1]. One single step, no mean. Does your index begin to count at 0?",
             make=_last_args(4, 3, 5, full=True),
         ),
         Case(
             "different lengths",
             3,
-            "A sequence of length n ends at hs[n - 1]. What comes after it is padding.",
+            "With equal lengths your answer is right. Now each sequence b has its own length n and ends at hs[n - 1, b]; one has length 1, so its state is hs[0, b].",
             make=_last_args(7, 5, 4),
         ),
         Case(
             "as many samples as units",
             2,
-            "The sizes are equal here, so a swapped axis gives no error, only wrong numbers.",
+            "T, B and H are equal here, so a swapped axis gives no error, only wrong numbers. The first index of hs is time, the second the sample.",
             make=_last_args(5, 5, 5),
         ),
         Case("gradients", 2, GRADIENT, make=_last_args(6, 4, 3), gradient=True),
@@ -656,6 +663,9 @@ def _draw(p, u):
     return (u[:, None] >= p.cumsum(-1)).sum(-1).clamp(max=p.shape[-1] - 1)
 
 
+IGNORED = "The temperature changes nothing in your answer. Divide the logits by it."
+MULTIPLIED = "You multiply by the temperature, so that hot and cold are swapped. Divide."
+
 sample = Exercise(
     id="rnn.sample",
     title="sampling with a temperature",
@@ -666,28 +676,39 @@ sample = Exercise(
         Case(
             "by hand: four equal classes",
             3,
-            "The sums of the probabilities are .25 .5 .75 1. The first sum *above* u names the class: u = .6 gives class 2, and so does u = .5.",
+            "Print your running sums: they must be .25 .5 .75 1 in each row. The first sum *above* u names the class: u = .1 gives class 0, u = .25 class 1 (a sum equal to u is not above it), u = .6 class 2, u = .75 class 3.",
             make=lambda g: (torch.zeros(4, 4), 1.0, torch.tensor([0.1, 0.25, 0.6, 0.75])),
             want=lambda *_: torch.tensor([0, 1, 2, 3]),
         ),
-        Case("temperature 1", 4, "Softmax, running sum, then the first sum above u.", make=_sample_args(1.0)),
+        Case(
+            "temperature 1",
+            3,
+            "With equal classes your answer is right. Do softmax and the running sum both go along the last axis, and does row b meet u[b] only? The classes must stay in their own order.",
+            make=_sample_args(1.0),
+        ),
         Case(
             "cold: temperature 0.3",
             3,
-            "The logits are divided by the temperature before softmax: cold makes the likeliest class likelier.",
+            "At temperature 1 your answer is right. The logits are divided by the temperature before softmax: 0.3 must make the likeliest class likelier. Does yours?",
             make=_sample_args(0.3),
         ),
         Case(
             "hot: temperature 3",
             3,
-            "Hot evens the classes out: divide the logits, not the probabilities.",
+            "A temperature of 3 must make the probabilities more equal: divide the logits, not the probabilities.",
             make=_sample_args(3.0),
         ),
         Case(
             "nearly frozen: temperature 0.01",
-            2,
-            "Very cold is argmax. Divide the logits first and let softmax take care of large numbers.",
+            1,
+            "At temperature 0.01 the answer is the argmax of each row, almost always. Is anything nan? Divide the logits first and let softmax take care of the large numbers; exp of them is infinite.",
             make=_sample_args(0.01),
+        ),
+        Case(
+            "u just below 1",
+            2,
+            "In some rows rounding leaves the last running sum a hair below u = 1 - 2^-24, so that no sum is above u. The answer must be the last class, K - 1, all the same. Print yours: is it K, or 0?",
+            make=lambda g: (normal(g, 64, 27), 1.0, torch.full((64,), 1 - 2**-24)),
         ),
     ),
     mistakes=(
@@ -696,15 +717,17 @@ sample = Exercise(
             "That is argmax: the same name each time. u has to decide.",
             like=lambda l, T, u: l.argmax(-1),
         ),
+        Mistake("temperature ignored", IGNORED, like=lambda l, T, u: _draw(l.softmax(-1), u)),
         Mistake(
-            "temperature ignored",
-            "The temperature changes nothing in your answer. Divide the logits by it.",
-            like=lambda l, T, u: _draw(l.softmax(-1), u),
+            "temperature ignored, no class left",
+            IGNORED,
+            like=lambda l, T, u: (u[:, None] >= l.softmax(-1).cumsum(-1)).sum(-1),
         ),
+        Mistake("multiplied by the temperature", MULTIPLIED, like=lambda l, T, u: _draw((l * T).softmax(-1), u)),
         Mistake(
-            "multiplied by the temperature",
-            "You multiply by the temperature, so that hot and cold are swapped. Divide.",
-            like=lambda l, T, u: _draw((l * T).softmax(-1), u),
+            "multiplied by the temperature, no class left",
+            MULTIPLIED,
+            like=lambda l, T, u: (u[:, None] >= (l * T).softmax(-1).cumsum(-1)).sum(-1),
         ),
         Mistake(
             "one class too far",
@@ -742,6 +765,16 @@ sample = Exercise(
             like=lambda l, T, u: _draw((l / T).softmax(-1).sort(-1, descending=True).values, u),
         ),
         Mistake(
+            "no class left",
+            "Rounding may leave the last running sum a hair below u, so that no sum is above u. Your answer then is K, which is no class. It must be the last one: clamp to K - 1.",
+            like=lambda l, T, u: (u[:, None] >= (l / T).softmax(-1).cumsum(-1)).sum(-1),
+        ),
+        Mistake(
+            "no class left, so the first",
+            "Rounding may leave the last running sum a hair below u, so that no sum is above u. Your answer then is class 0. It must be the last class: count the marks that are <= u and clamp the count to K - 1, or set the last mark to 1.",
+            like=lambda l, T, u: (u[:, None] < (l / T).softmax(-1).cumsum(-1)).int().argmax(-1),
+        ),
+        Mistake(
             "softmax over the batch",
             "softmax runs over the batch. It belongs over the classes, the last axis.",
             like=lambda l, T, u: _draw((l / T).softmax(0), u),
@@ -768,19 +801,30 @@ teacher = Exercise(
     oracle=lambda y, start: torch.tensor([[start] * y.shape[1], *y.tolist()[:-1]]),
     axes=("t", "sample"),
     cases=(
-        Case("shape", 2, "As many steps come in as go out: (T, B).", make=_teacher_args(5, 3), test=shape_only),
+        Case(
+            "shape",
+            2,
+            "As many steps come in as go out, (T, B): the start symbol is added in front, so the last target must go.",
+            make=_teacher_args(5, 3),
+            test=shape_only,
+        ),
         Case(
             "by hand",
             3,
-            "For the targets 7 8 9 and start 5 the decoder reads 5 7 8.",
+            "For the targets 7 8 9 and start 5 the decoder reads 5 7 8: first `start`, then each target but the last, one step later.",
             make=lambda g: (torch.tensor([[7], [8], [9]]), 5),
             want=lambda *_: torch.tensor([[5], [7], [8]]),
         ),
-        Case("random", 3, "Each step reads the right answer of the step before.", make=around(_teacher_args, 6, 4)),
+        Case(
+            "random",
+            3,
+            "With one sequence your answer is right, with several it is not. Row t of the answer must be row t - 1 of the targets, and row 0 must be `start` in every column.",
+            make=around(_teacher_args, 6, 4),
+        ),
         Case(
             "as many steps as samples",
             2,
-            "Time is the first axis: the start symbol fills the first row.",
+            "T and B are equal here. Time is the first axis: `start` must fill the first row, not the first column.",
             make=_teacher_args(4, 4),
         ),
     ),

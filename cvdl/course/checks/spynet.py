@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cvdl.course.cases import GRADIENT, answer_case, answered, around, given, normal, of_shape, one_of, shape_only
+from cvdl.course.cases import GRADIENT, answered, around, choice_case, given, normal, of_shape, shape_only
 from cvdl.course.compare import NOTHING, difference
 from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.flow.warp import warp
@@ -150,21 +150,21 @@ pyramid = Exercise(
         Case(
             "shapes: coarsest first",
             2,
-            "`count` pictures: the first is the smallest, each next one twice as high and wide, the last is the image.",
+            "`count` images in a list: with 8 × 16 and count 3 they are 2 × 4, 4 × 8 and 8 × 16. The first is the smallest, the last the image itself. Print the shapes of yours.",
             make=_pyramid_args(8, 16, 3),
             test=_picture_shapes,
         ),
         Case(
             "a pyramid of one",
             1,
-            "With count 1 there is only the image itself, in a list.",
+            "With count 1 there is only the image itself, in a list: shrink it count - 1 times, which is never.",
             make=_pyramid_args(4, 6, 1),
             test=_pictures,
         ),
         Case(
             "by hand: four pixels become one",
             2,
-            "Of the pixels 1, 2, 3 and 6 one is made: their mean, 3.",
+            "The top left block holds 1, 2, 3 and 6: their mean is 3. The other three blocks give 4, 1 and 0. 12 is a sum, 1 a single pixel, 6 the greatest.",
             make=lambda g: (_FOUR.clone(), 2),
             want=lambda *_: (torch.tensor([[[[3.0, 4.0], [1.0, 0.0]]]]), _FOUR),
             test=_pictures,
@@ -172,14 +172,14 @@ pyramid = Exercise(
         Case(
             "random",
             3,
-            "Each picture is made from the next finer one: the mean of each 2 × 2.",
+            "One step by hand is right, two are not: each image is made from the next *finer* one of your list, by the mean of each block of 2 × 2, and put in front of it.",
             make=around(lambda h, w: _pyramid_args(8 * h, 8 * w, 3), 1, 3),
             test=_pictures,
         ),
         Case(
             "square",
             2,
-            "Height and width are equal here, and so a swapped one goes unnoticed.",
+            "H and W are equal here, so exchanged axes give no error, and count is 4: is a 3 fixed in your code? reshape to (B, C, H // 2, 2, W // 2, 2) averages over the axes 3 and 5.",
             make=_pyramid_args(16, 16, 4),
             test=_pictures,
         ),
@@ -266,25 +266,25 @@ look = Exercise(
         Case(
             "one layer",
             2,
-            "A kernel of 7 has its own pixel in the middle, and how many to each side?",
+            "A kernel of 7 has one pixel in the middle and 7 // 2 = 3 to *one* side: the reach is 3. 7 is the whole kernel, 6 both sides, 3.5 its half.",
             make=given([7], 1),
         ),
         Case(
             "two layers",
             2,
-            "The second layer looks at results that have looked further themselves.",
+            "Kernels of 3 and 5: the first looks 1 further to one side, the second 2, and the second looks at results of the first: 1 + 2 = 3.",
             make=given([3, 5], 1),
         ),
         Case(
             "SPyNet at full size",
             3,
-            "Five layers with kernels of 7: add what each looks further to one side.",
+            "Five kernels of 7, each looking 3 further to one side: 5 · 3 = 15. Is a number of the examples fixed in your code?",
             make=given([7] * 5, 1),
         ),
         Case(
             "SPyNet at the top",
             3,
-            "A pixel of the level is `factor` pixels of the full size wide.",
+            "15 pixels of the level, each factor = 16 full-size pixels wide: multiply, 15 · 16 = 240.",
             make=given([7] * 5, 16),
         ),
     ),
@@ -371,21 +371,32 @@ upsample = Exercise(
     oracle=_up,
     axes=("sample", "channel", "y", "x"),
     cases=(
-        Case("shape", 2, "Twice as high and twice as wide: (B, 2, 2h, 2w).", make=_flow_args(3, 5), test=shape_only),
         Case(
-            "by hand: everything moves 3 px",
+            "shape",
+            2,
+            "Twice as high and twice as wide, with two channels still: (B, 2, 2h, 2w). F.interpolate with scale_factor=2.",
+            make=_flow_args(3, 5),
+            test=shape_only,
+        ),
+        Case(
+            "by hand: everything moves 3 px and 1 px",
             4,
-            "On a grid of twice the size the same motion is 6 pixels long.",
-            make=lambda g: (torch.full((1, 2, 2, 3), 3.0),),
-            want=lambda *_: torch.full((1, 2, 4, 6), 6.0),
+            "All move by (3, 1). On a grid of twice the size the same motion is (6, 2) pixels, everywhere: channel 0 is 6, channel 1 is 2. (3, 1) has not grown, (1.5, 0.5) has shrunk, (2, 6) has x and y exchanged.",
+            make=lambda g: (torch.tensor([3.0, 1.0]).view(1, 2, 1, 1).expand(1, 2, 2, 3).clone(),),
+            want=lambda *_: torch.tensor([6.0, 2.0]).view(1, 2, 1, 1).expand(1, 2, 4, 6),
         ),
         Case(
             "random",
             4,
-            "Bilinear interpolation, pixel centres as with align_corners=False; then the values.",
+            'A constant flow is right, so the factor is; a varying one is not, so look at the interpolation: mode="bilinear", align_corners=False. Between two pixels with a and b come ¾ a + ¼ b and ¼ a + ¾ b, times 2.',
             make=around(_flow_args, 3, 5),
         ),
-        Case("square", 3, "All sides are equal here; only numbers can be wrong.", make=_flow_args(4, 4)),
+        Case(
+            "square",
+            3,
+            "h and w are equal here, so exchanged axes or channels give no error: channel 0 stays the motion along x.",
+            make=_flow_args(4, 4),
+        ),
         Case("gradients", 2, GRADIENT, make=_flow_args(3, 4), gradient=True),
     ),
     mistakes=(
@@ -436,6 +447,11 @@ upsample = Exercise(
             like=lambda flow: _plain_up(flow) * torch.tensor([2.0, 1.0])[:, None, None],
         ),
         Mistake(
+            "x and y exchanged",
+            "The two channels have changed places. Channel 0 is x and stays the first.",
+            like=lambda flow: 2 * _plain_up(flow).flip(1),
+        ),
+        Mistake(
             "values only",
             "The values have grown, the grid has not. Interpolate to twice the height and width.",
             like=lambda flow: 2 * flow,
@@ -453,6 +469,10 @@ upsample = Exercise(
 
 def _residual_args(h, w, factor):
     return lambda g: (5 * normal(g, 2, 2, h * factor, w * factor), normal(g, 2, 2, h // 2, w // 2))
+
+
+def _moving(dx, dy, h, w):
+    return torch.tensor([dx, dy]).view(1, 2, 1, 1).expand(1, 2, h, w).clone()
 
 
 def _factor(truth, coarser):
@@ -480,29 +500,34 @@ residual = Exercise(
         Case(
             "shape",
             1,
-            "The target has the size of the level: twice that of V_{k-1}.",
+            "The target has the size of the level, (B, 2, h, w), twice that of V_{k-1}. The truth is larger: by truth.shape[-1] // (2 * coarser.shape[-1]).",
             make=_residual_args(4, 6, 2),
             test=shape_only,
         ),
         Case(
-            "by hand: all moves 8 px",
+            "by hand: all moves 8 px and 4 px",
             4,
-            "At a quarter of the size 8 pixels are 2. The coarser level found 0.5, which is 1 here. What is missing?",
-            make=lambda g: (torch.full((1, 2, 8, 16), 8.0), torch.full((1, 2, 1, 2), 0.5)),
-            want=lambda *_: torch.full((1, 2, 2, 4), 1.0),
+            "All move by (8, 4) full-size pixels. The level has a quarter of the size, so there that is (2, 1). The coarser level found (0.5, 0.25), which is (1, 0.5) here. Missing is the difference, (1, 0.5). Print truth and coarser flow before you subtract.",
+            make=lambda g: (_moving(8.0, 4.0, 8, 16), _moving(0.5, 0.25, 1, 2)),
+            want=lambda *_: _moving(1.0, 0.5, 2, 4),
         ),
         Case(
             "at the top there is no coarser level",
             3,
-            "With V_{-1} = 0 the target is the whole motion, in pixels of the level.",
-            make=lambda g: (5 * normal(g, 2, 2, 16, 32), torch.zeros(2, 2, 2, 4)),
+            "V_{-1} is 0, so the target is the truth alone: averaged over blocks of 8 × 8, since the level is 8 times smaller here, and divided by 8. The factor follows from the shapes; it is not always 4.",
+            make=lambda g: (5 * normal(g, 2, 2, 32, 64), torch.zeros(2, 2, 2, 4)),
         ),
-        Case("the finest level", 3, "Here the truth has the size of the level already.", make=_residual_args(6, 4, 1)),
+        Case(
+            "the finest level",
+            3,
+            "The truth has the size of the level already: the factor is 1, and the target is truth - upsample_flow(coarser).",
+            make=_residual_args(6, 4, 1),
+        ),
         Case(
             "random",
             4,
-            "Truth at the level's size and in its pixels, minus the coarser level's flow, upsampled.",
-            make=around(lambda h, w: _residual_args(2 * h, 2 * w, 4), 2, 3),
+            "The level has half of the full size here: the truth averaged over blocks of 2 × 2 and divided by 2, minus upsample_flow(coarser). Each part alone is right; compare the two before you subtract.",
+            make=around(lambda h, w: _residual_args(2 * h, 2 * w, 2), 2, 3),
         ),
     ),
     mistakes=(
@@ -518,13 +543,18 @@ residual = Exercise(
         ),
         Mistake(
             "truth multiplied",
-            "You multiplied the truth by the factor. Pixels of the level are larger, so a motion takes fewer of them: divide.",
+            "Your truth is too large by the square of the factor: multiplied by the factor instead of divided, or summed over each block instead of averaged. Average each block, and divide by the factor: pixels of the level are larger, so a motion takes fewer of them.",
             like=lambda truth, coarser: _small(truth, coarser, -1) - 2 * _plain_up(coarser),
         ),
         Mistake(
             "truth divided twice",
             "The truth is divided by the factor twice. Its *area* shrinks by the square, a displacement only by the factor.",
             like=lambda truth, coarser: _small(truth, coarser, 2) - 2 * _plain_up(coarser),
+        ),
+        Mistake(
+            "truth divided by 4",
+            "You divide the truth by 4, as in the example. Divide by how many times smaller it has become: that follows from the shapes.",
+            like=lambda truth, coarser: _small(truth, coarser, 0) / 4 - 2 * _plain_up(coarser),
         ),
         Mistake(
             "truth divided by 2",
@@ -649,30 +679,35 @@ inputs = Exercise(
         Case(
             "shape: eight channels",
             2,
-            "3 + 3 + 2 channels, side by side: torch.cat along dimension 1.",
+            "3 + 3 + 2 channels, joined along dimension 1: image1, image2 warped, the upsampled flow (B, 2, h, w). Print the three shapes.",
             make=_input_args(4, 6),
             test=shape_only,
         ),
         Case(
             "no coarser level",
             3,
-            "With V_{k-1} = 0 nothing is warped: both frames as they are, then two channels of zeros.",
+            "V_{k-1} is 0, so nothing moves: channels 0–2 are image1, 3–5 image2 exactly, 6–7 zeros. The channel named above shows which part differs.",
             make=lambda g: (*_input_args(4, 6)(g)[:2], torch.zeros(2, 2, 2, 3)),
         ),
         Case(
             "by hand: half a pixel to the right",
             4,
-            "Half a pixel of the coarser level is one pixel here. What frame 1 shows at x, frame 2 shows at x + 1: bring it back from there.",
+            "The coarser flow is (0.5, 0) everywhere, which is (1, 0) here: channel 6 must be 1, channel 7 must be 0, and channels 3–5 image2 from x + 1, image2[..., 1:] with the last column repeated. Channels 0–2 stay image1.",
             make=_one_to_the_right,
             want=_shifted,
         ),
         Case(
             "random",
             4,
-            "Frame 1, then frame 2 brought back by the upsampled flow, then that flow.",
+            "A uniform flow is right, a varying one is not: up = upsample_flow(coarser), bilinear; then image1, warp(image2, up), up. x and y both move here. The channel named above shows which part differs.",
             make=around(lambda h, w: _input_args(2 * h, 2 * w), 3, 4),
         ),
-        Case("square", 2, "Height and width are equal, so that swapped axes give no error.", make=_input_args(6, 6)),
+        Case(
+            "square",
+            2,
+            "h and w are equal here, so exchanged axes give no error: torch.cat goes along dimension 1.",
+            make=_input_args(6, 6),
+        ),
     ),
     mistakes=(
         Mistake(
@@ -824,32 +859,32 @@ forward = Exercise(
         Case(
             "shape",
             1,
-            "V_k has two channels and the size of the images: a kernel of 7 needs padding 3, and V_{k-1} has to be upsampled.",
+            "V_k has two channels and the size of the images, (B, 2, h, w): a kernel of 7 needs padding 3, and V_{k-1} must be upsampled. Print the shape after each layer.",
             make=_level_args(6, 8),
             test=shape_only,
         ),
         Case(
             "a network that answers zero",
             4,
-            "If G_k has nothing to add, V_k is the coarser level's flow, upsampled.",
+            "All weights and biases are 0, so the network adds nothing and V_k must be upsample_flow(coarser). Print both: is yours 0, half as long, or twice?",
             make=_zeroed,
         ),
         Case(
             "random",
             4,
-            "Convolutions with ReLU between them, none after the last; then add the upsampled flow.",
+            "The upsampled flow is right, so look at the network: F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2) for each layer, torch.relu between them, none after the last, and level_input(image1, image2, coarser) at the entrance.",
             make=around(lambda h, w: _level_args(2 * h, 2 * w), 3, 4),
         ),
         Case(
             "kernels of 3, two layers",
             2,
-            "The padding follows the kernel: half of it, rounded down.",
+            "Three layers of 7 are right; here are two with kernels of 3. The padding follows the kernel, weight.shape[-1] // 2, which is 1 here, and the number of layers follows from len(weights).",
             make=_level_args(6, 6, (8, 6, 2), 3),
         ),
         Case(
             "no coarser level",
             2,
-            "At the top V_{-1} = 0 and V_0 is what the network says.",
+            "V_{-1} is 0 at the top, so V_0 is the output of the network alone, with image1, image2 unwarped and two channels of zeros at its entrance.",
             make=lambda g: (*_input_args(6, 8, 0.0)(g), _level_args(6, 8)(g)[3]),
         ),
         Case("gradients", 2, GRADIENT, make=_level_args(6, 8), gradient=True),
@@ -957,6 +992,10 @@ def _compared(percent):
     return like
 
 
+def _single(value):
+    return isinstance(value, int | float) or (isinstance(value, torch.Tensor) and value.numel() == 1)
+
+
 def _of_two(member, name):
     """Compares one of the two values that are asked for."""
 
@@ -967,7 +1006,7 @@ def _of_two(member, name):
             return "two values were expected: the count, and the percentage"
         wrong = difference(got[member], want[member])
         if wrong and "expected" not in wrong and got[member] is not None:
-            wrong = f"{float(got[member]):,.10g} is not right"
+            wrong = f"{float(got[member]):,.10g} is not right" if _single(got[member]) else "one number was expected"
         return f"{name}: {wrong}" if wrong else None
 
     return test
@@ -984,35 +1023,35 @@ parameters = Exercise(
         Case(
             "one layer, kernel 1",
             2,
-            "With a kernel of 1 × 1: a weight from each input to each output, and a bias for each output.",
+            "3 channels to 2 by 1 × 1: 3 · 2 = 6 weights and 2 biases, 8 together. Return the count first, then the percentage.",
             make=given((3, 2), 1, 1, 10),
             test=_of_two(0, "the count"),
         ),
         Case(
             "one layer, kernel 7",
             2,
-            "A kernel of 7 has 7 × 7 weights for each pair of input and output channel.",
+            "8 channels to 32 by 7 × 7: 8 · 32 · 49 = 12,544 weights and 32 biases. A kernel of 1 is right, so look at how the kernel enters: its square.",
             make=given((8, 32), 7, 1, 100_000),
             test=_of_two(0, "the count"),
         ),
         Case(
             "one level of SPyNet",
             2,
-            "Five layers: 8→32, 32→64, 64→32, 32→16, 16→2. Add them up.",
+            "One layer is right, five are not: 8→32, 32→64, 64→32, 32→16 and 16→2, each with i · o · 49 weights and o biases. Print them one by one, and add them up.",
             make=given(SPYNET, 7, 1, FLOWNET),
             test=_of_two(0, "the count"),
         ),
         Case(
             "all five levels",
             2,
-            "Each level has weights of its own.",
+            "One level is right. Each of the five has weights and biases of its own: multiply the whole count by `levels`.",
             make=given(SPYNET, 7, 5, FLOWNET),
             test=_of_two(0, "the count"),
         ),
         Case(
             "percent fewer than FlowNetS",
             2,
-            "What is saved is other - count. In percent of `other`: times 100, divided by `other`.",
+            "The count is right. What is saved is other - count; in percent of `other` that is 100 * (other - count) / other, about 96, not rounded. 0.96 is a share, 4 is what is left.",
             make=given(SPYNET, 7, 5, FLOWNET),
             test=_of_two(1, "the percentage"),
         ),
@@ -1094,8 +1133,9 @@ parameters = Exercise(
             when=lambda got, want: (
                 isinstance(got, tuple)
                 and len(got) == 2
+                and _single(got[0])
                 and got[0] == want[0]
-                and isinstance(got[1], int | float)
+                and _single(got[1])
                 and abs(got[1] - want[1]) < 0.51
             ),
         ),
@@ -1115,14 +1155,26 @@ parameters = Exercise(
 # --- spynet.vanish --------------------------------------------------------------------------------------
 
 _SCENES = {
-    "a ball 128 px wide moves 16 px": ("found", "At level 1, 16 px are 2 px. How wide is the ball there?"),
-    "a ball 64 px wide moves 4 px": ("found", "At level 2, 4 px are one. How wide is the ball there?"),
+    "a ball 128 px wide moves 16 px": (
+        "found",
+        "A motion of 16 px is 2 px at level 1, which is 8 times smaller. How wide is the ball of 128 px there: can it still be seen?",
+    ),
+    "a ball 64 px wide moves 4 px": (
+        "found",
+        "A motion of 4 px is 1 px at level 2, which is 4 times smaller. How wide is the ball of 64 px there: can it still be seen?",
+    ),
     "a ball 32 px wide moves 64 px": (
         "lost",
-        "Only at the two coarsest levels is the motion a few pixels. How wide is the ball there, and how far does it fly compared to that?",
+        "A motion of 64 px is 4 px at level 0 and 8 px at level 1; only there is it small. How wide is the ball of 32 px there, and does it fly further than that?",
     ),
-    "a ball 8 px wide moves 16 px": ("lost", "Where the motion is small, at the top, the ball is half a pixel wide."),
-    "the whole picture moves 48 px": ("found", "What is to be seen of the whole picture at the top?"),
+    "a ball 8 px wide moves 16 px": (
+        "lost",
+        "A motion of 16 px is 1 px at level 0. How wide is the ball of 8 px there, in pixels of that level?",
+    ),
+    "the whole picture moves 48 px": (
+        "found",
+        "48 px are 3 px at level 0. How wide is what moves there: is anything left of the complete image?",
+    ),
 }
 
 
@@ -1132,12 +1184,7 @@ def what_is_found():
 
 
 def _scene_case(scene):
-    found_or_lost = one_of(("found", "lost"), "is neither 'found' nor 'lost'")
-    return answer_case(scene, _SCENES[scene][1], "think again", found_or_lost, read=_word)
-
-
-def _word(answer):
-    return answer.strip().lower() if isinstance(answer, str) else answer
+    return choice_case(scene, _SCENES[scene][1], "think again", ("found", "lost"), "is neither 'found' nor 'lost'")
 
 
 vanish = Exercise(

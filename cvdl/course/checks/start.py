@@ -7,7 +7,7 @@ from cvdl.course.judge import Case, Exercise, Mistake
 
 
 def to_unit(image):
-    """A picture of whole numbers 0…255 as floats in [0, 1].  image: (H, W) uint8 -> (H, W) float"""
+    """An image of whole numbers 0…255 as floats in [0, 1].  image: (H, W) uint8 -> (H, W) float"""
     return image.float() / 255
 
 
@@ -16,7 +16,8 @@ def _oracle(image):
 
 
 def _greys(*shape):
-    return lambda generator: (torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8),)
+    """Neither black nor white is among them: what an answer takes from the image itself would be right by chance."""
+    return lambda generator: (torch.randint(20, 200, shape, generator=generator, dtype=torch.uint8),)
 
 
 EXERCISES = [
@@ -30,40 +31,45 @@ EXERCISES = [
             Case(
                 "black and white",
                 50,
-                "Black is 0 and has to stay 0; white is 255 and has to become 1.",
+                "Black is 0 and must stay 0; white is 255 and must become exactly 1. Which number takes 255 to 1?",
                 make=lambda g: (torch.tensor([[0, 255]], dtype=torch.uint8),),
             ),
             Case(
                 "random greys",
                 50,
-                "Every grey in between keeps its proportion: 51 is a fifth of 255, so it becomes 0.2.",
+                "Black and white are right, the greys between them are not: 51 is a fifth of 255, so it must become 0.2, and 102 must become 0.4. No image here contains black or white, so do not rescale by what is in it.",
                 make=around(_greys, 3, 5),
             ),
         ),
         mistakes=(
             Mistake(
                 "whole-number division",
-                "`//` throws the fraction away, so that every grey becomes 0. You want `/`.",
+                "The fractions are lost, by `//` or by converting to integers after the division, as with `.long()`. Divide with `/` and leave the result as a float.",
                 like=lambda image: image // 255,
             ),
             Mistake(
                 "divided by 256",
-                "There are 256 levels, but the highest is 255: white has to become exactly 1.",
+                "There are 256 levels, but the highest is 255: white must become exactly 1.",
                 like=lambda image: image.float() / 256,
             ),
             Mistake(
-                "divided by the picture's own maximum",
-                "The brightest pixel of a dark picture is not white. Divide by the highest possible value, not by the highest present.",
+                "divided by the image's own maximum",
+                "The brightest pixel of a dark image is not white. Divide by the highest possible value, not by the highest present.",
                 like=lambda image: image.float() / image.max(),
             ),
             Mistake(
+                "stretched to the whole range",
+                "You stretch the image's own darkest and brightest values to 0 and 1. That changes a dark image; divide by 255.",
+                like=lambda image: (image.float() - image.min()) / (image.max() - image.min()),
+            ),
+            Mistake(
                 "not scaled",
-                "The values still run from 0 to 255. They have to end in 0 to 1.",
+                "Your values still run from 0 to 255. They must end up between 0 and 1.",
                 like=lambda image: image.float(),
             ),
         ),
         hints=(
-            "Which number has to become 1?",
+            "Which number must become 1?",
             "Divide every pixel by that number.",
             "PyTorch divides a whole tensor at once: `image / number`.",
         ),
