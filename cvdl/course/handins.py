@@ -22,7 +22,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from zoneinfo import ZoneInfo
 
-from cvdl.course.cut import code_cells
+from cvdl.course.cells import code_cells
 from cvdl.errors import CourseError
 from cvdl.settings import ROOT
 
