@@ -10,7 +10,7 @@ import __future__
 
 import ast
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 from cvdl.course.cells import SOURCE, names_given, notebook_of, parse, sources_of, too_new, version_of
@@ -208,7 +208,9 @@ def unreadable(found, number, source, error):
         if name:
             found.functions[name] = id
     found.lost |= dict.fromkeys(names_given(source), why)
-    found.notes.append(f"Code cell {number} cannot be read: {why}." if why else f"Code cell {number} cannot be read. {message}")
+    found.notes.append(
+        f"Code cell {number} cannot be read: {why}." if why else f"Code cell {number} cannot be read. {message}"
+    )
 
 
 def future(node):

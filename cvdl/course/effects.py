@@ -27,7 +27,9 @@ class Doing:
 
     changes: set[str] = field(default_factory=set)
     sets: set[str] = field(default_factory=set)  # changed by an assignment to an attribute or an item: beyond doubt
-    passed: set[tuple] = field(default_factory=set)  # (name of a function, name): given to it, and its result is not used
+    passed: set[tuple] = field(
+        default_factory=set
+    )  # (name of a function, name): given to it, and its result is not used
     calls: set[str] = field(default_factory=set)
     binds: set[str] = field(default_factory=set)
 

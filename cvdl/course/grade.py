@@ -185,6 +185,7 @@ def about(handin, due):
         "format": results.FORMAT,
         "course": course(),
         "student": handin.student,
+        "number": handin.number,
         "notebook": handin.notebook,
         "file": str(handin.file),
         "sha256": "",

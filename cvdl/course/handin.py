@@ -153,7 +153,9 @@ def main():
     inmate.quiet()
     found, chapter = cut(data), most_common(data)
     answer(replies, {})
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # what lies beside the notebook is not handed in
+    with tempfile.TemporaryDirectory(
+        ignore_cleanup_errors=True
+    ) as folder:  # what lies beside the notebook is not handed in
         os.chdir(folder)
         sys.path.append(folder)
         loader = Loader(found, course_of(stems().get(chapter)))
@@ -229,7 +231,9 @@ def told(path, target, specs, rows, notes):
         for state in ("not attempted", "missing")
     }
     lines = ["These are the points of `check`. In grading, other random numbers are drawn."]
-    lines += [f"Why {s.id} {verb(rows[s.id]['state'])}: {rows[s.id]['why']}" for s in specs if rows.get(s.id, {}).get("why")]
+    lines += [
+        f"Why {s.id} {verb(rows[s.id]['state'])}: {rows[s.id]['why']}" for s in specs if rows.get(s.id, {}).get("why")
+    ]
     if by["not attempted"]:
         lines.append(f"Not answered: {', '.join(by['not attempted'])}")
     if by["missing"]:

@@ -135,7 +135,9 @@ class Loader:
         if isinstance(error, NameError) and not isinstance(error, UnboundLocalError):
             name = getattr(error, "name", None)
             if name in self.found.lost:
-                return f"the name {name}, from a cell that Python cannot read ({self.found.lost[name] or 'SyntaxError'})"
+                return (
+                    f"the name {name}, from a cell that Python cannot read ({self.found.lost[name] or 'SyntaxError'})"
+                )
             return f"the name {name}, which another cell gives" if name in self.names else ""
         if isinstance(error, RuntimeError | AssertionError) and any(w in text_of(error) for w in ("CUDA", "NVIDIA")):
             return "a GPU"
@@ -184,7 +186,11 @@ class Replay:
     def left_out(self, statement):
         """Is it a mere call of the course, or what the course's own notebook computes and shows?"""
         tree = statement.tree
-        if isinstance(tree, ast.Expr) and isinstance(tree.value, ast.Call) and root(tree.value.func) in self.found.course:
+        if (
+            isinstance(tree, ast.Expr)
+            and isinstance(tree.value, ast.Call)
+            and root(tree.value.func) in self.found.course
+        ):
             return True
         return not isinstance(tree, DEFINING) and digest(statement) in self.delivered
 

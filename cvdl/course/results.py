@@ -4,6 +4,7 @@ A result is a plain dict:
 
     format      1
     student     name, any text
+    number      of the student, where the learning platform's name of the hand-in says it; else "" or not there
     notebook    stem, e.g. "01_rnn_from_scratch"
     file        the hand-in, as it was found
     sha256      of the hand-in
