@@ -14,6 +14,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from cvdl.course.cells import SOURCE, names_given, notebook_of, parse, sources_of, too_new, version_of
+from cvdl.course.checks import chapters
 from cvdl.course.effects import HARMLESS, Effects, effects, root
 from cvdl.course.exercise import FUNCTIONS, is_stub
 
@@ -148,22 +149,31 @@ class Cut:
 
 
 def answers(statement, id):
+    mine = functions_of(statement, id)
+    return not mine or not is_stub(mine[-1].body)
+
+
+def functions_of(statement, id):
+    """The functions in a statement that are decorated as this exercise."""
     functions = [n for n in ast.walk(statement.tree) if isinstance(n, FUNCTIONS)]
     mine = [f for f in functions if id in exercise_ids(*f.decorator_list)]
-    return not mine or not is_stub(mine[-1].body)
+    if not mine and isinstance(statement.tree, FUNCTIONS) and statement.tree.decorator_list and id in statement.ids:
+        return [statement.tree]  # its decorator says it in another way
+    return mine
 
 
 def cut(data):
     """Find the exercises in the bytes of a notebook -> Cut.  Raises CourseError if they are no notebook."""
     notebook = notebook_of(data)
     found, all_of, written, flags = Cut(version=version_of(notebook)), defaultdict(list), {}, 0
+    known = {"exercise": "exercise", "check": "check"}
     for number, source in enumerate(sources_of(notebook), 1):
         if len(source) > SOURCE:
             found.notes.append(f"Code cell {number} is too long ({len(source)} characters) and was left out.")
             continue
         try:
             found.cells[number], tree, file = parse(source)
-            statements = [read(node, number) for node in tree.body]
+            statements = [read(node, number, known) for node in tree.body]
             if file:
                 (node,) = ast.parse(file.source).body
                 statements = [Statement(node, number, {about(file.file)}, set(), [])]
@@ -186,10 +196,11 @@ def cut(data):
     for ids in (found.broken, found.unread):
         for id in [id for id in ids if id in found.definitions]:
             del ids[id]
-    if found.definitions and not any({"exercise", "cvdl", "*"} & s.gives for s in found.statements):
+    given = {"cvdl", "*"} | {name for name, text in known.items() if text == "exercise"}
+    if found.definitions and not any(given & s.gives for s in found.statements):
         found.notes.append("The cell that imports torch and cvdl is missing; the usual imports stand in for it.")
         found.cells[0] = SETUP
-        found.statements[:0] = [read(node, 0) for node in ast.parse(SETUP).body]
+        found.statements[:0] = [read(node, 0, known) for node in ast.parse(SETUP).body]
     connect(found, written)
     return found
 
@@ -226,11 +237,44 @@ def about(file):
     return f"file {file}"
 
 
-def read(node, cell):
-    """One statement as it stands, before what it calls is looked at."""
+def read(node, cell, known):
+    """One statement as it stands, before what it calls is looked at.
+
+    known: {name: text} of names for text so far, such as ID in @exercise(ID), and of names for `exercise` and `check`;
+    those that this statement gives are added.
+    """
     found = effects(node)
-    ids = exercise_ids(node)
-    return Statement(node, cell, set(found.binds), set(found.reads), ids, checks=checked(node), effects=found)
+    if isinstance(node, ast.ImportFrom):
+        known |= {a.asname: a.name for a in node.names if a.asname and a.name in ("exercise", "check")}
+    elif isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+        value = node.value
+        text = value.value if isinstance(value, ast.Constant) else getattr(value, "id", getattr(value, "attr", None))
+        if isinstance(text, str):
+            known[node.targets[0].id] = text
+    ids, checks = (mentioned(function, node, known) for function in ("exercise", "check"))
+    return Statement(node, cell, set(found.binds), set(found.reads), ids, checks=checks, effects=found)
+
+
+def mentioned(function, node, known):
+    """Ids, or names, in calls of `exercise` or `check`: written there, in a name, or elsewhere in the same statement."""
+    found = []
+    for argument in called(function, [node], known):
+        if isinstance(argument, ast.Constant):
+            found.append(str(argument.value))
+            continue
+        name = root(argument)
+        if function == "check":
+            found.append(known.get(name, name))
+        elif name in known:
+            found.append(known[name])
+        else:
+            found += [n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and is_id(n.value)]
+    return found
+
+
+def is_id(text):
+    """Could this be the id of an exercise?"""
+    return isinstance(text, str) and text.partition(".")[0] in chapters() and re.fullmatch(r"\w+\.\w+", text)
 
 
 def connect(found, written):
@@ -245,7 +289,7 @@ def connect(found, written):
         for name in statement.gives:
             giving[name].append(statement)
         for id in statement.ids:
-            found.functions |= dict.fromkeys(function_names(statement.tree, id), id)
+            found.functions |= dict.fromkeys((f.name for f in functions_of(statement, id)), id)
     packages = {}  # name -> package that it is imported from
     for statement in statements:
         if isinstance(statement.tree, ast.Import | ast.ImportFrom):
@@ -304,26 +348,16 @@ def connect(found, written):
             found._touching[name].append(statement)
 
 
-def function_names(tree, id):
-    """Names of the functions that are decorated as this exercise."""
-    return [n.name for n in ast.walk(tree) if isinstance(n, FUNCTIONS) and id in exercise_ids(*n.decorator_list)]
-
-
 def exercise_ids(*nodes):
     """Ids in calls of `exercise` or `cvdl.exercise`."""
     return [str(a.value) for a in called("exercise", nodes) if isinstance(a, ast.Constant)]
 
 
-def checked(node):
-    """Ids, or names of functions, in calls of `check` or `cvdl.check`."""
-    given = called("check", [node])
-    return [str(a.value) for a in given if isinstance(a, ast.Constant)] + [n for n in map(root, given) if n]
-
-
-def called(function, nodes):
-    """The first argument of each call of this function."""
+def called(function, nodes, known=()):
+    """The first argument of each call of this function; known: as in `read`."""
     calls = [n for node in nodes for n in ast.walk(node) if isinstance(n, ast.Call)]
-    mine = [c for c in calls if getattr(c.func, "id", getattr(c.func, "attr", None)) == function]
+    names = {name for name in known if known[name] == function} | {function}
+    mine = [c for c in calls if getattr(c.func, "id", getattr(c.func, "attr", None)) in names]
     return [a for c in mine for a in [*c.args[:1], *(k.value for k in c.keywords if k.arg == "id")][:1]]
 
 

@@ -19,6 +19,7 @@ from cvdl.settings import ROOT
 
 UNJUDGED = results.UNJUDGED
 WAYS = 4  # the most in which one exercise is loaded
+STOPS = 4  # calls of a hand-in that had to be stopped, after which its exercises are loaded in one way only
 READY_MADE = {  # what does the whole exercise at once; by chapter, or by exercise
     "rnn": r"\bnn\.RNN(Cell)?\b",
     "bptt": r"\bautograd\b|\.backward\(|functional\.jacobian|\bjacrev\b",
@@ -90,10 +91,12 @@ def best(spec, opened, seed):
     tried = []
     for way in range(WAYS):
         score = judge.score(spec.id, opened.call(spec.id, way), seed)
-        tried.append((score, opened.lacks[0] if opened.lacks and score.state != "right" else ""))
-        if score.state == "right" or opened.lost or way + 1 >= opened.found["ways"].get(spec.id, 1):
+        tried.append((score, opened.lost, opened.lacks[0] if opened.lacks and score.state != "right" else ""))
+        over = opened.lost or opened.stops > STOPS or way + 1 >= opened.found["ways"].get(spec.id, 1)
+        if score.state == "right" or over:
             break
-    return max(tried, key=lambda t: (t[0].earned, not t[1]))
+    score, _, lacks = max(tried, key=lambda t: (t[0].earned, not t[1], not t[2]))
+    return score, lacks
 
 
 def row(spec, state, message=None, hint="", source=""):

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from cvdl.course import checks, desk, exercise, inmate, judge
 from cvdl.course.cards import Card
 from cvdl.course.cut import cut
-from cvdl.course.handins import most_common, stems
+from cvdl.course.handins import chapter_of, stems
 from cvdl.course.loading import Loader, course_of
 from cvdl.errors import CourseError
 from cvdl.settings import ROOT
@@ -43,7 +43,7 @@ def handin(notebook, work, out=None):
         found = cut(data)
     except CourseError as error:
         raise CourseError(f"{path} is {error}. Open it in JupyterLab, and save it there.") from None
-    chapter = most_common(data)
+    chapter = chapter_of(data)
     if chapter not in checks.chapters():
         raise CourseError(f"{path} holds no exercise of this course. Name another: cvdl handin 01")
     if desk.digest(path) == desk.read_record(path.parent).get(path.name):
@@ -151,7 +151,7 @@ def main():
     data = sys.stdin.buffer.read()
     inmate.mute()
     inmate.quiet()
-    found, chapter = cut(data), most_common(data)
+    found, chapter = cut(data), chapter_of(data)
     answer(replies, {})
     with tempfile.TemporaryDirectory(
         ignore_cleanup_errors=True

@@ -35,6 +35,7 @@ MEMBERS, RATIO, TOTAL = 20_000, 200, 16 << 30  # of a zip: files, times that one
 OWN = 200  # notebooks in one student's zip
 PARSED = 4 << 20  # bytes, the most of a stranger's JSON that is taken apart outside of a jail
 ID = re.compile(rb"exercise\(\s*+(?:id\s*+=\s*+)?\\?[\"'](\w+)\.\w+")
+CALLED = re.compile(rb"[\"'](\w+)\.\w+\\?[\"']")  # any text that may be an exercise's id
 MOODLE = re.compile(r"(.+)_(\d+)_assignsubmission_(?:file|onlinetext)(?:_|$)(.*)")
 CANVAS = re.compile(r"([^_]+)(_LATE)?_(\d+)_(\d+)_(.+)")
 ANONYMOUS = re.compile(r"(LATE_)?(anon_[A-Za-z0-9]+)_(\d+)_(.+)")  # of Canvas, too
@@ -403,10 +404,20 @@ def stems():
 
 def stem_of(data):
     """Which notebook these bytes are, or None: the one whose exercises are defined most."""
+    return stems().get(chapter_of(data))
+
+
+def chapter_of(data):
+    """The chapter whose exercises are defined most in these bytes, or None."""
     if len(data) < PARSED:
         with suppress(CourseError):
             data = "\n".join(code_cells(data)).encode("utf-8", "replace")  # outputs speak of exercises, too
-    return stems().get(most_common(data))
+    chapter = most_common(data)
+    if chapter is None:  # `exercise` goes by another name
+        called = Counter(m.decode("ascii", "replace") for m in CALLED.findall(data))
+        chapter = max(stems(), key=lambda c: called[c], default=None)
+        chapter = chapter if called[chapter] else None
+    return chapter
 
 
 def most_common(data):

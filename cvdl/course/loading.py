@@ -93,7 +93,7 @@ class Loader:
                 failed = [(s, e) for s, e in failed if s not in again]
                 failed += [(s, e) for s in again if (e := run(s, namespace))]
         except TimeIsUp:
-            return Loaded(failure=out_of_time())
+            return Loaded(failure=out_of_time(), lacks=self.lacking(TimeIsUp()))
         return self._loaded(id, exercise._attempts.get(id), failed)
 
     def _run_up_to_check(self, id):
@@ -131,7 +131,7 @@ class Loader:
         if isinstance(error, OSError):
             return f"a file, a device or the network ({type(error).__name__}: {error})"
         if isinstance(error, TimeIsUp):
-            return "more time for its cells"
+            return f"more than {LOAD} seconds for the cells above it"
         if isinstance(error, NameError) and not isinstance(error, UnboundLocalError):
             name = getattr(error, "name", None)
             if name in self.found.lost:

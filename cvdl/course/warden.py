@@ -27,14 +27,15 @@ BROKE_OFF = "It ended Python, took too much memory, or sent what is no answer."
 class Notebook:
     """A hand-in in a jail, which is started anew once it is lost.
 
-    lacks: what the last calls said that the notebook had and the jail has not, a text each.
+    lacks: what the last calls said that the notebook had and the jail has not, a text each; lost: did one of them have to
+    be stopped from outside?  stops: how many were stopped since the jail was opened.
     """
 
     def __init__(self, data, backend, course=None):
         """course: of loading.course_of."""
         self.data, self.backend, self.inmate = data, backend, None
         self.course = json.dumps(course).encode()
-        self.lacks = []
+        self.lacks, self.lost, self.stops = [], False, 0
         self.found = self._start()
 
     def _start(self):
@@ -54,9 +55,16 @@ class Notebook:
     def call(self, id, way=0):
         """What `judge.score` calls for the answers to exercise `id`, loaded in one of its ways.
 
-        From then on, `lacks` is about these calls, and `lost` says whether one of them had to be stopped from outside.
+        From then on, `lacks` and `lost` are about these calls.
         """
         self.lacks, self.lost = [], False
+
+        def counted(*args, weights=None):
+            try:
+                return call(*args, weights=weights)
+            except CallStopped:
+                self.stops += 1
+                raise
 
         def call(*args, weights=None):
             token = secrets.token_hex(16)
@@ -81,7 +89,7 @@ class Notebook:
                 self.lost = True
                 raise CallStopped(f"stopped: {error}", BROKE_OFF) from None
 
-        return call
+        return counted
 
     def close(self):
         if self.inmate:

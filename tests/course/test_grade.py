@@ -208,7 +208,7 @@ def test_a_strange_answer_is_wrong_in_its_own_case_alone():
 class NoJail:
     """Stands in for an opened hand-in: the function is called right here."""
 
-    lacks, lost = (), False
+    lacks, lost, stops = (), False, 0
 
     def __init__(self, data, backend, course):
         ids = [spec.id for spec in grade.exercises_of(STEM)]
@@ -312,7 +312,7 @@ def test_names_are_the_same_in_other_bytes(tmp_path, judge_of_paper):
 
 def test_what_was_handed_in_no_more_is_named_and_stays(tmp_path, judge_of_paper):
     top, out = put(tmp_path / "in", "anna.ipynb", "bo.ipynb"), tmp_path / "out"
-    put(top, "cleo/essay.docx")
+    put(top, "cleo/essay.docx", data=b"PK")
     (tmp_path / "names.txt").write_text("anna\nbo\ncleo\nDann\n", encoding="utf-8")
     told, _ = run.grade_all(top, out, students=tmp_path / "names.txt")
     assert "not among" not in told
@@ -425,7 +425,7 @@ def test_the_command(tmp_path, judge_of_paper):
     }.items():
         exit_code, output = code(*options)
         assert exit_code == 1 and word in output
-    put(tmp_path / "in", "bo.txt")
+    put(tmp_path / "in", "bo.txt", data=b"no notebook")
     exit_code, output = code()
     assert exit_code == 1 and "bo.txt: no notebook: bo.txt" in output and "1 of 2" in output
 

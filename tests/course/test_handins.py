@@ -266,3 +266,8 @@ def test_a_damaged_file_is_a_problem_of_this_student_alone(tmp_path):
     os.utime(tmp_path / "dan/x.ipynb", (9e11, 9e11))
     problems = {h.student: h.problem for h in find(tmp_path)}
     assert problems.pop("bo") and set(problems.values()) == {None}
+
+
+def test_a_notebook_in_which_exercise_goes_by_another_name(tmp_path):
+    put(tmp_path, "anna.ipynb", data=notebook("from cvdl import exercise as ex", STEP.replace("@exercise", "@ex")))
+    assert who(tmp_path) == [("anna", "01_rnn_from_scratch")]

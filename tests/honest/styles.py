@@ -101,6 +101,12 @@ STYLES = {
     "await at the top": using("import asyncio\nasync def make():\n    await asyncio.sleep(0)\n    return torch.tanh", "act = await make()"),
     "star imports": using("from torch import *", act="tanh"),
     "names beyond ASCII and a lone surrogate": ["# \ud83d half of a face\nтанх = torch.tanh", step("танх"), CHECK],
+    # other spellings of the course's own words
+    "exercise by another name": ["from cvdl import exercise as ex, check as c", RIGHT.replace("@exercise", "@ex"), "c('rnn.step')"],
+    "exercise in a variable": ["task = cvdl.exercise", RIGHT.replace("@exercise", "@task"), CHECK],
+    "the id in a variable": ["ID = 'rnn.step'", RIGHT.replace('"rnn.step"', "ID"), "check(ID)"],
+    "exercises in a loop": ["def one(x, h, V, W, b_h):\n    return torch.tanh(x @ V.T + h @ W.T + b_h)", "for id, f in {'rnn.step': one}.items():\n    exercise(id)(f)\n    check(id)"],
+    "a lambda without a name": ["exercise('rnn.step')(lambda x, h, V, W, b_h: torch.tanh(x @ V.T + h @ W.T + b_h))", CHECK],
     # around the answer
     "a fresh stub below": [RIGHT, CHECK, STUB],
     "a stub above": [STUB, CHECK, RIGHT, CHECK],
