@@ -211,7 +211,7 @@ def scored_in(spec, loader, way):
         try:
             return exercise.caller(spec.id, loaded[0].function)(*args, weights=weights)
         except judge.CallFailed as failure:
-            lacks.append(loader.lacking(failure))
+            lacks.append(loader.lacking(failure))  # after what was lacking when it was loaded
             raise
 
     return judge.score(spec.id, call), next(filter(None, lacks), "")

@@ -46,6 +46,7 @@ def main():
         replies.flush()
 
     quiet()
+    sys.path.append(os.getcwd())  # last, and so hiding nothing: for modules that a cell of the notebook writes
     try:
         course, data = receive()
         found = cut(data)
@@ -80,7 +81,7 @@ def main():
             answer = plain(exercise.caller(id, loaded.function)(*request["args"], weights=request["weights"]))
             reply = wire.pack({"token": request["token"], "lacks": lacks, "answer": answer})
         except CallFailed as failure:
-            lacks = loader.lacking(failure) or lacks
+            lacks = lacks or loader.lacking(failure)
             reply = failed(request, str(failure), failure.hint, isinstance(failure, CallStopped), lacks)
         except BaseException as error:  # SystemExit among them
             reply = failed(request, f"{type(error).__name__}: {error}", lacks=lacks)
