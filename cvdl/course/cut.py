@@ -32,6 +32,7 @@ import cvdl
 from cvdl import exercise"""
 # Packages whose functions leave their arguments as they are, even where nothing is done with what they return.
 LEAVE_ALONE = {"cvdl", "matplotlib", "seaborn", "IPython", "tqdm", "warnings", "logging", "time"}
+STEPS = 200_000  # from call to call and from name to name, the most that are followed in one notebook
 SLICES = 3  # ways of cutting one exercise that are tried at most
 
 
@@ -282,7 +283,7 @@ def connect(found, written):
 
     written: {file: statement} of what `%%writefile` makes.
     """
-    statements = found.statements
+    statements, steps = found.statements, iter(range(STEPS))
     giving = defaultdict(list)
     for place, statement in enumerate(statements):
         statement.place = place
@@ -311,7 +312,7 @@ def connect(found, written):
     def acts(names):
         """What calling these may change, and bind by way of `global`."""
         changes, binds, seen, wanted = set(), set(), set(), list(names)
-        while wanted:
+        while wanted and next(steps, None) is not None:
             name = wanted.pop()
             if name in seen or name in only_imported:
                 continue
@@ -332,7 +333,7 @@ def connect(found, written):
         changes, binds = acts(inside.now.calls)
         statement.gives |= binds
         wanted, seen = [*(changes | changed(inside.now))], set()
-        while wanted:  # other names for the same object
+        while wanted and next(steps, None) is not None:  # other names for the same object
             name = wanted.pop()
             if name not in seen and (name not in only_imported or name in inside.now.sets):
                 seen.add(name)
