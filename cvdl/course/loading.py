@@ -116,12 +116,13 @@ class Loader:
         return Loaded(attempt.function, lacks=lacks)
 
     def lacking(self, error):
-        """What the notebook had and this place has not, if an error comes of that; else ""."""
-        for _ in range(8):
-            if error is None or (text := self._lacking(error)):
-                break
-            error = error.__cause__ or error.__context__
-        return text[:200] if error is not None else ""
+        """What the notebook had and this place has not, if an error comes of that; else "".
+
+        The error is the student's own exception, or the CallFailed that it became.
+        """
+        if isinstance(error, CallFailed):
+            error = error.__context__
+        return self._lacking(error)[:200]
 
     def _lacking(self, error):
         if isinstance(error, ImportError):
