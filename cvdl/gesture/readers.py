@@ -25,7 +25,7 @@ from cvdl.errors import CourseError, InvalidInput
 from cvdl.flow.data.catalogue import absent, get, incomplete, real_folder, sets_folder
 from cvdl.flow.data.video import decode
 from cvdl.gesture.clip import CLASSES, GestureClip
-from cvdl.gesture.files import SIZE, read_numbers, read_pictures, read_video
+from cvdl.gesture.files import SIZE, read_numbers, read_pictures, read_text, read_video
 from cvdl.gesture.sets import SETS
 
 
@@ -130,8 +130,7 @@ def _session_of(path):
     """The session of a video by its rate, or None where it cannot be read."""
     try:
         with closing(decode(path)) as frames:
-            stream, _ = next(frames)
-            rate = float(stream.guessed_rate)  # while the file is open: afterwards old PyAVs read freed memory
+            rate = next(frames).rate
     except (CourseError, StopIteration):
         return None
     return SESSIONS.get(round(rate), f"of {rate:g} frames a second")
@@ -195,11 +194,10 @@ def egogesture(folder, split, size):
         if subject not in SUBJECTS[split]:
             continue
         images = folder / "images" / f"Subject{subject:02}" / f"Scene{scene}" / "Color" / f"rgb{group}"
-        with path.open(newline="", encoding="utf-8") as file:
-            for number, line in enumerate(csv.reader(file), 1):
-                if line:
-                    name = f"subject{subject:02}/scene{scene}/group{group}/{number}"
-                    rows.append(Row(name, partial(_segment, path, line, images, f"subject {subject}", classes, size)))
+        for number, line in enumerate(csv.reader(read_text(path).splitlines()), 1):
+            if any(cell.strip() for cell in line):
+                name = f"subject{subject:02}/scene{scene}/group{group}/{number}"
+                rows.append(Row(name, partial(_segment, path, line, images, f"subject {subject}", classes, size)))
     return rows, classes
 
 
@@ -238,7 +236,7 @@ def nvgesture(folder, split, size):
 def _nv_lines(path):
     """What each line of a list says, or None where it is not as it should be; no lines where there is no list."""
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+    for line in read_text(path).splitlines() if path.is_file() else ():
         match = re.search(r"path:(?:\./)?(\S*?(subject\d+)\S*).*\bcolor:(\w+):(\d+):(\d+).*\blabel:(\d+)", line)
         keys = ("path", "who", "file", "start", "end", "label")
         if line.strip():
@@ -269,12 +267,12 @@ def jester(folder, split, size):
 
     Who they show is not published; the makers' split is by person.
     """
-    classes = tuple((folder / "jester-v1-labels.csv").read_text(encoding="utf-8").split("\n"))
+    classes = tuple(read_text(folder / "jester-v1-labels.csv").splitlines())
     classes = tuple(name.strip() for name in classes if name.strip())
     kind, rows = {"train": "train", "val": "validation"}[split], []
-    for line in (folder / f"jester-v1-{kind}.csv").read_text(encoding="utf-8").splitlines():
+    for line in read_text(folder / f"jester-v1-{kind}.csv").splitlines():
         if line.strip():
-            number, _, label = line.strip().partition(";")
+            number, _, label = (part.strip() for part in line.partition(";"))
             rows.append(Row(number, partial(_jester_clip, folder, number, label, f"makers' {split}", classes, size)))
     return rows, classes
 
