@@ -4,6 +4,7 @@ Every message is one paragraph: what was expected, what was found, and what to d
 them; the subclasses distinguish kinds of failure, and each is also the matching built-in exception.
 """
 
+import difflib
 import re
 
 # Doubled punctuation at the end of a sentence, as when "…: {error}." quotes an error that already ends with a mark.
@@ -45,3 +46,20 @@ class TrainingDiverged(CourseError, RuntimeError):
 
 class WriteFailed(CourseError, OSError):
     """A file could not be written: for example, the disk is full or the folder is read-only."""
+
+
+class CourseWarning(UserWarning):
+    """Something that the reader should know, although it stops nothing.  `cvdl` on the command line prints it."""
+
+
+def nearest(name, names):
+    """A sentence, with a blank in front, that suggests the most similar of the names; empty if none is similar.
+
+    >>> nearest("sintel", ["sintel-clean", "kitti2015"])
+    ' Did you mean sintel-clean?'
+    """
+    name = str(name).casefold()
+    similar = [each for each in names if name and each.startswith(name)] or difflib.get_close_matches(
+        name, names, 3, 0.6
+    )
+    return f" Did you mean {' or '.join(similar[:3])}?" if similar else ""
