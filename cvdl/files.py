@@ -3,7 +3,17 @@
 import hashlib
 from pathlib import Path
 
+from cvdl.errors import InvalidInput
+
 LONGEST = 255  # bytes of a file's name, on the usual file systems
+
+
+def expanded(path):
+    """A path with ~ replaced by the home folder; as it is, if ~ names nobody's."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def is_file(path):
@@ -20,6 +30,17 @@ def is_folder(path):
         return Path(path).is_dir()
     except (OSError, ValueError):
         return False
+
+
+def read_text(path):
+    """The text of a list or table: UTF-8, with or without a byte order mark.  Raises InvalidInput for other bytes."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidInput(
+            f"{path} is not a text file in UTF-8: byte {error.start} is {error.object[error.start]:#04x}. Fetch it "
+            "again, or save it as UTF-8."
+        ) from None
 
 
 class Names:

@@ -5,6 +5,7 @@ import torch
 from torchvision.transforms.functional import resize
 
 from cvdl.errors import DataNotFound, InvalidInput
+from cvdl.files import read_text
 from cvdl.flow.data.pictures import read_rgb
 from cvdl.flow.data.video import decode
 
@@ -57,17 +58,6 @@ def resized(frame, size):
     if size is None or frame.shape[:2] == tuple(size):
         return frame
     return resize(frame.permute(2, 0, 1), list(size), antialias=True).permute(1, 2, 0).contiguous()
-
-
-def read_text(path):
-    """The text of a list or table: UTF-8, with or without a byte order mark.  Raises InvalidInput for other bytes."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InvalidInput(
-            f"{path} is not a text file in UTF-8: byte {error.start} is {error.object[error.start]:#04x}. Fetch it "
-            "again, or save it as UTF-8."
-        ) from None
 
 
 def read_numbers(path, columns):

@@ -22,10 +22,11 @@ import numpy as np
 import torch
 
 from cvdl.errors import CourseError, InvalidInput
+from cvdl.files import read_text
 from cvdl.flow.data.catalogue import absent, get, incomplete, real_folder, sets_folder
 from cvdl.flow.data.video import decode
 from cvdl.gesture.clip import CLASSES, GestureClip
-from cvdl.gesture.files import SIZE, read_numbers, read_pictures, read_text, read_video
+from cvdl.gesture.files import SIZE, read_numbers, read_pictures, read_video
 from cvdl.gesture.sets import SETS
 
 
@@ -118,7 +119,7 @@ def egogestar(folder, split, size):
     """
     folder = folder / "testvideo" if folder.is_dir() else folder.with_name("egogestar")
     rows = []
-    for path in folder.glob("*.mp4"):
+    for path in _there(folder.glob("*.mp4")):
         match = re.fullmatch(r"(?:testvideo_)?([a-z]+)_(\d+)(?:_session(\w+))?", path.stem)
         session = match and (match[3] or _session_of(path))
         if (session == "A") == (split == "val"):
@@ -152,7 +153,7 @@ TOUCHES = 50.0  # points a second, about: counted in some tracks whose seconds t
 def egogestar_tracks(folder, split, size):
     """Tracks train_left_7.txt: a line x y for each point, in a frame of 640 × 480.  The split is its makers'."""
     rows = [
-        Row(path.stem, partial(_read_track, path, split, size)) for path in (folder / split).glob(f"{split}_*_*.txt")
+        Row(path.stem, partial(_read_track, path, split, size)) for path in _there((folder / split).glob(f"{split}_*_*.txt"))
     ]
     return rows, CLASSES
 
@@ -186,7 +187,7 @@ def egogesture(folder, split, size):
     Its frames: images/SubjectNN/SceneM/Color/rgbK/000001.jpg, …
     """
     classes, rows = (*(f"class {n}" for n in range(1, 84)), "none"), []
-    for path in folder.glob("labels-final-revised1/*/*/*.csv"):
+    for path in _there(folder.glob("labels-final-revised1/*/*/*.csv")):
         numbers = [re.search(r"\d+$", part) for part in (path.parts[-3], path.parts[-2], path.stem)]
         if not all(numbers):
             continue
@@ -331,6 +332,11 @@ READERS = {
     "jester": jester,
     "point-history": point_history,
 }
+
+
+def _there(paths):
+    """Without hidden files, such as Macs' ._left_7.mp4."""
+    return (path for path in paths if not path.name.startswith("."))
 
 
 def _natural(name):

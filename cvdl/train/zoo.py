@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 
 from cvdl import tables
 from cvdl.errors import CourseError, DataNotFound, InvalidInput, nearest
-from cvdl.files import is_file
+from cvdl.files import expanded, is_file
 from cvdl.flow.data.chairs import FULL
 from cvdl.flow.nets.base import count
 from cvdl.flow.nets.flownet import FlowNetC, FlowNetS
@@ -88,7 +88,7 @@ def load(name):
     """
     if str(name) in names():
         return read_weights(weights_path(str(name))).eval()
-    path = Path(name).expanduser()
+    path = expanded(name)
     if is_file(path):
         return (read_weights(path) if not is_foreign(path) else published_net(path)).eval()
     data_path()  # without a data folder, that is what the reader should hear of

@@ -10,10 +10,9 @@ Which files make a pair is decided in listing (published sets) and folder; a vid
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from cvdl.errors import InvalidInput, nearest
-from cvdl.files import is_file, is_folder
+from cvdl.files import expanded, is_file, is_folder
 from cvdl.flow.data.catalogue import SETS
 from cvdl.flow.data.folder import PICTURES, VIDEOS, folder_files, single_video
 from cvdl.flow.data.listing import real_files, set_files
@@ -61,7 +60,7 @@ def open_pairs(where, split=None, root=None, step=1, limit=None):
         pairs = Pairs(real_files())
     else:
         _refuse(where, split=(split, None), root=(root, None))
-        pairs = _open_path(Path(where).expanduser(), step, limit)
+        pairs = _open_path(expanded(where), step, limit)
     return pairs[:limit] if isinstance(pairs, Pairs) else pairs
 
 
