@@ -99,7 +99,9 @@ def _read_pfm(path):
     # with such a byte, too, so the size of the file decides.
     ends = [match.end() for match in (end.match(head, header.end()) for end in HEADER_ENDS) if match]
     if not ends:
-        raise InvalidInput(f"{path} is no flow in .pfm: no white space follows its scale, {header[3]!r}. Fetch it again.")
+        raise InvalidInput(
+            f"{path} is no flow in .pfm: no white space follows its scale, {header[3]!r}. Fetch it again."
+        )
     start = next((end for end in ends if end + 12 * H * W == path.stat().st_size), ends[0])
     # The sign of the scale tells the order of bytes.  Its size has no agreed use; all readers ignore it.
     data = _numbers(path, start, H, W, 3, "<f4" if scale < 0 else ">f4")[:2, ::-1]

@@ -153,7 +153,8 @@ TOUCHES = 50.0  # points a second, about: counted in some tracks whose seconds t
 def egogestar_tracks(folder, split, size):
     """Tracks train_left_7.txt: a line x y for each point, in a frame of 640 × 480.  The split is its makers'."""
     rows = [
-        Row(path.stem, partial(_read_track, path, split, size)) for path in _there((folder / split).glob(f"{split}_*_*.txt"))
+        Row(path.stem, partial(_read_track, path, split, size))
+        for path in _there((folder / split).glob(f"{split}_*_*.txt"))
     ]
     return rows, CLASSES
 
