@@ -495,6 +495,45 @@ def evaluate_gestures(network, name, unfit, limit, json):
         typer.echo(f"Numbers written to {json}.")
 
 
+@app.command("flow")
+def compute_flow(
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="INPUT...", help="Two images; or one folder of images, or one video.")
+    ],
+    out: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="What to write, may be repeated. A file: .flo or .pfm, the flow itself; .png, .jpg, .webp, the flow in "
+            "colours; .mp4, .gif, a clip with the flow drawn over it. A folder: a file for each pair."
+        ),
+    ] = None,
+    network: Annotated[
+        str, typer.Option(help="A name out of `cvdl zoo`, or a file of weights, as for `cvdl eval`.")
+    ] = "spynet",
+    format: Annotated[
+        str | None,
+        typer.Option(
+            help="flo, pfm, kitti (.png with 16 bits) or image: what is written into a folder, and what a .png is.",
+            show_default="flo in a folder, image for a .png",
+        ),
+    ] = None,
+    device: Device = None,
+):
+    """Compute the optical flow of two images, of a folder of images or of a video, and write it.
+
+    A pair that cannot be read is reported and left out; exit code 0 means that none was.
+    """
+    from cvdl.bench import choose
+    from cvdl.flow.estimate import run
+
+    written, left_out = run(inputs, out or [], network, choose(device), format)
+    for line in written:
+        typer.echo(line)
+    if left_out:
+        typer.echo(f"{len(left_out)} pairs were left out, as reported above.", err=True)
+        raise typer.Exit(1)
+
+
 zoo = typer.Typer(help="Shipped weights: what there is, and what it was measured to do.")
 app.add_typer(zoo, name="zoo")
 

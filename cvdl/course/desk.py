@@ -9,7 +9,7 @@ import shutil
 import socket
 from itertools import count
 
-from cvdl.errors import CourseError
+from cvdl.errors import CourseError, WriteFailed
 from cvdl.settings import ROOT
 
 RECORD = ".delivered.json"  # in work/: {file: sha256 of what was put there}
@@ -22,7 +22,12 @@ def deliver(notebooks, work):
     A file somebody worked in is never written to: a newer version goes beside it, as NN_name.new.ipynb,
     or, if that was worked in too, as NN_name.new.2.ipynb and so on.
     """
-    work.mkdir(parents=True, exist_ok=True)
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteFailed(
+            f"The folder {work} for your notebooks cannot be made: {error.strerror}. Name another one: cvdl lab --work FOLDER"
+        ) from None
     record = read_record(work)
     said = []
     for source in sorted(notebooks.glob("*.ipynb")):
@@ -109,6 +114,8 @@ def lab(work, port=8888, browser=True):
     print("To stop it, press Ctrl-C here and confirm.", flush=True)
     options = [str(first), f"--port={chosen}", "--ServerApp.port_retries=0", "--log-level=WARN"]
     options += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+    # What the address and the file above rely on; a user's own configuration may say something else.
+    options += [f"--ServerApp.root_dir={work}", f"--ServerApp.preferred_dir={work}", "--ServerApp.base_url=/"]
     options += [] if browser else ["--no-browser"]
     options += ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
 

@@ -21,11 +21,23 @@ def read_rgb(path):
     """
     with opened(path) as picture:
         kind, picture = picture.format, upright(picture)
-        many_bits = picture.mode == "F" or picture.mode.startswith("I")
-        pixels = np.array(picture, np.float32) if many_bits else np.array(picture.convert("RGB"))
-    if many_bits:
-        pixels = np.repeat(unit_range(pixels, picture.mode, kind, path)[..., None], 3, axis=2)
-    return pixels
+        pixels = decoded(picture)
+    return pixels if pixels.ndim == 3 else in_unit_range(pixels, picture.mode, kind, path)
+
+
+def read_picture(picture, name):
+    """The pixels of an image of Pillow, as `read_rgb` gives those of a file.  name: what errors call it."""
+    with named(name):
+        kind, picture = picture.format, upright(picture)
+        pixels = decoded(picture)
+    return pixels if pixels.ndim == 3 else in_unit_range(pixels, picture.mode, kind, name)
+
+
+def decoded(picture):
+    """(H, W, 3) uint8, or (H, W) float32 where there are more than 8 bits of grey, which convert("RGB") would cut off."""
+    if picture.mode == "F" or picture.mode.startswith("I"):
+        return np.array(picture, dtype=np.float32)
+    return np.array(picture.convert("RGB"))
 
 
 def read_frames(path):
@@ -54,9 +66,14 @@ def animation(path):
 @contextmanager
 def opened(path):
     """An image of Pillow, open.  Whatever Pillow raises within becomes an error that names the file."""
+    with named(path), Image.open(path) as picture:
+        yield picture
+
+
+@contextmanager
+def named(path):
     try:
-        with Image.open(path) as picture:
-            yield picture
+        yield
     except CourseError:
         raise
     except FileNotFoundError:
@@ -79,8 +96,8 @@ def upright(picture):
         return picture
 
 
-def unit_range(grey, mode, kind, path):
-    """Grey values of more than 8 bits, (H, W) float32, brought to [0, 1].  Pillow's convert("RGB") would cut them off.
+def in_unit_range(grey, mode, kind, path):
+    """Grey values of more than 8 bits, (H, W) float32 -> (H, W, 3) float32 in [0, 1].
 
     16 bits (mode I;16, or I where a PNG or PGM has them) are divided by 65535.  Floats (mode F) in [0, 1] stay as they
     are.  In TIFF, modes I and F also hold what was 8 or 16 bits: whole numbers up to 255 or 65535, which are divided by
@@ -101,4 +118,4 @@ def unit_range(grey, mode, kind, path):
             f"{path} holds grey values from {low:.4g} to {high:.4g}, and what is white cannot be told from them. Expected "
             "are 8 or 16 bits, or floats in [0, 1]. Save it with 8 or 16 bits."
         )
-    return grey / np.float32(largest)
+    return np.repeat((grey / np.float32(largest))[..., None], 3, axis=2)
