@@ -91,7 +91,7 @@ def told(error):
         return f"{files} cannot be used: {error.strerror or words}. Look at the path and its permissions."
     if isinstance(error, MemoryError) or is_out_of_memory(error) or type(error).__name__ == "OutOfMemoryError":
         return f"There is not enough memory: {words[:300]}. Take smaller images or fewer at a time, or another machine."
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and type(error).__module__ == "builtins":
         return f"The operating system refused something: {words[:300]}."
     library = type(error).__module__.partition(".")[0]
     return f"{'Python' if library == 'builtins' else library} cannot handle this: {words[:300]}."
