@@ -137,6 +137,20 @@ def test_pairs_before_a_damage_are_kept(tmp_path, monkeypatch):
     assert len(seen) == 3
 
 
+def test_a_title_in_another_encoding(tmp_path):
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as clip:
+        clip.metadata["title"] = "TITLE"
+        stream = clip.add_stream("mpeg4", rate=10)
+        stream.height, stream.width, stream.pix_fmt = H, W, "yuv420p"
+        for _ in range(3):
+            clip.mux(stream.encode(av.VideoFrame.from_ndarray(corner(), format="rgb24")))
+        clip.mux(stream.encode())
+    assert b"TITLE" in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(b"TITLE", b"T\xefTL\xe9"))
+    assert len(open_pairs(path)) == 2 and len(read_video(path)[0]) == 3
+
+
 def test_a_folder_that_holds_one_video(tmp_path):
     encode(tmp_path / "clip.mp4", [corner()] * 4)
     assert len(open_pairs(tmp_path)) == 3

@@ -9,6 +9,7 @@ from PIL import Image, ImageOps, ImageSequence
 from cvdl.errors import CourseError, DataNotFound, InvalidInput
 
 SIXTEEN_BITS = 65535
+LARGEST = 100_000_000  # pixels, as of a flow file; a larger size is a damaged header, or more than memory holds
 
 
 def read_rgb(path):
@@ -52,7 +53,7 @@ def animation(path):
     if Path(path).suffix.lower() not in (".webp", ".png", ".apng"):
         return None
     try:
-        with Image.open(path) as picture:
+        with opened(path) as picture:
             count = getattr(picture, "n_frames", 1)
             if count < 2:
                 return None
@@ -67,6 +68,11 @@ def animation(path):
 def opened(path):
     """An image of Pillow, open.  Whatever Pillow raises within becomes an error that names the file."""
     with named(path), Image.open(path) as picture:
+        if picture.width * picture.height > LARGEST:
+            raise InvalidInput(
+                f"{path} is too large, or its header is damaged: {picture.width} × {picture.height} pixels; {LARGEST:,} in "
+                "all are possible. Reduce it, or fetch it again."
+            )
         yield picture
 
 

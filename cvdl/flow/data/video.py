@@ -127,7 +127,7 @@ def _frames(path, av):
     """(whether it is a keyframe, Frame) of all frames that PyAV decodes."""
     number, broken = 0, None
     try:
-        with av.open(str(path)) as clip:
+        with _opened(path, av) as clip:
             if not clip.streams.video:
                 raise InvalidInput(f"{path} holds no video. Name a video file, or a folder of pictures.")
             stream = clip.streams.video[0]
@@ -150,6 +150,13 @@ def _frames(path, av):
             f"{path} cannot be read as a video after {number} frames ({error.strerror}). Record or fetch it "
             + ("again, or read what is whole with `limit`." if number else "again, or name a folder of pictures.")
         ) from None
+
+
+def _opened(path, av):
+    try:
+        return av.open(str(path))
+    except UnicodeDecodeError:  # a title, say, that is not UTF-8, which PyAV before 19 refuses
+        return av.open(str(path), metadata_errors="replace")
 
 
 def _upright(frame, path, number):
