@@ -114,8 +114,8 @@ def lab(
 ):
     """Open your own copies of the notebooks in JupyterLab.
 
-    Missing ones are copied first. A copy is never written to: where the course brings a newer notebook,
-    it comes beside yours as NN_name.new.ipynb.
+    Missing ones are copied first. Where the course brings a newer notebook, it replaces a copy that you have
+    never saved; beside one that you worked in it comes as NN_name.new.ipynb.
     """
     from cvdl.course.desk import lab
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 import torch
 
 from cvdl.course import checks, judge
-from cvdl.course.cards import Card, in_namespace, say
+from cvdl.course.cards import Card, in_namespace, running_cell, say
 from cvdl.course.limit import TimeIsUp, time_limit
 from cvdl.errors import CourseError
 
@@ -23,7 +23,7 @@ SECONDS = 10  # after which one call of a student's function is stopped
 
 _attempts = {}  # id -> Attempt, as the exercise cells were run
 _scores = {}  # id -> the last Score
-_hints = {}  # id -> how many hints were shown
+_hints = {}  # id -> how many hints were shown, the answer's code and the number of the cell at that time
 _checking = None  # id of the exercise under judgement: all others are the library's meanwhile
 
 
@@ -261,10 +261,20 @@ def _file(function):
 
 
 def hint(id):
-    """Show the next of the three hints for exercise `id`.  (The one on a known mistake is on the card of `check`.)"""
+    """Show a hint for exercise `id`: the next of three if the answer has changed since, or if only this was run again.
+
+    Running the complete notebook again therefore shows the same hint.  (The one on a known mistake is on the card of
+    `check`.)
+    """
     steps = checks.find(id).hints
-    shown = _hints[id] = _hints.get(id, 0) % len(steps) + 1
-    more = "" if shown < len(steps) else " That was the last one; the next call begins again."
+    shown, code, cell = _hints.get(id, (0, None, None))
+    present = getattr(getattr(_attempts.get(id), "function", None), "__code__", None)
+    now = running_cell()
+    if not shown or now is None or now <= cell + 1 or present != code:
+        shown = shown % len(steps) + 1
+    _hints[id] = shown, present, now
+    last = " That was the last one; the next call begins again."
+    more = " For the next one, call it again." if shown < len(steps) else last
     return Card("open", f"{id}: hint {shown} of {len(steps)}", [steps[shown - 1] + more])
 
 

@@ -234,14 +234,14 @@ def _quality(name, items):
 
 def picture(draw, size, alt, caption):
     """HTML of a figure in a light and a dark version; draw(figure, colour) fills an empty one of `size` inches."""
-    import matplotlib
     from matplotlib.figure import Figure
+
+    from cvdl.figures import style
 
     sources = {}
     for theme, (ink, colour) in THEMES.items():
         look = dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), ink)
-        look |= {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9, "svg.hashsalt": caption}
-        with matplotlib.rc_context(look):
+        with style(look | {"font.size": 9, "svg.hashsalt": caption}):
             figure, file = Figure(figsize=size, layout="constrained"), BytesIO()
             draw(figure, colour)
             figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})

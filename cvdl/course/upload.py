@@ -6,7 +6,7 @@ from pathlib import Path
 import torch.nn.functional as F
 
 from cvdl.course.cards import Card
-from cvdl.course.notebook import as_picture, in_notebook, show
+from cvdl.course.notebook import RUN_AGAIN, as_picture, in_notebook, show
 from cvdl.errors import CourseError, InvalidInput
 from cvdl.flow.data.folder import PICTURES
 from cvdl.flow.data.sample import read_image
@@ -89,6 +89,7 @@ def offer(read, draw, example, alt, **button):
         return show(draw(*example), alt)
     button = ipywidgets.FileUpload(**button, layout={"width": "16em"})
     display(button)
+    display(RUN_AGAIN, raw=True)
     handle = display(as_picture(draw(*example), alt), display_id=True)
 
     def redraw(_):

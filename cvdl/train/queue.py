@@ -19,7 +19,7 @@ from cvdl import tables
 from cvdl.errors import InvalidInput, TrainingDiverged
 from cvdl.train import zoo
 from cvdl.train.recipes import RECIPES, find
-from cvdl.train.runs import replacing
+from cvdl.train.runs import read_log, replacing
 from cvdl.train.zoo import WEIGHTS_VARIABLE
 
 ORDER = (
@@ -78,9 +78,13 @@ class Job:
         if self.finished:
             return "finished"
         done = self.finished_stages()
-        if done or self.folder.exists():
-            return f"unfinished, {len(done)} of {len(self.stages())} stages"
-        return "not begun"
+        if not (done or self.folder.exists()):
+            return "not begun"
+        stage = next(stage for stage in self.stages() if stage.name not in done)
+        log = self.folder / stage.name / "log.csv"
+        rows = read_log(log) if log.exists() else []
+        step = f"{rows[-1]['step']:,} of {stage.steps:,} steps" if rows else "not begun"
+        return f"{len(done)} of {len(self.stages())} stages; {stage.name}: {step}"
 
     def weights(self):
         return self.folder / self.stages()[-1].name / "weights.safetensors"
@@ -214,6 +218,9 @@ def markdown():
 it would do, and `--nice` gives everything else precedence. On a GPU several recipes share the card:
 
     cvdl train all --profile gpu --minutes 25
+
+A run that must move to another computer is kept by `python -m cvdl.train.unfinished save runs/spynet-laptop`, in
+data/unfinished, and comes back by `python -m cvdl.train.unfinished restore runs`.
 
 State is that of the recorded run in this folder: `none`, `CPU` or `GPU`, and `older recipe` if it was trained by other stages
 than those of today. To ship a finished run: `cvdl zoo add runs/spynet-laptop spynet`, then write this file again:

@@ -228,6 +228,27 @@ def test_hints_come_one_by_one_and_begin_again():
     assert [t.split(":")[1].split("\n")[0] for t in texts] == [f" hint {i} of 3" for i in (1, 2, 3, 1)]
 
 
+def test_running_all_cells_again_shows_the_same_hint(monkeypatch):
+    cells = iter((5, 18, 19, 32, 45, 58, 58))
+    monkeypatch.setattr(course, "running_cell", lambda: next(cells))
+
+    def shown():
+        return int(repr(hint("rnn.step")).split("hint ")[1][0])
+
+    unanswered()
+    assert shown() == 1
+    unanswered()
+    assert shown() == 1  # cell 18: others ran in between
+    assert shown() == 2  # the cell after it: only this one was run again
+    unanswered()
+    assert shown() == 2
+    wrong()
+    assert shown() == 3  # the answer has changed
+    wrong()
+    assert shown() == 3
+    assert shown() == 1  # twice in a cell
+
+
 def test_the_hint_on_a_known_mistake_is_on_the_card():
     unanswered()
     wrong()

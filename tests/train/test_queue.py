@@ -175,9 +175,9 @@ def test_states(tmp_path):
     (job,) = queue.jobs_of(("spynet",), "quick", tmp_path)
     assert job.state() == "not begun" and not job.finished
     job.folder.mkdir()
-    assert job.state() == "unfinished, 0 of 4 stages"
+    assert job.state() == "0 of 4 stages; coarse: not begun"
     finish(job, 2)
-    assert job.state() == "unfinished, 2 of 4 stages" and job.finished_stages() == ["coarse", "level3"]
+    assert job.state() == "2 of 4 stages; level4: not begun" and job.finished_stages() == ["coarse", "level3"]
     finish(job)
     assert job.state() == "finished" and job.finished
     assert job.weights() == job.folder / "joint/weights.safetensors"
@@ -194,7 +194,7 @@ def test_dry_run_shows_everything_and_writes_nothing(tmp_path):
     assert done.exit_code == 0 and sorted(tmp_path.rglob("*")) == before
     lines = {line.split()[0]: line for line in done.stdout.splitlines()}
     assert list(lines)[1:] == queue.queue()
-    assert "unfinished, 1 of 3 stages" in lines["likenet"] and "coarse 4, middle 4, fine 4" in lines["likenet"]
+    assert "1 of 3 stages; middle: not begun" in lines["likenet"] and "coarse 4, middle 4, fine 4" in lines["likenet"]
     assert lines["flownet-cs"].endswith("flownet-c, flownet-s") and "not begun" in lines["flownet-cs"]
 
 
