@@ -305,15 +305,6 @@ def test_lab_without_notebooks(jupyter, monkeypatch, tmp_path):
         desk.lab(tmp_path / "work")
 
 
-def test_lab_passes_what_its_address_relies_on(jupyter, course):
-    """A user's own Jupyter configuration may name another folder or base URL."""
-    desk.lab(course / "work")
-    (arguments,) = jupyter
-    work = course / "work"
-    for setting in (f"root_dir={work}", f"preferred_dir={work}", "base_url=/"):
-        assert f"--ServerApp.{setting}" in arguments
-
-
 def test_a_folder_that_cannot_be_made_is_named(jupyter, course):
     (course / "file").write_text("")
     for work in (course / "file", course / "file" / "work", course / ("x" * 300)):

@@ -135,6 +135,8 @@ def test_an_animation_is_a_clip(tmp_path, ending):
         pairs = open_pairs(where)
         assert len(pairs) == 4 and pairs.rate == 10
         assert torch.equal(pairs[2].image2, torch.from_numpy(noise(3)).permute(2, 0, 1) / 255)
+    uploaded = pair_of({path.name: path.read_bytes()})
+    assert torch.equal(uploaded[1], pairs[0].image2)
 
 
 def test_a_single_picture_is_no_clip(tmp_path):
