@@ -208,7 +208,7 @@ def odd_paths(folder, random):
         "[*",
     ]
     letters = [*string.printable, "ä", "\u0308", "\U0001f600", "\u202e", "\ud800"]
-    made_up = ["".join(random.choice(letters, random.integers(1, 30))) for _ in range(60)]
+    made_up = ["".join(random.choice(letters, random.integers(1, 30))) for _ in range(25)]
     return [str(path) for path in fixed] + [text for text in made_up if not text.startswith(("/", "-", "."))]
 
 
