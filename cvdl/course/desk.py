@@ -25,7 +25,12 @@ def deliver(notebooks, work):
     to: the newer version goes beside it, as NN_name.new.ipynb, or, if that was worked in too, as NN_name.new.2.ipynb and
     so on.
     """
-    work.mkdir(parents=True, exist_ok=True)
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteFailed(
+            f"The folder {work} for your notebooks cannot be made: {error.strerror}. Name another one: cvdl lab --work FOLDER"
+        ) from None
     record = read_record(work)
     said = []
     for source in sorted(notebooks.glob("*.ipynb")):

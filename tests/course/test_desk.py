@@ -303,3 +303,11 @@ def test_lab_without_notebooks(jupyter, monkeypatch, tmp_path):
     monkeypatch.setattr(desk, "ROOT", tmp_path / "elsewhere")
     with pytest.raises(CourseError, match="clone it"):
         desk.lab(tmp_path / "work")
+
+
+def test_a_folder_that_cannot_be_made_is_named(jupyter, course):
+    (course / "file").write_text("")
+    for work in (course / "file", course / "file" / "work", course / ("x" * 300)):
+        with pytest.raises(CourseError, match=r"cannot be made.*--work FOLDER"):
+            desk.lab(work)
+    assert not jupyter
