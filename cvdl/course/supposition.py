@@ -91,6 +91,8 @@ def _of_value(value):
             yield "were 1 smaller", lambda v: v - 1
         if value.dim() == 2:
             yield "were transposed", torch.t
+        if value.dim() > 2:
+            yield "had its first two axes exchanged", lambda v: v.transpose(0, 1)
         for k in range(min(value.dim(), AXES)):
             along = f"along axis {k}" if value.dim() > 1 else "along its axis"
             yield f"were in reverse order {along}", lambda v, k=k: v.flip(k)
@@ -99,8 +101,8 @@ def _of_value(value):
             yield f"held its first entry everywhere {along}", lambda v, k=k: v.narrow(k, 0, 1).expand_as(v)
             yield f"held its last entry everywhere {along}", lambda v, k=k: v.narrow(k, -1, 1).expand_as(v)
             if value.is_floating_point():
-                yield f"were 0 but for its first entry {along}", lambda v, k=k: _kept(v, k, slice(1, None))
-                yield f"were 0 but for its last entry {along}", lambda v, k=k: _kept(v, k, slice(None, -1))
+                yield f"were 0 except in its first entry {along}", lambda v, k=k: _kept(v, k, slice(1, None))
+                yield f"were 0 except in its last entry {along}", lambda v, k=k: _kept(v, k, slice(None, -1))
                 yield f"were 0 in its first entry {along}", lambda v, k=k: _kept(v, k, slice(None, 1))
                 yield f"were 0 in its last entry {along}", lambda v, k=k: _kept(v, k, slice(-1, None))
     elif isinstance(value, bool):

@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from cvdl.course import checks, judge
+from cvdl.course.exercise import caller
 from cvdl.course.judge import Exercise
 from cvdl.course.supposition import supposition
+from cvdl.sequence import rnn
 
 
 def layer(x, W, b, keep, scale):
@@ -38,7 +40,7 @@ def cases(wrong, function=layer, count=2):
         (lambda x, W, b, k, s: layer(x.flip(0), W, b, k, s), "if `x` were in reverse order along axis 0."),
         (lambda x, W, b, k, s: layer(x.roll(1, 0), W, b, k, s), "`x` were shifted by one place along axis 0, to the end."),
         (lambda x, W, b, k, s: layer(torch.cat([0 * x[:1], x[1:]]), W, b, k, s), "`x` were 0 in its first entry along axis 0."),
-        (lambda x, W, b, k, s: layer(torch.cat([x[:1], 0 * x[1:]]), W, b, k, s), "`x` were 0 but for its first entry along axis 0."),
+        (lambda x, W, b, k, s: layer(torch.cat([x[:1], 0 * x[1:]]), W, b, k, s), "`x` were 0 except in its first entry along axis 0."),
         (lambda x, W, b, k, s: layer(x, W, b, k | True, s), "if `keep` were True everywhere."),
         (lambda x, W, b, k, s: layer(x, W, b, ~k, s), "if `keep` were inverted."),
         (lambda x, W, b, k, s: (x @ W.T + b).cumsum(0) * k * (2 + s), "if `scale` were 1 larger."),
@@ -88,6 +90,7 @@ def test_a_function_that_fails_for_changed_arguments_or_mixed_kinds():
     "id, wrong, told",
     [
         ("rnn.step", lambda x, h, V, W, b_h: (x @ V.T + h @ W.T - b_h).tanh(), "`b_h` had the opposite sign"),
+        ("rnn.unroll", lambda xs, *a: rnn.unroll(xs.transpose(0, 1), *a), "`xs` had its first two axes exchanged"),
         (
             "rnn.last",
             lambda hs, lengths: hs[lengths - 2, range(len(lengths))],
@@ -98,4 +101,4 @@ def test_a_function_that_fails_for_changed_arguments_or_mixed_kinds():
 def test_on_exercises_of_the_course(id, wrong, told, monkeypatch):
     spec = checks.find(id)
     monkeypatch.setattr(checks, "find", lambda id: Exercise(**{**vars(spec), "mistakes": ()}))
-    assert told in judge.score(id, lambda *args, weights=None: wrong(*args)).relation
+    assert told in judge.score(id, caller(id, wrong)).relation
