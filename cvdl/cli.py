@@ -1,25 +1,38 @@
 """The command `cvdl`."""
 
+import errno
+import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated
 
+import click
 import typer
 from typer.core import TyperGroup
 
 import cvdl
-from cvdl.errors import CourseError
+from cvdl.errors import CourseError, CourseWarning, is_out_of_memory, library_errors, told
 from cvdl.settings import ROOT
 
 
 class Commands(TyperGroup):
-    """Commands whose CourseError is told in one paragraph, without a traceback."""
+    """Commands whose errors are shown in one paragraph, with exit code 1.
+
+    That is, a CourseError, and what libraries and the operating system raise for files, sizes and machines
+    (`cvdl.errors.library_errors`).  Mistakes in our own code keep their traceback.
+    """
 
     def invoke(self, ctx):
         try:
             return super().invoke(ctx)
-        except CourseError as error:
-            typer.echo(error, err=True)
+        except click.exceptions.Abort:
+            raise
+        except Exception as error:
+            ours = isinstance(error, library_errors()) or is_out_of_memory(error)
+            if not ours or getattr(error, "errno", None) == errno.EPIPE:  # click ends quietly if a pipe is closed
+                raise
+            typer.echo(told(error), err=True)
             raise typer.Exit(1) from None
 
 
@@ -54,11 +67,25 @@ def main(
 ):
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # a Windows code page has no check mark
+    warnings.showwarning = show_warning
+
+
+def show_warning(message, category, filename, lineno, file=None, line=None):
+    """Our own warnings without the line of code that they come from."""
+    if issubclass(category, CourseWarning):
+        typer.echo(f"Note: {message}", err=True)
+    else:
+        typer.echo(warnings.formatwarning(message, category, filename, lineno, line), err=True, nl=False)
 
 
 def writable(path: Path | None):
+    """Raise now, and not after the work, for a path that cannot become a file."""
     if path and not path.parent.is_dir():
         raise CourseError(f"There is no folder {path.parent} to write {path.name} to. Make it, or name another.")
+    if path and path.is_dir():
+        raise CourseError(f"{path} is a folder; the name of a file to write was expected, such as {path / 'file'}.")
+    if path and not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise CourseError(f"{path} cannot be written to: you lack the permission. Name another file.")
     return path
 
 
@@ -87,8 +114,8 @@ def lab(
 ):
     """Open your own copies of the notebooks in JupyterLab.
 
-    Missing ones are copied first. A copy is never written to: where the course brings a newer notebook,
-    it comes beside yours as NN_name.new.ipynb.
+    Missing ones are copied first. Where the course brings a newer notebook, it replaces a copy that you have
+    never saved; beside one that you worked in it comes as NN_name.new.ipynb.
     """
     from cvdl.course.desk import lab
 
@@ -355,6 +382,7 @@ def train(
     typer.echo(f"{out}: {'finished' if done else 'the time is up; the same command with --resume continues'}", err=True)
     if done:
         last = out / find(recipe).stages_of(profile)[-1].name / "weights.safetensors"
+        typer.echo(f"The trained weights are in {last}.", err=True)
         what = "" if recipe in GESTURES else " --pairs chairs --pairs things"
         typer.echo(f"Measure it: cvdl eval {last}{what}\nShip it: cvdl zoo add {out} NAME", err=True)
 
@@ -409,6 +437,7 @@ def evaluate(
 ):
     """Measure a network: end-point error, angular error, Fl-all and speed bands, for each pair and on average.
 
+    A pair that cannot be read or measured is reported and left out; exit code 0 means that none was.
     A network for gestures is measured on --limit rendered clips, on streams of them, and on the real clips below CVDL_REAL.
     """
     from cvdl.bench import choose, machine
@@ -431,13 +460,22 @@ def evaluate(
     if paired and len(methods) < 2:
         raise CourseError("--paired compares two methods or more: name another network, or leave out --no-compare.")
     look = measures.drawer(save) if save else None
-    rows = measures.evaluate(methods, measures.samples_of(pairs or ["chairs"], limit), look)
-    typer.echo(measures.table(rows))
+    left_out = []
+    rows = measures.evaluate(methods, measures.samples_of(pairs or ["chairs"], limit), look, left_out)
+    typer.echo(f"{measures.table(rows)}\n\n{measures.legend(rows)}")
+    if save:
+        typer.echo(f"Drawn into {save}: one image per pair.")
     if json:
         about = dict(net=nets[0] if len(nets) == 1 else nets, pairs=pairs or ["chairs"], machine=machine(device))
+        if left_out:
+            about["left_out"] = [str(error) for error in left_out]
         json.write_text(measures.as_json(rows, **about), encoding="utf-8")
+        typer.echo(f"Numbers written to {json}.")
     if paired:
         typer.echo("\n" + measures.paired_table(rows))
+    if left_out:
+        typer.echo(f"{len(left_out)} pairs were left out, as reported above.", err=True)
+        raise typer.Exit(1)
 
 
 def evaluate_gestures(network, name, unfit, limit, json):
@@ -454,6 +492,46 @@ def evaluate_gestures(network, name, unfit, limit, json):
     typer.echo(table(measured))
     if json:
         json.write_text(dumps({"net": name, "machine": machine("cpu"), **measured}, indent=1), encoding="utf-8")
+        typer.echo(f"Numbers written to {json}.")
+
+
+@app.command("flow")
+def compute_flow(
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="INPUT...", help="Two images; or one folder of images, or one video.")
+    ],
+    out: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="What to write, may be repeated. A file: .flo or .pfm, the flow itself; .png, .jpg, .webp, the flow in "
+            "colours; .mp4, .gif, a clip with the flow drawn over it. A folder: a file for each pair."
+        ),
+    ] = None,
+    network: Annotated[
+        str, typer.Option(help="A name out of `cvdl zoo`, or a file of weights, as for `cvdl eval`.")
+    ] = "spynet",
+    format: Annotated[
+        str | None,
+        typer.Option(
+            help="flo, pfm, kitti (.png with 16 bits) or image: what is written into a folder, and what a .png is.",
+            show_default="flo in a folder, image for a .png",
+        ),
+    ] = None,
+    device: Device = None,
+):
+    """Compute the optical flow of two images, of a folder of images or of a video, and write it.
+
+    A pair that cannot be read is reported and left out; exit code 0 means that none was.
+    """
+    from cvdl.bench import choose
+    from cvdl.flow.estimate import run
+
+    written, left_out = run(inputs, out or [], network, choose(device), format)
+    for line in written:
+        typer.echo(line)
+    if left_out:
+        typer.echo(f"{len(left_out)} pairs were left out, as reported above.", err=True)
+        raise typer.Exit(1)
 
 
 zoo = typer.Typer(help="Shipped weights: what there is, and what it was measured to do.")

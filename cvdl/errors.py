@@ -4,7 +4,9 @@ Every message is one paragraph: what was expected, what was found, and what to d
 them; the subclasses distinguish kinds of failure, and each is also the matching built-in exception.
 """
 
+import difflib
 import re
+import sys
 
 # Doubled punctuation at the end of a sentence, as when "…: {error}." quotes an error that already ends with a mark.
 TWO_ENDS = re.compile(r"(?<=[\w)\]'\"])([.!?])\.(?=\s|$)")
@@ -45,3 +47,64 @@ class TrainingDiverged(CourseError, RuntimeError):
 
 class WriteFailed(CourseError, OSError):
     """A file could not be written: for example, the disk is full or the folder is read-only."""
+
+
+class CourseWarning(UserWarning):
+    """Something that the reader should know, although it stops nothing.  `cvdl` on the command line prints it."""
+
+
+# Errors of libraries that say that a file, a size or a machine does not fit, and not that our code is wrong: by module,
+# which is not imported for it.  RuntimeError is not among them: it may be our own mistake in handling tensors.
+LIBRARY_ERRORS = {
+    "PIL.Image": ("DecompressionBombError",),
+    "cv2": ("error",),
+    "av.error": ("FFmpegError",),
+    "torch": ("OutOfMemoryError", "AcceleratorError"),
+    "safetensors": ("SafetensorError",),
+    "zipfile": ("BadZipFile",),
+    "zlib": ("error",),
+}
+OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")  # of torch, on a CPU a RuntimeError
+
+
+def library_errors():
+    """The types of errors that are shown in one paragraph: those of LIBRARY_ERRORS whose module is loaded, the operating
+    system's, a lack of memory, text that is not UTF-8, and CourseError itself."""
+    kinds = [CourseError, OSError, MemoryError, UnicodeError]
+    for module, names in LIBRARY_ERRORS.items():
+        if module in sys.modules:
+            kinds += [getattr(sys.modules[module], name) for name in names if hasattr(sys.modules[module], name)]
+    return tuple(kinds)
+
+
+def is_out_of_memory(error):
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
+
+
+def told(error):
+    """What an error says, in one paragraph: whose it is, and which file, if it knows."""
+    if isinstance(error, CourseError):
+        return str(error)
+    words = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OSError) and error.filename is not None:
+        files = " and ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+        return f"{files} cannot be used: {error.strerror or words}. Look at the path and its permissions."
+    if isinstance(error, MemoryError) or is_out_of_memory(error) or type(error).__name__ == "OutOfMemoryError":
+        return f"There is not enough memory: {words[:300]}. Take smaller images or fewer at a time, or another machine."
+    if isinstance(error, OSError) and type(error).__module__ == "builtins":
+        return f"The operating system refused something: {words[:300]}."
+    library = type(error).__module__.partition(".")[0]
+    return f"{'Python' if library == 'builtins' else library} cannot handle this: {words[:300]}."
+
+
+def nearest(name, names):
+    """A sentence, with a blank in front, that suggests the most similar of the names; empty if none is similar.
+
+    >>> nearest("sintel", ["sintel-clean", "kitti2015"])
+    ' Did you mean sintel-clean?'
+    """
+    name = str(name).casefold()
+    similar = [each for each in names if name and each.startswith(name)] or difflib.get_close_matches(
+        name, names, 3, 0.6
+    )
+    return f" Did you mean {' or '.join(similar[:3])}?" if similar else ""

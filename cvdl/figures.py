@@ -1,7 +1,11 @@
-"""What the figures of all notebooks share: curves and bars, pure functions from values to a matplotlib figure, and the
-boxes and arrows of diagrams."""
+"""What the figures of all notebooks share: their style; curves and bars, pure functions from values to a matplotlib
+figure; and the boxes and arrows of diagrams."""
 
+from functools import wraps
+
+import matplotlib.figure
 import matplotlib.pyplot as plt
+import matplotlib.style
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
@@ -9,7 +13,59 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 MARKERS, STYLES, HATCHES = "osD^v*", ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1))), ("", "//", "..", "xx", "\\\\")
 
+STYLE = {
+    "figure.dpi": 110,
+    "figure.constrained_layout.use": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
 
+
+def style(changes=None):
+    """A context in which matplotlib draws in the course's style, whatever style the user has chosen.
+
+    Figures have a white background and colours chosen for it. Under a dark style, as VS Code sets it, text and axes
+    would be white as well.
+
+    Args:
+        changes: further rcParams, which take precedence.
+    """
+    return matplotlib.style.context(["default", STYLE | (changes or {})])
+
+
+class Figure(matplotlib.figure.Figure):
+    """A figure that is also rendered in the course's style: matplotlib looks up some colours only then."""
+
+    def draw(self, renderer):
+        with style():
+            super().draw(renderer)
+
+    def savefig(self, *args, **kwargs):
+        with style():
+            super().savefig(*args, **kwargs)
+
+
+def styled(draw):
+    """Decorate a function that returns a new figure, so that it draws in the course's style."""
+
+    @wraps(draw)
+    def drawn(*args, **kwargs):
+        with style():
+            figure = draw(*args, **kwargs)
+        figure.__class__ = Figure
+        return figure
+
+    return drawn
+
+
+def ink(image, value):
+    """Black or white: what is easier to read on the colour that an image from `imshow` gives a value."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in image.to_rgba(float(value))[:3]]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]  # as in WCAG 2, contrast ratio
+    return "black" if luminance > 0.18 else "white"
+
+
+@styled
 def curves(named, xlabel, ylabel, levels=(), log=False):
     """{name: (xs, ys)} as lines that differ in colour, style and marker; levels: (name, y) of horizontal lines."""
     figure, axes = plt.subplots(figsize=(6.2, 2.9))
@@ -25,6 +81,7 @@ def curves(named, xlabel, ylabel, levels=(), log=False):
     return figure
 
 
+@styled
 def bars(groups, names, ylabel, levels=(), log=False):
     """Bars {series: list, one value for each of `names`}, with their numbers; levels: (name, y) of horizontal lines."""
     figure, axes = plt.subplots(figsize=(9.2, 3.3))

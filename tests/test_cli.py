@@ -1,8 +1,10 @@
 """The command `cvdl`: help for everything, and errors in one paragraph."""
 
+import errno
 import io
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 import typer
@@ -79,3 +81,82 @@ def test_a_code_page_without_check_mark(monkeypatch):
     assert end.value.code == 1
     out, err = (stream.buffer.getvalue().decode("latin-1") for stream in streams if not stream.flush())
     assert out.startswith("? 1 problem") and not err
+
+
+def library_failures():
+    import torch
+    from PIL import Image
+    from safetensors import SafetensorError
+
+    yield FileNotFoundError(2, "No such file or directory", "/a/b"), "/a/b cannot be used: No such file or directory"
+    yield PermissionError(13, "Permission denied", "/a/b"), "/a/b cannot be used: Permission denied"
+    yield OSError(36, "File name too long", "x" * 300), "File name too long"
+    yield OSError("something"), "The operating system refused something: something"
+    yield UnicodeDecodeError("utf-8", b"\xa0", 0, 1, "invalid start byte"), "invalid start byte"
+    yield Image.DecompressionBombError("400000000 pixels"), "PIL cannot handle this: 400000000 pixels"
+    yield Image.UnidentifiedImageError("cannot identify image file"), "PIL cannot handle this: cannot identify"
+    if find_spec("cv2"):
+        import cv2
+
+        yield cv2.error("height >= 12"), "cv2 cannot handle this: height >= 12"
+    if find_spec("av"):
+        import av
+
+        yield av.error.InvalidDataError(1, "Invalid data", "clip.mp4"), "clip.mp4"
+    yield SafetensorError("header too large"), "header too large"
+    yield torch.OutOfMemoryError("CUDA out of memory"), "There is not enough memory"
+    yield RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "There is not enough memory"
+    yield MemoryError(), "There is not enough memory"
+
+
+@pytest.mark.parametrize("failure, told", list(library_failures()), ids=lambda value: type(value).__name__)
+def test_errors_of_libraries_are_one_paragraph(monkeypatch, failure, told):
+    def fail(*_):
+        raise failure
+
+    monkeypatch.setattr("cvdl.course.desk.lab", fail)
+    result = CliRunner().invoke(cli.app, ["lab"])
+    assert result.exit_code == 1 and result.stdout == ""
+    assert told in result.stderr and result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        *(kind("x") for kind in (TypeError, KeyError, AttributeError, IndexError, AssertionError, ZeroDivisionError)),
+        *(kind("x") for kind in (ValueError, NameError, RecursionError)),
+        RuntimeError("The size of tensor a (3) must match the size of tensor b (4)"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_our_own_mistakes_keep_their_traceback(monkeypatch, mistake):
+    def fail(*_):
+        raise mistake
+
+    monkeypatch.setattr("cvdl.course.desk.lab", fail)
+    assert CliRunner().invoke(cli.app, ["lab"]).exception is mistake
+
+
+def test_a_closed_pipe_ends_quietly(monkeypatch):
+    def fail(*_):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr("cvdl.course.desk.lab", fail)
+    result = CliRunner().invoke(cli.app, ["lab"])
+    assert result.exit_code == 1 and "Broken pipe" not in result.output
+
+
+def test_warnings_of_the_course_are_notes():
+    code = (
+        "import warnings; from cvdl import cli, errors; cli.main(False);"
+        "warnings.warn('This is so.', errors.CourseWarning); warnings.warn('other')"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    first, *others = result.stderr.splitlines()
+    assert first == "Note: This is so." and "UserWarning: other" in others[0]
+
+
+def test_the_nearest_set_is_suggested():
+    for arguments in (["data", "sintel"], ["data", "show", "sintle-clean"]):
+        result = CliRunner().invoke(cli.app, arguments)
+        assert result.exit_code == 1 and "Did you mean sintel-clean" in result.stderr

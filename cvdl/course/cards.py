@@ -59,6 +59,15 @@ def in_notebook():
     return getattr(get_ipython(), "kernel", None) is not None
 
 
+def running_cell():
+    """The number of the cell that is running, as in its prompt; None outside a notebook."""
+    if not in_notebook():
+        return None
+    from IPython import get_ipython
+
+    return get_ipython().execution_count
+
+
 def in_namespace(name):
     """What `name` means in the notebook at present, or None."""
     if not in_notebook():
@@ -66,3 +75,12 @@ def in_namespace(name):
     from IPython import get_ipython
 
     return get_ipython().user_ns.get(name)
+
+
+def cells_run():
+    """The sources of the cells that were run in this notebook so far, in order, the present one last."""
+    if not in_notebook():
+        return []
+    from IPython import get_ipython
+
+    return list(get_ipython().history_manager.input_hist_raw)

@@ -1,4 +1,4 @@
-"""Comparing an answer with the right one: what counts as equal, and how a difference is told."""
+"""Comparing an answer with the right one: what counts as equal, and how a difference is described."""
 
 import numpy as np
 import torch
@@ -13,6 +13,8 @@ class CallFailed(Exception):
     hint, if given, replaces the case's own.
     """
 
+    hint = ""
+
     def __init__(self, message, hint=""):
         super().__init__(str(message))
         self.hint = str(hint)
@@ -26,44 +28,62 @@ class CallStopped(CallFailed):
 
 
 NOTHING = "nothing was returned"
+HALF = (torch.float16, torch.bfloat16)
+PLAIN = "Return plain tensors, numbers, strings, lists, tuples or dicts, as the docstring says."
 
 
 def plain(value):
-    """Reduce an answer to plain data; raise CallFailed for anything else.
+    """Reduce an answer to plain data: tensors, numbers, strings, None, and tuples and dicts of these.
 
-    Only the type of the answer is believed, not what a class written by a student says of itself.
+    Subclasses count as what they are made of: an OrderedDict is a dict, a named tuple is a tuple.  Their own methods
+    are never called, so a class written by a student cannot misreport what it holds.
+
+    Raises:
+        CallFailed: the answer holds anything else, or too much.
     """
     try:
         return _plain(value, iter(range(ITEMS)), 0)
     except CallFailed:
         raise
-    except Exception as error:  # of a class that a student wrote, say
-        raise CallFailed(f"the answer cannot be read ({type(error).__name__})") from None
+    except Exception as error:  # raised by a class that a student wrote, for example
+        raise CallFailed(f"returned an answer that cannot be read ({type(error).__name__})", PLAIN) from None
 
 
 def _plain(value, room, depth):
     kind = type(value)
     if next(room, None) is None:
-        raise CallFailed(f"returned more than {ITEMS:,} values in lists or dicts")
+        raise CallFailed(f"returned more than {ITEMS:,} values in lists or dicts", PLAIN)
     if depth > DEPTH:
-        raise CallFailed(f"returned lists or dicts nested more than {DEPTH} deep")
+        raise CallFailed(f"returned lists or dicts nested more than {DEPTH} deep", PLAIN)
+    if value is None or value is ...:
+        return None
     if issubclass(kind, torch.Tensor):
         return dense(value)
     if issubclass(kind, np.generic) and value.dtype.kind in "bif":
-        return {"b": bool, "i": int, "f": float}[value.dtype.kind](value)
+        value = {"b": bool, "i": int, "f": float}[value.dtype.kind](value)
+        kind = type(value)
     if issubclass(kind, np.ndarray):
         raise CallFailed("returned a NumPy array", "Stay with torch: `np.tanh` is `torch.tanh`, and so on.")
-    if kind is int and abs(value) >= 1 << 63:
-        raise CallFailed("returned a whole number of more than 63 binary digits")
-    if any(kind is k for k in (type(None), bool, int, float, str)):
+    if kind is bool:
         return value
-    if any(kind is k for k in (list, tuple, torch.Size)):
-        return tuple(_plain(v, room, depth + 1) for v in value)
-    if kind is dict:
-        return {str(k): _plain(v, room, depth + 1) for k, v in value.items()}
-    if value is ...:
-        return None
-    raise CallFailed(f"returned {_a(kind.__name__)}; an answer is made of tensors, numbers, text, lists and dicts")
+    for base, copy in ((int, int.__int__), (float, float.__float__), (str, str.__str__)):
+        if issubclass(kind, base):
+            value = copy(value)
+            if base is int and abs(value) >= 1 << 63:
+                raise CallFailed("returned a whole number of more than 63 binary digits", PLAIN)
+            return value
+    for base in (list, tuple):
+        if issubclass(kind, base):
+            return tuple(_plain(v, room, depth + 1) for v in base.__iter__(value))
+    if issubclass(kind, dict):
+        return {_key(k): _plain(v, room, depth + 1) for k, v in dict.items(value)}
+    raise CallFailed(
+        f"returned {_a(kind.__name__)}; an answer is made of tensors, numbers, text, lists and dicts", PLAIN
+    )
+
+
+def _key(key):
+    return str.__str__(key) if issubclass(type(key), str) else str(key)
 
 
 def dense(tensor):
@@ -78,105 +98,242 @@ def dense(tensor):
                 odd = tensor.is_complex() or tensor.is_quantized or tensor.is_nested or tensor.device.type == "meta"
                 if not odd:
                     return tensor.detach().cpu()
-    raise CallFailed("returned a tensor that is not a plain array of real numbers")
+    raise CallFailed("returned a tensor that is not a plain array of real numbers", PLAIN)
 
 
-def difference(got, want, axes=(), parts=()):
-    """None if `got` answers as well as `want` does, else what is wrong with it, in one line.
+def difference(got, want, axes=(), parts=(), sizes=()):
+    """Compare an answer with the right one.
 
-    Says where and how, never what was expected.  `axes` names the tensor's axes; `parts` the members
-    of a tuple, in the order in which one computes them: the first that differs is named.
+    Args:
+        got: the answer, as plain data.
+        want: the right answer.  Where it is an int, `got` must equal it exactly.
+        axes: names of the axes of the tensor, to say where it differs.
+        parts: names of the members of a tuple, in the order in which they are computed: the first that differs is named.
+        sizes: whole numbers that a single value may be wrong by as a factor, besides 2, 3 and 1/2.
+
+    Returns:
+        None if `got` is as good as `want`, else one line that says where and how they differ, never what was expected.
     """
     if isinstance(want, torch.Tensor):
-        return _tensor_difference(got, want, axes)
+        return _tensor_difference(got, want, axes, sizes)
     if got is None:
-        return NOTHING
+        return None if want is None else NOTHING
     if isinstance(want, bool | str):
-        got = got.item() if isinstance(got, torch.Tensor) and got.numel() == 1 else got
-        return None if got == want else f"got {got!r}"
+        return _choice_difference(got, want)
     if isinstance(want, int | float):
-        if isinstance(got, torch.Tensor) and got.numel() == 1:
-            got = got.item()
-        if isinstance(got, bool) or not isinstance(got, int | float):
-            return f"a number was expected, not {_kind(got)}"
-        return _tensor_difference(torch.tensor(float(got)), torch.tensor(float(want)), (), isinstance(want, int))
+        return _number_difference(got, want, sizes)
     if isinstance(want, dict):
         if not isinstance(got, dict):
-            return f"a dict was expected, not {_kind(got)}"
+            return f"a dict was expected, not {kind_of(got)}"
         missing = [k for k in want if k not in got]
         if missing:
             return f"the key {missing[0]!r} is missing"
-        return _first([(k, difference(got[k], want[k], axes)) for k in want])
+        return _first([(k, difference(got[k], want[k], axes, (), sizes)) for k in want])
     if isinstance(want, tuple):
+        got = _unpacked(got, want)
         if not isinstance(got, tuple):
             named = f" ({', '.join(parts)})" if parts else ""
-            return f"{len(want)} values were expected{named}, not {_kind(got)}"
+            return f"{len(want)} values were expected{named}, not {kind_of(got)}"
         if len(got) != len(want):
             return f"{len(want)} values were expected, {len(got)} came"
         names = parts or [f"[{i}]" for i in range(len(want))]
-        return _first([(n, difference(g, w, axes)) for n, g, w in zip(names, got, want, strict=True)])
-    return None if got == want else f"got {got!r}"
+        named = [(n, difference(g, w, axes, (), sizes)) for n, g, w in zip(names, got, want, strict=True)]
+        return _first(named, FEW if parts else 0)
+    return f"got {got!r}"
 
 
-def _first(named):
-    """«dU ok · dW off by a factor 2»: the members up to the first that differs."""
-    ok = []
-    for name, wrong in named:
+FEW = 4  # members of an answer that are listed as right before the first that differs
+
+
+def _first(named, few=FEW):
+    """ "dU ok · dW: off by a factor 2": the members up to the first that differs; only that one if there are many."""
+    for number, (name, wrong) in enumerate(named):
         if wrong:
-            return " · ".join([*ok, f"{name}: {wrong}"])
-        ok.append(f"{name} ok")
+            right = [f"{n} ok" for n, _ in named[:number]] if number <= few else []
+            return " · ".join([*right, f"{name}: {wrong}"])
     return None
 
 
-def _tensor_difference(got, want, axes, whole=False):
+def _unpacked(got, want):
+    """A tensor where several values were expected is taken apart along its first axis, as Python would unpack it."""
+    if isinstance(got, torch.Tensor) and got.dim() and len(got) == len(want):
+        shapes = {w.shape if isinstance(w, torch.Tensor) else torch.Size() for w in want}
+        return tuple(got) if shapes == {got.shape[1:]} else got
+    return got
+
+
+def _choice_difference(got, want):
+    if isinstance(got, torch.Tensor) and got.numel() == 1:
+        got = got.item()
+    if not isinstance(got, bool | str | int | float):
+        return f"{'text' if isinstance(want, str) else 'True or False'} was expected, not {kind_of(got)}"
+    return None if got == want else f"got {got!r}"
+
+
+def _number_difference(got, want, sizes):
+    if isinstance(got, torch.Tensor) and got.numel() == 1:
+        got = got.item()
+    if isinstance(got, bool) or not isinstance(got, int | float):
+        return f"a number was expected, not {kind_of(got)}"
+    if isinstance(want, float):
+        return _tensor_difference(*(torch.tensor(float(v), dtype=torch.double) for v in (got, want)), (), sizes)
+    if got == want or (isinstance(got, float) and abs(got - want) < 1e-6 * min(abs(want) + 1, 1000)):
+        return None  # 3.0000000001 is 3 after rounding; 697,028 is not 697,024
+    return "the value is nan" if got != got else f"the value differs (yours: {shown(got)})"
+
+
+def _tensor_difference(got, want, axes, sizes=()):
     if got is None:
         return NOTHING
+    if want.dim() == 0 and isinstance(got, int | float) and isinstance(got, bool) == (want.dtype == torch.bool):
+        got = torch.tensor(got, dtype=torch.double if isinstance(got, float) else None)
     if not isinstance(got, torch.Tensor):
-        return f"a tensor of shape {tuple(want.shape)} was expected, not {_kind(got)}"
+        return not_a_tensor(got, want.shape)
     if got.shape != want.shape:
         return f"shape {tuple(got.shape)} where {tuple(want.shape)} was expected"
-    whole = whole or not want.is_floating_point()  # of a number of a class, say, a multiple means nothing
     if want.dtype == torch.long and got.dtype != torch.long:
         return f"whole numbers were expected, dtype torch.long, not {got.dtype}"
-    close = torch.isclose(got.double(), want.double(), RTOL, ATOL, equal_nan=True)
-    if close.all():
+    wrong = ~close(got, want)
+    if not wrong.any():
         return None
-    where = tuple(int(i) for i in (~close).nonzero()[0])
+    for kind, values in (("nan", got.double().isnan()), ("infinite", got.double().isinf())):
+        if count := int((values & wrong).sum()):
+            return f"{count} of {got.numel()} values are {kind}" if got.numel() > 1 else f"the value is {kind}"
+    first = wrong.nonzero()[0].tolist()
+    if want.is_floating_point():
+        if nearly := _nearly(got, want):
+            return nearly
+        if factor := _factor(got, want, wrong, axes, sizes):
+            return factor
+    count = int(wrong.sum())
+    at = _at(axes, first)
+    size = f"{count:,} of {got.numel():,} values differ" if got.numel() > 1 else "the value differs"
+    return f"{size}{', first' + at if at else ''} (yours: {shown(got[tuple(first)].item())})"
+
+
+def close(got, want):
+    """Where two tensors of the same shape are equal: exactly for whole numbers, else up to rounding errors."""
+    if want.is_floating_point():
+        return torch.isclose(got.double(), want.double(), RTOL, ATOL, equal_nan=True)
+    if got.is_floating_point():
+        return torch.isclose(got.double(), want.double(), 0, 1e-6)
+    return got.long() == want.long()
+
+
+def _at(axes, where):
     named = " ".join(f"{a}={i}" for a, i in zip(axes, where, strict=False))
-    at = f" at {named}" if named else ""
-    if got.isnan().any():
-        return f"{int(got.isnan().sum())} of {got.numel()} values are nan"
-    if got.isinf().any():
-        return f"{int(got.isinf().sum())} of {got.numel()} values are infinite"
-    if not whole and (factor := _factor(got, want, where[0] if axes and got.dim() else ...)):
-        return factor + at
-    wrong = int((~close).sum())
-    size = f"{wrong} of {close.numel()} values differ" if close.numel() > 1 else "the value differs"
-    return f"{size}{', first' + at if at else ''} (yours: {got[where].item():.4g})"
+    return f" at {named}" if named else ""
 
 
-def _factor(got, want, part):
-    """«off by a factor 2», if that is all that is wrong with this part (a time step, or all)."""
-    g, w = got.double()[part], want.double()[part]
-    big = w.abs() > 1e-6
-    if not big.any() or not torch.allclose(g[~big], w[~big], atol=1e-6):
+def _nearly(got, want):
+    """Are all values right to 0.2 %?  Then say so, and why, if the type of the numbers shows it."""
+    got, kind, want = got.double(), got.dtype, want.double()
+    off = (got - want).abs()
+    if not (off <= 2e-3 * want.abs() + 1e-6).all():
         return None
-    ratio = g[big] / w[big]
-    r = float(ratio[0])
-    if abs(r) < 1e-6 or not torch.allclose(ratio, ratio[:1].expand_as(ratio), rtol=1e-3):
+    if kind in HALF:
+        return f"off by a rounding error: {kind} has too few digits"
+    part = (off / want.abs().clamp(min=1e-6)).max().item()
+    return f"nearly right, but off by {'up to ' if want.numel() > 1 else ''}{100 * part:.2g} %"
+
+
+def _factor(got, want, wrong, axes, sizes):
+    """ "off by a factor 2", if that is all that is wrong: with all values, with one row, or with the wrong ones."""
+    got, want = got.double(), want.double()
+    first = wrong.nonzero()[0].tolist()
+    if r := common_factor(got, want, sizes):
+        return _by_factor(r)
+    if got.dim() > 1 and (r := common_factor(got[first[0]], want[first[0]])):
+        return _by_factor(r) + _at(axes, first[:1])
+    if r := common_factor(got[wrong], want[wrong]):
+        where = _at(axes, first)
+        return f"{int(wrong.sum()):,} of {got.numel():,} values: {_by_factor(r)}{', first' + where if where else ''}"
+    return None
+
+
+def common_factor(got, want, sizes=None):
+    """The factor between all values of two tensors, or None.
+
+    At least two different values must share it.  With `sizes`, a single one is enough for a simple factor: -1, 2, 3,
+    one of the sizes, or the inverse of these.
+    """
+    large = want.abs() > 1e-6
+    if not large.any() or not torch.allclose(got[~large], want[~large], atol=1e-6):
         return None
-    if abs(r - 1) < 2e-3:
-        return "off by a rounding error: too few digits (half precision?)"
-    return "has the wrong sign" if abs(r + 1) < 1e-3 else f"off by a factor {r:.4g}"
+    want, ratio = want[large], got[large] / want[large]
+    r = ratio[0].item()
+    if abs(r) < 1e-6 or not bool((ratio - r).abs().max() <= 1e-3 * abs(r)):
+        return None
+    if different(want) > 1:
+        return r
+    if sizes is None:
+        return None
+    simple = {-1.0, 2.0, 3.0, 0.5, 1 / 3, *(float(n) for n in sizes), *(1 / n for n in sizes if n)}
+    return next((s for s in simple if abs(r - s) <= 1e-4 * abs(s)), None)
 
 
-def _kind(value):
+def different(values):
+    """How many of these numbers are different, in their first three digits?"""
+    values = values.double().flatten()
+    return len((values / values.abs().max().clamp(min=1e-300)).mul(1000).round().unique()) if len(values) else 0
+
+
+def _by_factor(r):
+    if abs(r + 1) < 1e-3:
+        return "has the wrong sign"
+    return (
+        f"off by a factor 1/{round(1 / r)}"
+        if round(1 / r) > 2 and abs(r * round(1 / r) - 1) < 1e-6
+        else f"off by a factor {r:.4g}"
+    )
+
+
+def shown(value):
+    """A number as it is shown to a student: 22,144 and 0.6159."""
+    if isinstance(value, bool):
+        return str(value)
+    if abs(value) < 1e15 and value == int(value):
+        return f"{int(value):,}"
+    return f"{value:,.1f}" if 1000 <= abs(value) < 1e15 else f"{value:.4g}"
+
+
+def not_a_tensor(value, shape):
+    """What is said of an answer that should be a tensor of this shape."""
+    shape = tuple(shape)
+    return f"a tensor of shape {shape} was expected, not {kind_of(value)}{_remedy(value, shape)}"
+
+
+def _remedy(value, shape):
+    """How a list or a pair of values becomes the tensor that was expected, where that can be seen."""
+    if not isinstance(value, tuple) or not value:
+        return ""
+    shapes = [tuple(v.shape) if isinstance(v, torch.Tensor) else None for v in value]
+    if shape[:1] == (len(value),) and set(shapes) == {shape[1:]}:
+        return " (torch.stack makes one tensor of them)"
+    if all(shapes) and shape[:1] == (sum(s[0] for s in shapes),) and {s[1:] for s in shapes} == {shape[1:]}:
+        return " (torch.cat makes one tensor of them)"
+    fitting = [i for i, s in enumerate(shapes) if s == shape]
+    if len(fitting) == 1:
+        return f" (the one at index {fitting[0]} has that shape: return it alone)"
+    if fitting:
+        return " (several of them have that shape: return only the one that is asked for)"
+    numbers = value
+    while isinstance(numbers, tuple) and numbers:
+        numbers = numbers[0]
+    return " (torch.tensor makes a tensor of numbers)" if isinstance(numbers, bool | int | float) else ""
+
+
+KINDS = {bool: "True or False", int: "a whole number", float: "a number", str: "text", type(None): "nothing"}
+
+
+def kind_of(value):
+    """What an answer is, in words."""
     if isinstance(value, torch.Tensor):
         return f"a tensor of shape {tuple(value.shape)}"
     if isinstance(value, tuple):
-        return f"a list of {len(value)} (torch.stack makes one tensor of many)"
-    return "nothing" if value is None else _a(type(value).__name__)
+        return f"a list or tuple of {len(value)}"
+    return KINDS.get(type(value)) or _a(type(value).__name__)
 
 
 def _a(word):
-    return f"an {word}" if word[0] in "aeiou" else f"a {word}"
+    return f"an {word}" if word[:1].lower() in tuple("aeiou") else f"a {word}"

@@ -9,33 +9,44 @@ import shutil
 import socket
 from itertools import count
 
-from cvdl.errors import CourseError
+from cvdl.errors import CourseError, WriteFailed
 from cvdl.settings import ROOT
 
 RECORD = ".delivered.json"  # in work/: {file: sha256 of what was put there}
 PART = ".delivered.part"
+ANNOUNCEMENTS = "@jupyterlab/apputils-extension:announcements"
+ANYWHERE = ("", "*", "0.0.0.0", "::")  # a server with such an address listens on all interfaces
 
 
 def deliver(notebooks, work):
     """Put each notebook that `work` does not have yet into it -> [what was done, a line each].
 
-    A file somebody worked in is never written to: a newer version goes beside it, as NN_name.new.ipynb,
-    or, if that was worked in too, as NN_name.new.2.ipynb and so on.
+    A copy that is still as it was delivered is replaced by a newer version. A file somebody worked in is never written
+    to: the newer version goes beside it, as NN_name.new.ipynb, or, if that was worked in too, as NN_name.new.2.ipynb and
+    so on.
     """
-    work.mkdir(parents=True, exist_ok=True)
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteFailed(
+            f"The folder {work} for your notebooks cannot be made: {error.strerror}. Name another one: cvdl lab --work FOLDER"
+        ) from None
     record = read_record(work)
     said = []
     for source in sorted(notebooks.glob("*.ipynb")):
         target = place(source, work, record)
         if target is None:
             continue
-        if not target.exists() or digest(target) != digest(source):
+        there = target.exists()
+        if not there or digest(target) != digest(source):
             # whole or not at all: half a notebook would pass for the student's own work
             part = work / PART
             shutil.copyfile(source, part)
             part.replace(target)
-            newer = target.name != source.name
-            said.append(f"{source.name} has changed; the new one is {target}" if newer else f"New: {target}")
+            if target.name != source.name:
+                said.append(f"{source.name} has changed; the new one is {target}")
+            else:
+                said.append(f"Updated: {target}" if there else f"New: {target}")
         record[target.name] = digest(target)
         (work / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
     return said
@@ -49,7 +60,7 @@ def place(source, work, record):
     new = digest(source)
     if any(then == new for name, then in record.items() if family(name) == source.stem):
         return None
-    if digest(own) == new:
+    if digest(own) in (new, record.get(own.name, "")):  # the latter: nobody worked in it
         return own
     for n in count(1):
         beside = work / f"{source.stem}.new{'' if n == 1 else f'.{n}'}.ipynb"
@@ -87,6 +98,29 @@ def free_port(first):
     raise CourseError(f"The ports from {first} on are all taken. Choose another: cvdl lab --port 9000")
 
 
+def can_encrypt():
+    """Can JupyterLab encrypt its connections to kernels?  If it can, each kernel would warn that they are not."""
+    import zmq
+    from jupyter_server.services.kernels.kernelmanager import MappingKernelManager
+
+    return "transport_encryption" in MappingKernelManager.class_trait_names() and zmq.has("curve")
+
+
+def without_news(handler, page_config):
+    """Switch off the part of JupyterLab that asks whether to show news.  A hook of jupyterlab_server."""
+    page_config["disabledExtensions"] = [*page_config.get("disabledExtensions", []), ANNOUNCEMENTS]
+    return page_config
+
+
+def announce(server, notebook):
+    """Print the address of a notebook on a server that listens; it may have its own port, certificate or password."""
+    scheme, host = "https" if server.certfile else "http", "localhost" if server.ip in ANYWHERE else server.ip
+    token = server.identity_provider.token
+    address = f"{scheme}://{host}:{server.port}{server.base_url}lab/tree/{notebook}"
+    print(f"JupyterLab is at {address}{f'?token={token}' if token else ''}")
+    print("To stop it, press Ctrl-C here and confirm.", flush=True)
+
+
 def lab(work, port=8888, browser=True):
     """Deliver the notebooks and run JupyterLab until it is stopped."""
     if importlib.util.find_spec("jupyterlab") is None:
@@ -96,22 +130,36 @@ def lab(work, port=8888, browser=True):
             f"There are no notebooks in {ROOT / 'notebooks'}. They come with the repository: clone it, and "
             'install the course from there with `pip install -e ".[lab]"`.'
         )
-    work = work.resolve()
-    for line in deliver(ROOT / "notebooks", work):
-        print(line)
-    first = min(work.glob("[0-9][0-9]_*.ipynb"))
+    try:
+        work = work.resolve()
+        for line in deliver(ROOT / "notebooks", work):
+            print(line)
+        first = min(work.glob("[0-9][0-9]_*.ipynb"))
+    except OSError as error:
+        raise WriteFailed(
+            f"Your copies of the notebooks cannot be put into {work}: {error}. Name a folder that you may write to: "
+            "cvdl lab --work FOLDER"
+        ) from error
     chosen = free_port(port)
     if chosen != port:
         print(f"Port {port} is taken, perhaps by a JupyterLab that is still open; using {chosen}.")
-    # Our own token, for the address to be known now; not as an argument, which other users could read.
-    token = os.environ.setdefault("JUPYTER_TOKEN", secrets.token_hex(16))
-    print(f"JupyterLab is at http://localhost:{chosen}/lab/tree/{first.name}?token={token}")
-    print("To stop it, press Ctrl-C here and confirm.", flush=True)
-    options = [str(first), f"--port={chosen}", "--ServerApp.port_retries=0", "--log-level=WARN"]
+    # Our own token, or Jupyter would print its address as well; not as an argument, which other users could read.
+    os.environ.setdefault("JUPYTER_TOKEN", secrets.token_hex(16))
+    # On a busy machine, threads of torch that wait actively for one another take several times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    options = [str(first), f"--port={chosen}", "--ServerApp.port_retries=0"]
+    options += ["--log-level=WARN", "--LabApp.log_level=WARN"]
+    # Where the user's own Jupyter settings have another folder or path, the course would not open.
+    options += [f"--{part}.root_dir={work}" for part in ("ServerApp", "FileContentsManager")]
+    options += [f"--ServerApp.preferred_dir={work}", "--FileContentsManager.preferred_dir=", "--ServerApp.base_url=/"]
     options += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+    options += ["--MappingKernelManager.transport_encryption=auto"] if can_encrypt() else []
     options += [] if browser else ["--no-browser"]
     options += ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
 
-    from jupyterlab.labapp import main
+    from jupyterlab.labapp import LabApp
 
-    main(options)
+    server = LabApp.initialize_server(argv=options)
+    server.web_app.settings["page_config_hook"] = without_news
+    server.io_loop.add_callback(announce, server, first.name)  # after its callback that begins to listen
+    server.start()

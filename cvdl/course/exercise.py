@@ -4,17 +4,23 @@ An exercise never blocks: unanswered, it hands over to the library's implementat
 """
 
 import ast
+import builtins
+import dis
 import functools
+import getpass
 import inspect
 import os
+import re
+import sys
 import textwrap
 import traceback
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import torch
 
 from cvdl.course import checks, judge
-from cvdl.course.cards import Card, in_namespace, say
+from cvdl.course.cards import Card, cells_run, in_namespace, running_cell, say
+from cvdl.course.compare import plain
 from cvdl.course.limit import TimeIsUp, time_limit
 from cvdl.errors import CourseError
 
@@ -23,7 +29,8 @@ SECONDS = 10  # after which one call of a student's function is stopped
 
 _attempts = {}  # id -> Attempt, as the exercise cells were run
 _scores = {}  # id -> the last Score
-_hints = {}  # id -> how many hints were shown
+_hints = {}  # id -> how many hints were shown, the answer's code and the number of the cell at that time
+_refused = {}  # id -> why @exercise refused the last version of its cell
 _checking = None  # id of the exercise under judgement: all others are the library's meanwhile
 
 
@@ -42,7 +49,8 @@ class Attempt:
             functools.update_wrapper(self, function)
         name = vars(self).get("__name__")
         self.__name__ = name if isinstance(name, str) else spec.id.partition(".")[2]
-        self.spec, self.function = spec, function
+        self.spec, self.function, self.source = spec, function, source_of(function)
+        self.cell = len(cells_run())  # how many cells had been run, the one that defines it among them
         self.attempted = not unanswered(function)
         self.use_library = not self.attempted
 
@@ -67,15 +75,22 @@ def exercise(id, points=None):
     While its body is only a docstring and `...`, calls go to cvdl's own implementation.  Raises
     CourseError for an unknown id, or if `points` is not what the exercise counts.
     """
+    if callable(id):
+        raise CourseError(
+            'The line @exercise needs the id of the exercise in brackets, as in @exercise("rnn.step"). Copy it from the '
+            "heading of the exercise, and run the cell again."
+        )
     spec = checks.find(id)
     if points not in (None, spec.points):
-        raise CourseError(
-            f"{id} counts {spec.points} points, not {points}: write @exercise({id!r}, points={spec.points})."
+        _refused[id] = (
+            f"{id} counts {spec.points} points, not {points!r}: write @exercise({id!r}, points={spec.points})."
         )
+        raise CourseError(_refused[id])
 
     def decorate(function):
         attempt = _attempts[id] = Attempt(spec, function)
-        _scores.pop(id, None)
+        for known in (_scores, _refused):
+            known.pop(id, None)
         if not attempt.attempted:
             say("open", f"{id}: not attempted yet — the cells below go on with cvdl's own implementation.")
         return attempt
@@ -86,11 +101,19 @@ def exercise(id, points=None):
 def unanswered(function):
     """Is the body only a docstring and `...`, or a dict whose values are all `...`?"""
     try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+        tree = ast.parse(textwrap.dedent(source_of(function)))
     except Exception:
         return False  # no source to read: it was written elsewhere, or is not a function
     definition = next((n for n in ast.walk(tree) if isinstance(n, FUNCTIONS)), None)
     return definition is not None and is_stub(definition.body)
+
+
+def source_of(function):
+    """The source of a function, or None: it was written elsewhere, or is not a function."""
+    try:
+        return inspect.getsource(function)
+    except Exception:
+        return None
 
 
 def is_stub(body):
@@ -131,15 +154,53 @@ def check(id):
         )
     else:
         result = judged(id, attempt.function, own_code=not attempt.use_library)
-        present = in_namespace(attempt.__name__)
-        if present is not None and present is not attempt:
-            result.lines.append(
-                f"Note: {attempt.__name__} was defined again without @exercise({id!r}) above it, and that one is not "
-                f"what was checked."
-            )
+    if why := outdated(id, attempt):
+        result.lines.insert(0, why)
+        if id in _scores:
+            result.headline += ", but for an older version"
+            result.state = "open" if result.state == "right" else result.state
     if under_nbgrader():
         return _scores[id].earned if id in _scores else 0
     return result
+
+
+def outdated(id, attempt):
+    """Why the answer that can be checked is not the one that was written last, in a sentence or two, or None."""
+    again = "Fix that, run the cell, then check again."
+    if id in _refused:
+        return f"Your last version of the cell was refused and has not been checked: {_refused[id]} {again}"
+    name = attempt.__name__ if attempt else None
+    marked = re.compile(rf"""^[ \t]*@(?:\w+\.)?exercise\(\s*(?:id\s*=\s*)?["']{re.escape(id)}["']""", re.M)
+    defined = re.compile(rf"^[ \t]*(?:async )?def {re.escape(name)}\b", re.M) if name else marked
+    for source in reversed(cells_run()[attempt.cell if attempt else 0 :]):
+        has_mark = marked.search(source)
+        if not has_mark and not defined.search(source):
+            continue
+        if error := syntax_error(source):
+            return f"Python could not parse your last version of the cell, so it has not been checked: {error}. {again}"
+        if has_mark:  # had it run to its end, it would be the one that is checked
+            return f"Your last version of the cell stopped with an error, so it has not been checked. {again}"
+    present = in_namespace(name) if name else None
+    if present is not None and present is not attempt:
+        return (
+            f"{name} was defined again without @exercise({id!r}) above it, and that one has not been checked. Write the "
+            "line above its `def`, run the cell, then check again."
+        )
+    return None
+
+
+def syntax_error(source):
+    """What Python says of a cell that it cannot parse, or None."""
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    try:
+        ast.parse(TransformerManager().transform_cell(source))
+    except SyntaxError as error:
+        line = f", line {error.lineno}: {error.text.strip()}" if error.lineno and error.text else ""
+        return f"{type(error).__name__}: {error.msg}{line}"
+    except Exception:  # a null character, say
+        return "it holds characters that Python does not allow"
+    return None
 
 
 def under_nbgrader():
@@ -168,7 +229,8 @@ def judged(id, function, own_code=False):
         _scores[id] = score
     if score.state == "right":
         return Card("right", f"{spec.id}: right — {score.earned} of {score.points} points", rows=_rows(score))
-    lines = [f"Hint: {score.hint}", f'More help: hint("{spec.id}").']
+    hint, relation = score.advice
+    lines = [f"Hint: {hint}", *filter(None, [relation]), f'More help: hint("{spec.id}").']
     if own_code:
         lines.append(f'The cells below use your version; use_library("{spec.id}") goes on with cvdl\'s.')
     state = "partly" if score.earned else "wrong"
@@ -193,24 +255,53 @@ def caller(id, function):
         first_gradient()
         before, _checking = _checking, id
         try:
-            with time_limit(SECONDS):
-                return judge.answer(function, args, weights)
+            with unattended(), time_limit(SECONDS):
+                try:
+                    return plain(judge.answer(function, args, weights))
+                except TimeIsUp:
+                    raise
+                except BaseException as error:  # SystemExit among them
+                    if issubclass(type(error), KeyboardInterrupt) and not _raised(error):
+                        raise  # the user pressed stop
+                    raise _failure(error, function) from None
         except TimeIsUp:
             raise judge.CallStopped(
                 f"stopped after {SECONDS} seconds",
                 "Is there a loop that never ends, or a slow one over single numbers?",
             ) from None
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # SystemExit among them
-            if type(error) in (judge.CallFailed, judge.CallStopped):
-                raise
-            text = _text(error)
-            raise judge.CallFailed(_explain(error, text, function), _advice(error, text)) from None
         finally:
             _checking = before
 
     return call
+
+
+@contextmanager
+def unattended():
+    """Within this block input(), getpass() and breakpoint() fail: they would wait for somebody to type."""
+
+    def ask(*_, **__):
+        raise judge.CallFailed(
+            "asked for input from the keyboard",
+            "An answer is given all it needs as arguments. Remove input(), getpass() and breakpoint().",
+        )
+
+    places = (builtins, "input"), (getpass, "getpass"), (sys, "breakpointhook")
+    before = [getattr(module, name) for module, name in places]
+    try:
+        for module, name in places:
+            setattr(module, name, ask)
+        yield
+    finally:
+        for (module, name), function in zip(places, before, strict=True):
+            setattr(module, name, function)
+
+
+def _raised(error):
+    """Did a `raise` statement raise this exception, rather than a signal?"""
+    last = error.__traceback__
+    while last.tb_next:
+        last = last.tb_next
+    return last.tb_frame.f_code.co_code[last.tb_lasti] == dis.opmap["RAISE_VARARGS"]
 
 
 @functools.cache
@@ -219,16 +310,73 @@ def first_gradient():
     judge.answer(lambda x: x.sin(), (torch.ones(1),), torch.ones(1))
 
 
+ADVICE = (  # on what Python or torch says -> what to do about it; the first that fits
+    (
+        r"in-?place operation|modified by an inplace",
+        "Writing into a tensor breaks backpropagation. Collect the parts in a list, then torch.stack.",
+    ),
+    (
+        r"one element tensors can be converted|only integer tensors of a single element|sequence of tensors",
+        "torch.tensor takes numbers. torch.stack makes one tensor of a list of tensors.",
+    ),
+    (
+        r"same dtype|scalar type|data type|dtype of|not implemented for '(Long|Int|Byte|Bool|Char|Short)'|Integral",
+        "Two types of numbers meet here, or whole numbers where others are needed. Convert one with .float(), or with "
+        ".to(x.dtype) to the type of another tensor x.",
+    ),
+    (
+        r"backward through the graph a second time|does not have a grad_fn|grad can be implicitly created",
+        "Do not call .backward() or torch.autograd in your answer, unless the task asks for it: the derivatives are "
+        "computed for you.",
+    ),
+    (
+        r"requires grad|__array__|can't convert .* tensor to numpy",
+        "Stay with tensors all the way: no .item(), .detach(), .numpy(), .tolist() or torch.no_grad().",
+    ),
+    (
+        r"Boolean value of Tensor with more than one value",
+        "`if`, `and`, `or` and `not` need a single truth value, and this tensor holds several. Use torch.where, or &, | "
+        "and ~ for each value.",
+    ),
+    (
+        r"out of (range|bounds)",
+        "Indices start at 0, so the last one is the size minus 1. Print the index and the shape.",
+    ),
+    (
+        r"positional argument|unexpected keyword argument|multiple values for argument",
+        "Leave the line with `def` as it was in the exercise: its arguments are given in that order. If the call of "
+        "another function is meant, look at its arguments.",
+    ),
+)
+
+
 def _advice(error, text):
+    """What to do about an exception, or "" where nothing specific is known."""
     if isinstance(error, NameError):
         return (
             "Python does not know that name. If it is meant as text, put it in quotes; if it is a package, import it."
         )
-    if "inplace" in text:
-        return "Writing into a tensor breaks backpropagation. Collect the parts in a list, then torch.stack."
-    if "shape" in text or "size" in text:
-        return "Print the shapes just before that line and compare them with the docstring."
-    return "Mend the line that is named above first; the cases come after."
+    if isinstance(error, RecursionError):
+        return "The function calls itself without end. When should it stop?"
+    return next((advice for words, advice in ADVICE if re.search(words, text)), "")
+
+
+def _failure(error, function):
+    """What a call raised -> the CallFailed that tells the student: "RuntimeError: … — line 4 of your cell: h = V @ x".
+
+    The exception may be of a class that the student wrote, so that asking it anything may raise another.
+    """
+    try:
+        if type(error) in (judge.CallFailed, judge.CallStopped):
+            return type(error)(str(error), error.hint)
+        text = _text(error)
+        told = f"{type(error).__name__}: {textwrap.shorten(text, 200, placeholder=' …')}"
+        file = _file(function)
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
+        where = f" — line {frames[-1].lineno} of your cell: {frames[-1].line}" if frames else ""
+        return judge.CallFailed(told + where, _advice(error, text))
+    except Exception:
+        return judge.CallFailed("raised an exception that cannot be shown")
 
 
 def _text(error):
@@ -237,14 +385,6 @@ def _text(error):
         return str(error)
     except Exception:
         return "(its message cannot be shown)"
-
-
-def _explain(error, text, function):
-    """«RuntimeError: … — line 4 of your cell: h = V @ x»"""
-    text = f"{type(error).__name__}: {textwrap.shorten(text, 200, placeholder=' …')}"
-    file = _file(function)
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
-    return f"{text} — line {frames[-1].lineno} of your cell: {frames[-1].line}" if frames else text
 
 
 def _file(function):
@@ -261,10 +401,20 @@ def _file(function):
 
 
 def hint(id):
-    """Show the next of the three hints for exercise `id`.  (The one on a known mistake is on the card of `check`.)"""
+    """Show a hint for exercise `id`: the next of three if the answer has changed since, or if only this was run again.
+
+    Running the complete notebook again therefore shows the same hint.  (The one on a known mistake is on the card of
+    `check`.)
+    """
     steps = checks.find(id).hints
-    shown = _hints[id] = _hints.get(id, 0) % len(steps) + 1
-    more = "" if shown < len(steps) else " That was the last one; the next call begins again."
+    shown, code, cell = _hints.get(id, (0, None, None))
+    present = getattr(getattr(_attempts.get(id), "function", None), "__code__", None)
+    now = running_cell()
+    if not shown or now is None or now <= cell + 1 or present != code:
+        shown = shown % len(steps) + 1
+    _hints[id] = shown, present, now
+    last = " That was the last one; the next call begins again."
+    more = " For the next one, call it again." if shown < len(steps) else last
     return Card("open", f"{id}: hint {shown} of {len(steps)}", [steps[shown - 1] + more])
 
 

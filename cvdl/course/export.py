@@ -7,8 +7,9 @@ import csv
 import io
 import json
 import re
+import unicodedata
 
-from cvdl.course.results import save
+from cvdl.course.results import UNJUDGED, save
 from cvdl.errors import CourseError
 
 FORMATS = ("moodle", "canvas")
@@ -21,6 +22,13 @@ MOODLE = (
     "Last modified (submission),Last modified (grade),Feedback comments"
 )
 CANVAS = "Student,ID,SIS User ID,SIS Login ID,Section"
+PARTICIPANT = re.compile(r"_(\d+)_assignsubmission_")
+NUMBER = re.compile(r"(?:^|[/\\!])(?!(?:LATE_)?anon_)[^/\\!_]+_(?:LATE_)?(\d+)_\d+_[^/\\!]*$")
+TEAM = re.compile(
+    r"\d|\b(?:team|group|default group|gruppe|groupe|équipe|equipe|equipo|grupo|gruppo|squadra|skupina|tutorium"
+    r"|zespół|groep|ryhmä|grupp)\b",
+    re.I,
+)
 FORMULA = re.compile(r"[\s\x00-\x1f]*[=+\-@＝＋－＠]|[\t\r\n]")
 
 
@@ -28,12 +36,13 @@ class Class:
     """The hand-ins of a class, by student and notebook.
 
     results: list of dicts as cvdl.course.results reads them; run: what OUT/run.json says, of which `dues`, {notebook: time},
-    and `notebooks`, {notebook: {exercise: points}}, are used where they are there.
+    `notebooks`, {notebook: {exercise: points}}, and `names`, list, are used where they are there.
     """
 
     def __init__(self, results, run=None):
         run = run or {}
         self.dues = run.get("dues", {})
+        self.names = set(run.get("names", ()))  # of the list of students, folded
         self.by = {(r["student"], r["notebook"]): r for r in results}
         self.students = sorted({r["student"] for r in results}, key=str.casefold)
         self.points = {}
@@ -47,12 +56,31 @@ class Class:
         yield from ((s, n, self.by.get((s, n))) for s in self.students for n in self.notebooks)
         yield from ((s, n, r) for (s, n), r in self.by.items() if n not in self.points)
 
+    def of(self, student):
+        """All results of a student."""
+        return [r for (s, _), r in self.by.items() if s == student]
+
+    def is_person(self, student, number):
+        """Is this the name of one person, as Moodle writes it, rather than that of a team?
+
+        By the list of students, if there is one; else it has two words at least, no digit, and no word for a team.
+        """
+        student = student.removesuffix(f" ({number})")  # which tells two of one name apart
+        if self.names:
+            return folded(student) in self.names
+        return student == f"Participant {number}" or (len(student.split()) > 1 and not TEAM.search(student))
+
     def judged(self, notebook):
         """The judged hand-ins of one notebook."""
         return [r for (_, n), r in self.by.items() if n == notebook and status(r) in ("handed in", "late")]
 
     def maximum(self, notebook):
         return sum(self.points.get(notebook, {}).values())
+
+
+def folded(name):
+    """The name as it is compared: the same letters may be written in other bytes, as in zips made by a Mac."""
+    return " ".join(unicodedata.normalize("NFC", name).casefold().split())
 
 
 def earned(result):
@@ -71,7 +99,12 @@ def status(result):
 
 def mark(exercise):
     """A cell: the points, or why there are none to give."""
-    return exercise["state"] if exercise["state"] in ("missing", "not attempted") else exercise["earned"]
+    return exercise["state"] if exercise["state"] in ("missing", "not attempted", UNJUDGED) else exercise["earned"]
+
+
+def in_part(result):
+    """Was a hand-in judged but for single exercises, which a human has to look at?"""
+    return any(e["state"] == UNJUDGED for e in result["exercises"])
 
 
 def remarks(result):
@@ -105,7 +138,8 @@ def exercise_table(klass):
         for notebook, exercises in klass.points.items():
             result = klass.by.get((student, notebook))
             there = status(result) != "missing"
-            marks = {e["id"]: mark(e) for e in result["exercises"]} if there and result["judged"] else {}
+            known = there and (result["judged"] or in_part(result))
+            marks = {e["id"]: mark(e) for e in result["exercises"]} if known else {}
             row += [status(result), *(marks.get(id, "") for id in exercises)]
             row += [earned(result), remarks(result)] if there else ["", ""]
         rows.append([*row, others.get(student, "")])
@@ -113,12 +147,17 @@ def exercise_table(klass):
 
 
 def moodle_table(klass, notebook):
-    """Moodle numbers participants, and writes the number into the folder of each hand-in that one downloads."""
+    """Moodle numbers participants, and writes the number into the folder of each hand-in that one downloads.
+
+    The folder of a team bears the team's number, which is some other participant's: what seems to be a team's gets no
+    Identifier.
+    """
     rows = [MOODLE.split(",")]
     for student in klass.students:
         result = klass.by.get((student, notebook))
-        number = result and re.search(r"_(\d+)_assignsubmission_", result["file"])
-        identifier = f"Participant {number[1]}" if number else ""
+        files = [r["file"] for r in ([result] if result else []) + klass.of(student)]  # also of what is no notebook
+        number = next((m[1] for m in map(PARTICIPANT.search, files) if m), "")
+        identifier = f"Participant {number}" if number and klass.is_person(student, number) else ""
         state, points, when, comment = "No submission", "", "", ""
         if status(result) != "missing":
             state = "Submitted for grading" + (" - late" if result["late"] else "")
@@ -129,15 +168,26 @@ def moodle_table(klass, notebook):
     return rows
 
 
+def canvas_number(result):
+    """Canvas' number of the student who handed this in, or ""."""
+    if PARTICIPANT.search(result["file"]):
+        return ""
+    if "number" in result:  # what a student calls the files in a zip says nothing
+        return result["number"]
+    found = NUMBER.search(result["file"])
+    return found[1] if found else ""
+
+
 def canvas_table(klass):
-    """Canvas numbers students, and writes the number into the file name of each hand-in: name_[LATE_]STUDENT_FILE_…"""
+    """Canvas numbers students, and writes the number into the file name of each hand-in: name_[LATE_]STUDENT_FILE_…
+
+    Not so where the assignment is anonymous: anon_CODE_FILE_…
+    """
     rows = [[*CANVAS.split(","), *klass.notebooks]]
     rows.append(["    Points Possible", "", "", "", "", *(klass.maximum(n) for n in klass.notebooks)])
     for student in klass.students:
         own = [klass.by.get((student, n)) for n in klass.notebooks]
-        files = (r["file"] for (s, _), r in klass.by.items() if s == student)  # also of what is no notebook
-        numbers = (re.search(r"(?:^|[/\\!])[^/\\!_]+_(?:LATE_)?(\d+)_\d+_[^/\\!]*$", file) for file in files)
-        number = next((m[1] for m in numbers if m), "")
+        number = next(filter(None, map(canvas_number, klass.of(student))), "")  # also of what is no notebook
         rows.append([student, number, "", "", "", *("" if status(r) == "missing" else earned(r) for r in own)])
     return rows
 

@@ -12,10 +12,14 @@ from functools import cache
 from cvdl.course import checks, judge, results
 from cvdl.course.handins import stems
 from cvdl.course.judge import LONGEST
+from cvdl.course.loading import course_of
 from cvdl.course.warden import Notebook
 from cvdl.errors import CourseError
 from cvdl.settings import ROOT
 
+UNJUDGED = results.UNJUDGED
+WAYS = 4  # the most in which one exercise is loaded
+STOPS = 4  # calls of a hand-in that had to be stopped, after which its exercises are loaded in one way only
 READY_MADE = {  # what does the whole exercise at once; by chapter, or by exercise
     "rnn": r"\bnn\.RNN(Cell)?\b",
     "bptt": r"\bautograd\b|\.backward\(|functional\.jacobian|\bjacrev\b",
@@ -36,7 +40,7 @@ def judge_bytes(data, notebook, seed, backend):
     """Judge the bytes of a notebook -> those parts of its result that say what it is worth."""
     begin = time.monotonic()
     try:
-        with Notebook(data, backend) as opened:
+        with Notebook(data, backend, course_of(notebook)) as opened:
             specs = exercises_of(notebook)
             rows = [judge_exercise(spec, opened, seed) for spec in specs]
             found = opened.found
@@ -46,10 +50,11 @@ def judge_bytes(data, notebook, seed, backend):
     notes = [n[:LONGEST] for n in found["notes"]] + [
         n for row in rows for n in remarks(row, found["imports"].get(row["id"], ""))
     ]
-    if strange := sorted({*found["answered"], *found["broken"]} - known):
+    if strange := sorted({*found["answered"], *found["broken"], *found["unread"]} - known):
         notes.append(f"Exercises that are not of this notebook, and do not count: {', '.join(strange)[:LONGEST]}")
     seconds = round(time.monotonic() - begin, 2)
-    return {"judged": True, "problem": None, "notes": notes, "seconds": seconds, "exercises": rows}
+    problem = "; ".join(f"{row['id']} is {UNJUDGED}: {row['hint']}" for row in rows if row["state"] == UNJUDGED) or None
+    return {"judged": not problem, "problem": problem, "notes": notes, "seconds": seconds, "exercises": rows}
 
 
 def judge_exercise(spec, opened, seed):
@@ -61,16 +66,37 @@ def judge_exercise(spec, opened, seed):
     source = found["sources"].get(spec.id, "")
     if spec.id in found["broken"]:
         return row(spec, "wrong", found["broken"][spec.id], "Python cannot read the cell. Mend that line first.")
+    if spec.id in found["unread"]:
+        return row(spec, UNJUDGED, hint=f"{found['unread'][spec.id]}; {results.LOOK}")
     if spec.id not in found["answered"]:
         return row(spec, "missing")
     if not found["answered"][spec.id]:
         return row(spec, "not attempted", source=source)
-    score = judge.score(spec.id, opened.call(spec.id), seed)
+    score, lacks = best(spec, opened, seed)
+    if lacks:
+        return row(spec, UNJUDGED, hint=f"it needs {lacks[:LONGEST]}; {results.LOOK}", source=source)
     cases = [case(c, c.earned, c.message, c.hint) for c in score.cases]
     name, hint = score.mistake.name if score.mistake else None, score.hint
     return row(spec, score.state, source=source) | {
         "earned": score.earned, "mistake": name, "hint": hint[:LONGEST], "cases": cases
     }  # fmt: skip
+
+
+def best(spec, opened, seed):
+    """The best Score of an exercise, and what it lacked of what the notebook had, or "".
+
+    It is loaded in one way after the other until it is right: what `check` accepted in the notebook must not fail here
+    because of how it was cut out.
+    """
+    tried = []
+    for way in range(WAYS):
+        score = judge.score(spec.id, opened.call(spec.id, way), seed)
+        tried.append((score, opened.lost, opened.lacks[0] if opened.lacks and score.state != "right" else ""))
+        over = opened.lost or opened.stops > STOPS or way + 1 >= opened.found["ways"].get(spec.id, 1)
+        if score.state == "right" or over:
+            break
+    score, _, lacks = max(tried, key=lambda t: (t[0].earned, not t[1], not t[2]))
+    return score, lacks
 
 
 def row(spec, state, message=None, hint="", source=""):
@@ -162,6 +188,7 @@ def about(handin, due):
         "format": results.FORMAT,
         "course": course(),
         "student": handin.student,
+        "number": handin.number,
         "notebook": handin.notebook,
         "file": str(handin.file),
         "sha256": "",

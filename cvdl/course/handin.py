@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import urllib.request
 from datetime import UTC, datetime, timedelta
@@ -18,7 +19,8 @@ from tqdm import tqdm
 from cvdl.course import checks, desk, exercise, inmate, judge
 from cvdl.course.cards import Card
 from cvdl.course.cut import cut
-from cvdl.course.handins import most_common
+from cvdl.course.handins import chapter_of, stems
+from cvdl.course.loading import Loader, course_of
 from cvdl.errors import CourseError
 from cvdl.settings import ROOT
 
@@ -41,7 +43,7 @@ def handin(notebook, work, out=None):
         found = cut(data)
     except CourseError as error:
         raise CourseError(f"{path} is {error}. Open it in JupyterLab, and save it there.") from None
-    chapter = most_common(data)
+    chapter = chapter_of(data)
     if chapter not in checks.chapters():
         raise CourseError(f"{path} holds no exercise of this course. Name another: cvdl handin 01")
     if desk.digest(path) == desk.read_record(path.parent).get(path.name):
@@ -109,7 +111,7 @@ def stripped(data):
 
 
 def scored(data, specs):
-    """What `check` says of each exercise -> {id: {state, earned}}, for as many as were reached.
+    """What `check` says of each exercise -> {id: {state, earned, why}}, for as many as were reached.
 
     The process is stopped if it says nothing for PATIENCE seconds; a first, empty line says that it has started.
     """
@@ -148,10 +150,18 @@ def main():
     replies = os.fdopen(os.dup(1), "wb")
     data = sys.stdin.buffer.read()
     inmate.mute()
-    found = cut(data)
+    inmate.quiet()
+    found, chapter = cut(data), chapter_of(data)
     answer(replies, {})
-    for spec in checks.chapter(most_common(data)).values():
-        answer(replies, {spec.id: row(spec, found)})
+    with tempfile.TemporaryDirectory(
+        ignore_cleanup_errors=True
+    ) as folder:  # what lies beside the notebook is not handed in
+        os.chdir(folder)
+        sys.path.append(folder)
+        loader = Loader(found, course_of(stems().get(chapter)))
+        for spec in checks.chapter(chapter).values():
+            answer(replies, {spec.id: row(spec, loader)})
+        os.chdir(os.path.dirname(folder))
 
 
 def answer(replies, message):
@@ -159,26 +169,52 @@ def answer(replies, message):
     replies.flush()
 
 
-def row(spec, found):
-    """State and points of one exercise, by the seed that `check` has."""
+def row(spec, loader):
+    """State and points of one exercise, by the seed that `check` has, and why it is not right."""
+    found = loader.found
     if spec.id in found.broken:
-        return {"state": f"cannot be read: {found.broken[spec.id]}", "earned": 0}
+        return {"state": "cannot be read", "earned": 0, "why": found.broken[spec.id]}
+    if spec.id in found.unread:
+        return {"state": "cannot be read", "earned": 0, "why": found.unread[spec.id]}
     if spec.id not in found.definitions:
         return {"state": "missing", "earned": 0}
     if not found.answered(spec.id):
         return {"state": "not attempted", "earned": 0}
-    functions = []
-
-    def call(*args, weights=None):
-        if not functions:
-            functions.append(exercise.caller(spec.id, inmate.load(found, spec.id)))
-        return functions[0](*args, weights=weights)
-
     try:
-        score = judge.score(spec.id, call)
+        tried = []
+        for way in range(loader.ways(spec.id)):
+            tried.append(scored_in(spec, loader, way))
+            if tried[-1][0].state == "right":
+                break
     except judge.CourseFault:
         return {"state": "not judged, because of a fault of the course: see check", "earned": 0}
-    return {"state": score.state, "earned": score.earned}
+    score, lacks = max(tried, key=lambda t: (t[0].earned, not t[1]))
+    if lacks and score.state != "right":
+        why = f"in grading it will need {lacks}, which is not in this notebook"
+        return {"state": "cannot be judged", "earned": 0, "why": why}
+    wrong = next((c for c in score.cases if c.earned < c.points), None)
+    why = " ".join(filter(None, [f"{wrong.name}: {wrong.message}.", score.hint])) if wrong else ""
+    return {"state": score.state, "earned": score.earned, "why": why}
+
+
+def scored_in(spec, loader, way):
+    """The Score of an exercise that is loaded in one of its ways, and what that lacked."""
+    loaded = []
+    lacks = []
+
+    def call(*args, weights=None):
+        if not loaded:
+            loaded.append(loader.load(spec.id, way))
+        lacks.append(loaded[0].lacks)
+        if loaded[0].failure:
+            raise loaded[0].failure
+        try:
+            return exercise.caller(spec.id, loaded[0].function)(*args, weights=weights)
+        except judge.CallFailed as failure:
+            lacks.append(loader.lacking(failure))  # after what was lacking when it was loaded
+            raise
+
+    return judge.score(spec.id, call), next(filter(None, lacks), "")
 
 
 # --- what is told ---------------------------------------------------------------------------------------
@@ -195,6 +231,9 @@ def told(path, target, specs, rows, notes):
         for state in ("not attempted", "missing")
     }
     lines = ["These are the points of `check`. In grading, other random numbers are drawn."]
+    lines += [
+        f"Why {s.id} {verb(rows[s.id]['state'])}: {rows[s.id]['why']}" for s in specs if rows.get(s.id, {}).get("why")
+    ]
     if by["not attempted"]:
         lines.append(f"Not answered: {', '.join(by['not attempted'])}")
     if by["missing"]:
@@ -215,6 +254,10 @@ def told(path, target, specs, rows, notes):
         )
     lines.append(f"To upload: {target} ({target.stat().st_size / 1000:.0f} kB, without outputs)")
     return Card("right" if earned == total else "open", f"{path.stem}: {earned} of {total} points", lines, table)
+
+
+def verb(state):
+    return state if state.startswith("cannot") else f"is {state}"
 
 
 def at_work(path):

@@ -1,11 +1,14 @@
 """Finding hand-ins: folders, files and zips, as Moodle, Canvas and nbgrader give them out, or as anybody names them.
 
     Moodle    Name_12345_assignsubmission_file_/any.ipynb
-    Canvas    lastnamefirst_123_456_any.ipynb, or lastnamefirst_LATE_123_456_any.ipynb
+    Canvas    lastnamefirst_123_456_any.ipynb, or lastnamefirst_LATE_123_456_any.ipynb; anonymously, anon_Ab3_456_any.ipynb
+              or LATE_anon_Ab3_456_any.ipynb
+    Blackboard gradebook_COURSE_ASSIGNMENT_user_attempt_2026-01-31-12-00-00_any.ipynb, each attempt a version
     nbgrader  submitted/STUDENT/ASSIGNMENT/any.ipynb, with timestamp.txt beside it
     others    STUDENT/…/any.ipynb, or STUDENT.ipynb
 
-A zip is read like a folder, also one inside a zip, once.  Nothing is unpacked to disk, links are not followed, and which
+A notebook may be called .ipynb.json, .ipynb.txt, or anything that browsers make of it.  A zip is read like a folder, also
+one inside a zip, once.  Nothing is unpacked to disk, links are not followed, and which
 notebook a file is, its exercises say.
 """
 
@@ -13,6 +16,7 @@ import io
 import os
 import re
 import stat
+import unicodedata
 import zipfile
 from collections import Counter, defaultdict
 from contextlib import suppress
@@ -22,7 +26,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from zoneinfo import ZoneInfo
 
-from cvdl.course.cut import code_cells
+from cvdl.course.cells import code_cells
 from cvdl.errors import CourseError
 from cvdl.settings import ROOT
 
@@ -31,8 +35,13 @@ MEMBERS, RATIO, TOTAL = 20_000, 200, 16 << 30  # of a zip: files, times that one
 OWN = 200  # notebooks in one student's zip
 PARSED = 4 << 20  # bytes, the most of a stranger's JSON that is taken apart outside of a jail
 ID = re.compile(rb"exercise\(\s*+(?:id\s*+=\s*+)?\\?[\"'](\w+)\.\w+")
+CALLED = re.compile(rb"[\"'](\w+)\.\w+\\?[\"']")  # any text that may be an exercise's id
 MOODLE = re.compile(r"(.+)_(\d+)_assignsubmission_(?:file|onlinetext)(?:_|$)(.*)")
 CANVAS = re.compile(r"([^_]+)(_LATE)?_(\d+)_(\d+)_(.+)")
+ANONYMOUS = re.compile(r"(LATE_)?(anon_[A-Za-z0-9]+)_(\d+)_(.+)")  # of Canvas, too
+BLACKBOARD = re.compile(r"gradebook_(.+)_attempt_(\d{4}(?:-\d\d){5})(?:_.*|\.\w+)?", re.S)
+NOTEBOOK = re.compile(r"\.ipynb(?:[._ -]?(?:json|txt|html?|download))?(?: ?\(\d+\))?$", re.I)
+PERHAPS = (".json", ".txt", "")  # endings of files that may be notebooks, as their content says
 SKIPPED = re.compile(r"(?:^|/)(?:\.(?!\.)|__MACOSX/|__pycache__/|Thumbs\.db$|desktop\.ini$)")
 
 
@@ -55,7 +64,7 @@ class Found:
         try:
             with open(self.path, "rb") as file:
                 return unzipped(file, self.inside)
-        except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, ValueError) as error:
+        except Exception as error:  # there are many ways in which a file may be damaged, and it is this one's alone
             raise CourseError(f"cannot be read: {error}") from None
 
     def __str__(self):
@@ -76,6 +85,7 @@ class HandIn:
     submitted: datetime | None = None
     late: bool = False
     problem: str | None = None
+    number: str = ""  # of the student, as the platform's own name of the hand-in says
     notes: list[str] = field(default_factory=list)
 
     def read(self):
@@ -94,8 +104,12 @@ def find(submissions, ours=()):
         raise CourseError(f"There is no {top}: name the folder or the zip that holds the hand-ins.")
     inside = [p for p in map(full, ours) if full(top) in p.parents]
     groups = defaultdict(list)  # (name, number of the platform) -> [(Found, late)]
-    for names, file in walk(top):
-        if any(full(file.path).is_relative_to(p) for p in inside):
+    files = [(n, f) for n, f in walk(top) if not any(full(f.path).is_relative_to(p) for p in inside)]
+    users = blackboard_users(names[0] for names, _ in files)
+    for names, file in files:
+        if match := BLACKBOARD.fullmatch(names[0]):
+            file = replace(file, changed=attempted(match[2]) or file.changed)
+            groups[users[match[1]], ""].append((file, False))
             continue
         name, number, late = student_of(names)
         groups[name, number].append((file, late))
@@ -103,8 +117,9 @@ def find(submissions, ours=()):
         raise CourseError(f"{top} holds no files: name the folder or the zip that holds the hand-ins.")
     same = Counter(name for name, _ in groups)
     handins = []
-    for (name, number), files in groups.items():
-        handins += of_student(f"{name} ({number})" if same[name] > 1 and number else name, files)
+    for (name, number), own in groups.items():
+        several = of_student(f"{name} ({number})" if same[name] > 1 and number else name, own)
+        handins += [replace(h, number=number) for h in several]
     return sorted(handins, key=lambda h: (h.student, h.notebook))
 
 
@@ -113,10 +128,10 @@ def of_student(student, files):
     times = [
         t for f, _ in files if f.inside[-1:] == ("timestamp.txt",) or f.path.name == "timestamp.txt" for t in stamp(f)
     ]
-    notebooks, unread = defaultdict(list), []
+    notebooks, faulty = defaultdict(list), []
     for file, late in files:
         name = PurePosixPath(file.inside[-1]).name if file.inside else file.path.name
-        if not (name.lower().endswith(".ipynb") or file.fault):
+        if not (file.fault or is_notebook(name, file)):
             continue
         try:
             data = file.read()
@@ -124,17 +139,17 @@ def of_student(student, files):
             if not stem and len(data) < PARSED:
                 code_cells(data)  # says so where it is no notebook at all
         except CourseError as error:
-            unread.append(HandIn(student, named(name), file, file.changed, late, str(error)))
+            faulty.append(HandIn(student, named(name), file, file.changed, late, str(error)))
             continue
         problem = None if stem else "holds no exercise of this course"
         handin = HandIn(student, stem or named(name), file, max(times, default=file.changed), late, problem)
-        (notebooks[stem] if stem else unread).append(handin)
+        (notebooks[stem] if stem else faulty).append(handin)
     chosen = []
     for several in notebooks.values():
         several.sort(key=lambda h: (h.file.changed.timestamp() if h.file.changed else 0, str(h.file)))
         others = [f"Handed in, too, and not graded, being older: {h.file}" for h in several[:-1]]
         chosen.append(replace(several[-1], notes=others))
-    for handin in unread:
+    for handin in faulty:
         taken = {h.notebook for h in chosen}
         if handin.notebook not in taken and not (chosen and handin.notebook == "unknown"):
             chosen.append(handin)
@@ -148,38 +163,108 @@ def of_student(student, files):
     return chosen
 
 
+def is_notebook(name, file):
+    """Is this file a notebook, by its name or by what it holds?"""
+    if NOTEBOOK.search(name):
+        return True
+    if PurePosixPath(name).suffix.lower() not in PERHAPS or file.size > LARGEST:
+        return False
+    try:
+        data = file.read()
+    except CourseError:
+        return False
+    return data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") and b'"cells"' in data and bool(stem_of(data))
+
+
 def student_of(names):
     """The student whom the names of folders and file, from the top, speak of -> (name, number or "", late?)."""
     first = names[0]
     if match := MOODLE.fullmatch(first):
-        return match[1], match[2], False
+        return composed(match[1]), match[2], False
     if len(names) == 1:
+        if match := ANONYMOUS.fullmatch(first):
+            return match[2], "", bool(match[1])
         if match := CANVAS.fullmatch(first):
-            return match[1], match[3], bool(match[2])
-        stem = re.sub(r"\.(ipynb|zip)$", "", first, flags=re.I)
+            return composed(match[1]), match[3], bool(match[2])
+        stem = re.sub(r"\.zip$", "", NOTEBOOK.sub("", first), flags=re.I)
         for notebook in stems().values():
             stem = stem.replace(notebook, "")
-        return stem.strip(" _-.()") or first, "", False
-    return first, "", False
+        return composed(stem.strip(" _-.()") or first), "", False
+    return composed(first), "", False
+
+
+def composed(name):
+    """The name with accents as parts of their letters: Macs write them as characters of their own."""
+    return unicodedata.normalize("NFC", name)
+
+
+def blackboard_users(names):
+    """{COURSE_ASSIGNMENT_user: user} for the names of Blackboard's files, in which nothing says where the user begins.
+
+    It is what follows the last _.  Where that would make one of two, it is all in which they differ from the others.
+    """
+    middles = {m[1] for m in map(BLACKBOARD.fullmatch, names) if m}
+    common = os.path.commonprefix(sorted(middles)).rpartition("_")[0]  # noqa: RUF071 (they are no paths)
+    last = Counter(m.rpartition("_")[2] for m in middles)
+    users = {m: m.rpartition("_")[2] for m in middles}
+    return {m: composed(u if last[u] == 1 else m[len(common) :].strip("_") or m) for m, u in users.items()}
+
+
+def attempted(text):
+    """The time of an attempt in Blackboard, «2026-01-31-12-00-00», in this machine's zone, or None."""
+    try:
+        return datetime(*map(int, text.split("-"))).astimezone()
+    except (ValueError, OverflowError):
+        return None
+
+
+def platform(names):
+    """Does a learning platform name hand-ins like this one?"""
+    patterns = (MOODLE, BLACKBOARD) if len(names) > 1 else (MOODLE, BLACKBOARD, CANVAS, ANONYMOUS)
+    return any(p.fullmatch(names[0]) for p in patterns)
 
 
 def walk(top):
     """Files below a path -> (names of folders and file, Found)."""
     if top.is_file():
-        yield from opened((top.name,), Found(top, (), top.stat().st_size, changed(top)), zipped=True)
+        yield from opened((top.name,), on_disk(top), zipped=True)
         return
-    base = top / "submitted" if (top / "submitted").is_dir() else top
-    for folder, folders, files in os.walk(base):
+    base, closed = top / "submitted" if (top / "submitted").is_dir() else top, []
+    for folder, folders, files in os.walk(base, onerror=closed.append):
         folders.sort()
         for name in sorted(files):
             path = Path(folder, name)
             names = path.relative_to(base).parts
             if SKIPPED.search("/".join(names)):
                 continue
-            if path.is_symlink() or not path.is_file():
-                yield names, Found(path, fault="is no ordinary file, but a link or a device; it was not opened")
-                continue
-            yield from opened(names, Found(path, (), path.stat().st_size, changed(path)), zipped=False)
+            file = on_disk(path)
+            if file.fault:
+                yield names, file
+            else:
+                yield from opened(names, file, zipped=False)
+        while closed:
+            error = closed.pop()
+            yield unread(base, error)
+    for error in closed:
+        yield unread(base, error)
+
+
+def unread(base, error):
+    """What stands for a folder that cannot be opened -> (names, Found)."""
+    path = Path(error.filename or base)
+    names = path.relative_to(base).parts or (path.name,)
+    return names, Found(path, fault=f"is a folder that cannot be read ({error.strerror})")
+
+
+def on_disk(path):
+    """A file -> Found, with a fault where it is none that can be opened."""
+    try:
+        status = path.lstat()
+    except (OSError, ValueError) as error:
+        return Found(path, fault=f"cannot be read: {error}")
+    if not stat.S_ISREG(status.st_mode):
+        return Found(path, fault="is no ordinary file, but a link or a device; it was not opened")
+    return Found(path, (), status.st_size, changed(status))
 
 
 def opened(names, file, zipped):
@@ -199,13 +284,13 @@ def opened(names, file, zipped):
     except CourseError as error:
         yield names, replace(file, fault=str(error))
         return
-    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+    except Exception as error:  # as in Found.read
         yield names, replace(file, fault=f"cannot be unzipped: {error}")
         return
-    if not zipped and sum(m.inside[-1].lower().endswith(".ipynb") for m in members) > OWN:
+    if not zipped and sum(bool(NOTEBOOK.search(m.inside[-1])) for m in members) > OWN:
         yield names, replace(file, fault=f"a zip of more than {OWN} notebooks: it was not opened")
         return
-    if not zipped and len({(name, number) for name, number, _ in map(student_of, map(parts, members)) if number}) > 1:
+    if not zipped and len({student_of(p)[:2] for p in map(parts, members) if platform(p)}) > 1:
         yield names, replace(file, fault="holds the hand-ins of a class: grade this zip by itself")
         return
     for member in members:
@@ -243,14 +328,41 @@ def listed(file):
             when = datetime(*m.date_time).astimezone()
         except (ValueError, OverflowError):
             when = None
-        yield Found(Path(), (m.filename,), m.file_size, when, fault)
+        yield Found(Path(), (member_name(m),), m.file_size, when, fault)
+
+
+def member_name(member):
+    """The name of a member of a zip, in whichever way it was written.
+
+    Zips that do not say that their names are in UTF-8 mean it nevertheless where Linux and Macs made them; those of
+    Windows are in the code page of its terminal: 437 in America, 850 in Western Europe.
+    """
+    name, extra = member.filename, member.extra
+    if member.flag_bits & 0x800:
+        return name
+    while len(extra) > 4:  # Info-ZIP's and 7-Zip's own field for the name in UTF-8
+        kind, size = int.from_bytes(extra[:2], "little"), int.from_bytes(extra[2:4], "little")
+        if kind == 0x7075 and size > 5:
+            with suppress(UnicodeDecodeError):
+                return extra[9 : 4 + size].decode()
+        extra = extra[4 + size :]
+    try:
+        raw = name.encode("cp437")
+    except UnicodeEncodeError:
+        return name
+    with suppress(UnicodeDecodeError):
+        return raw.decode()
+    latin = all(c.isascii() or unicodedata.name(c, "").startswith("LATIN") for c in name)
+    return name if latin else raw.decode("cp850")
 
 
 def unzipped(file, inside):
     """The bytes of a file, at most LARGEST, or of a member of zips in it."""
     for name in inside:
-        with zipfile.ZipFile(file) as archive, archive.open(name) as member:
-            file = io.BytesIO(member.read(LARGEST + 1))
+        with zipfile.ZipFile(file) as archive:
+            called = {member_name(m): m for m in archive.infolist()}
+            with archive.open(called.get(name, name)) as member:
+                file = io.BytesIO(member.read(LARGEST + 1))
     data = file.read(LARGEST + 1)
     if len(data) > LARGEST:
         raise ValueError(f"it is larger than {LARGEST >> 20} MB")
@@ -262,8 +374,12 @@ def full(path):
     return Path(os.path.abspath(path))
 
 
-def changed(path):
-    return datetime.fromtimestamp(path.stat().st_mtime).astimezone()
+def changed(status):
+    """When a file was changed, or None where no calendar holds it; status: of os.stat."""
+    try:
+        return datetime.fromtimestamp(status.st_mtime).astimezone()
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def stamp(file):
@@ -272,7 +388,7 @@ def stamp(file):
         day, hour, *zone = file.read().decode().split()
         time = datetime.fromisoformat(f"{day} {hour}")
         return [time.replace(tzinfo=ZoneInfo(zone[0]) if zone else None).astimezone()]
-    except (CourseError, ValueError, OSError, KeyError):
+    except (CourseError, ValueError, OverflowError, OSError, KeyError):
         return []
 
 
@@ -288,10 +404,20 @@ def stems():
 
 def stem_of(data):
     """Which notebook these bytes are, or None: the one whose exercises are defined most."""
+    return stems().get(chapter_of(data))
+
+
+def chapter_of(data):
+    """The chapter whose exercises are defined most in these bytes, or None."""
     if len(data) < PARSED:
         with suppress(CourseError):
             data = "\n".join(code_cells(data)).encode("utf-8", "replace")  # outputs speak of exercises, too
-    return stems().get(most_common(data))
+    chapter = most_common(data)
+    if chapter is None:  # `exercise` goes by another name
+        called = Counter(m.decode("ascii", "replace") for m in CALLED.findall(data))
+        chapter = max(stems(), key=lambda c: called[c], default=None)
+        chapter = chapter if called[chapter] else None
+    return chapter
 
 
 def most_common(data):

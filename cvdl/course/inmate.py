@@ -4,12 +4,12 @@ Requests hold arguments only: what the judge expects is never sent.  The course'
 read in here, and called; `grade.remarks` tells of it.
 """
 
-import ast
-import linecache
+import json
 import os
 import signal
 import sys
 from contextlib import contextmanager
+from importlib import import_module
 
 import torch
 
@@ -17,10 +17,14 @@ from cvdl.course import checks, exercise, wire
 from cvdl.course.compare import CallFailed, CallStopped, plain
 from cvdl.course.cut import cut
 from cvdl.course.limit import TimeIsUp
+from cvdl.course.loading import Loader
 from cvdl.errors import CourseError
 from cvdl.settings import seed
 
-LOAD = 30  # seconds of processor time for the imports and helpers of one exercise
+QUIET = {  # what a notebook calls to see something: left out where its cells are run to be judged
+    "cvdl.course.exercise": ("check", "hint", "progress", "use_library"),
+    "cvdl.course.notebook": ("start", "show", "explore", "outcome"),
+}
 
 
 def main():
@@ -41,8 +45,11 @@ def main():
         replies.write(message if isinstance(message, bytes) else wire.pack(message))
         replies.flush()
 
+    quiet()
+    sys.path.append(os.getcwd())  # last, and so hiding nothing: for modules that a cell of the notebook writes
     try:
-        found = cut(receive()[1])
+        course, data = receive()
+        found = cut(data)
         for chapter in {id.partition(".")[0] for id in found.definitions} & set(checks.chapters()):
             checks.chapter(chapter)
     except CourseError as error:
@@ -54,22 +61,30 @@ def main():
             "sources": {id: found.source(id)[:100_000] for id in found.definitions},
             "imports": {id: found.imports(id)[:10_000] for id in found.definitions},
             "broken": found.broken,
+            "unread": found.unread,
+            "ways": {id: len(found.slices(id)) + 1 for id in found.definitions},
             "notes": found.notes,
         }
     )
-    calls = {}
+    loader, calls = Loader(found, json.loads(course)), {}
     while True:
         request = wire.unpack(*receive(), strides=True)
+        id, way, lacks = request["id"], request["way"], ""
         try:
-            id = request["id"]
-            if id not in calls:
-                calls[id] = exercise.caller(id, load(found, id))
-            answer = plain(calls[id](*request["args"], weights=request["weights"]))
-            reply = wire.pack({"token": request["token"], "answer": answer})
+            if (id, way) not in calls:
+                calls.clear()  # what was loaded in another way may share its objects
+                calls[id, way] = loader.load(id, way)
+            loaded = calls[id, way]
+            lacks = loaded.lacks
+            if loaded.failure:
+                raise loaded.failure
+            answer = plain(exercise.caller(id, loaded.function)(*request["args"], weights=request["weights"]))
+            reply = wire.pack({"token": request["token"], "lacks": lacks, "answer": answer})
         except CallFailed as failure:
-            reply = failed(request, str(failure), failure.hint, isinstance(failure, CallStopped))
+            lacks = lacks or loader.lacking(failure)
+            reply = failed(request, str(failure), failure.hint, isinstance(failure, CallStopped), lacks)
         except BaseException as error:  # SystemExit among them
-            reply = failed(request, f"{type(error).__name__}: {error}")
+            reply = failed(request, f"{type(error).__name__}: {error}", lacks=lacks)
         send(reply)
 
 
@@ -80,40 +95,23 @@ def mute():
         os.dup2(nowhere, standard)
 
 
-def failed(request, why, hint="", stopped=False):
-    return {"token": request["token"], "failed": why[:1000], "hint": hint, "stopped": stopped}
+def quiet():
+    """Make the calls do nothing by which a notebook shows something, or judges itself."""
+    import cvdl
+
+    for module, names in QUIET.items():
+        for name in names:
+            setattr(import_module(module), name, nothing)
+            setattr(cvdl, name, nothing)
 
 
-def load(found, id):
-    """Run what exercise `id` needs, and nothing else -> the student's function.  Raises CallFailed."""
-    namespace = {"__name__": "__main__"}
-    for number, source in found.cells.items():
-        linecache.cache[name(number)] = (len(source), None, source.splitlines(keepends=True), name(number))
-    try:
-        with processor_time(LOAD):
-            early = [s for s in found.needed(id) if not run(s, namespace)]  # cells may have been moved
-            for statement in early:
-                run(statement, namespace, id)
-    except TimeIsUp:
-        raise CallStopped(
-            f"stopped after {LOAD} seconds, before it was called",
-            "The definitions that it needs take too long. Let them only define.",
-        ) from None
-    return exercise._attempts[id].function
+def nothing(*_, **__):
+    pass
 
 
-def run(statement, namespace, id=None):
-    """Run it -> did it run?  With `id`, for the last time: raises CallFailed if that exercise is not defined by it."""
-    try:
-        exec(compile(ast.Module([statement.tree], []), name(statement.cell), "exec"), namespace)
-    except TimeIsUp:
-        raise
-    except BaseException as error:
-        if id is None:
-            return False
-        if id in statement.ids:
-            raise CallFailed(f"{type(error).__name__}: {error}"[:300], "The cell itself fails.") from None
-    return True
+def failed(request, why, hint="", stopped=False, lacks=""):
+    """The reply to a call that came to nothing; lacks: what the notebook had and this place has not."""
+    return {"token": request["token"], "failed": why[:1000], "hint": hint, "stopped": stopped, "lacks": lacks}
 
 
 @contextmanager
@@ -129,10 +127,6 @@ def processor_time(seconds):
         yield
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
-
-
-def name(cell):
-    return f"code cell {cell}"
 
 
 if __name__ == "__main__":

@@ -16,10 +16,13 @@ from types import CoroutineType
 
 import torch
 
-from cvdl.course.compare import NOTHING, CallFailed, CallStopped, difference, plain
+from cvdl.course.compare import NOTHING, CallFailed, CallStopped, difference, not_a_tensor, plain
+from cvdl.course.relation import by_argument, remark
+from cvdl.course.supposition import supposition
 from cvdl.errors import CourseError
 
 LONGEST = 500  # characters of a message: it may quote an answer
+RETURN = "End the function with a line `return …`."
 
 
 class CourseFault(CourseError):
@@ -57,13 +60,13 @@ class Mistake:
     when: Callable | None = None
 
     def explains(self, trials):
-        """Would this mistake, and it alone, have given these answers: the failed ones and the others?
+        """Would this mistake, and it alone, have given these answers: all the failed ones, and the others?
 
-        False, too, where an answer is so odd that comparing it with the mistake fails.
+        Also False where an answer is so odd that comparing it with the mistake fails.
         """
         if self.when is not None:
-            failed = [t for t in trials if t.wrong and t.answered and not t.case.gradient]
-            return any(_holds(self.when, t.got, t.want) for t in failed)
+            failed = [t for t in trials if t.wrong and not t.case.gradient]
+            return bool(failed) and all(t.answered and _holds(self.when, t.got, t.want) for t in failed)
         return _holds(self._made, trials)
 
     def _made(self, trials):
@@ -121,16 +124,27 @@ class Trial:
     answered: bool = False
     wrong: str | None = None
     hint: str = ""
+    raised: bool = False  # the call failed, so that there was nothing to compare
 
     def verdict(self, got):
         """None if `got` is right in this case, else what is wrong."""
         if self.case.test:
             return self.case.test(got, self.want)
         if not self.case.gradient:
-            return difference(got, self.want, self.exercise.axes, self.exercise.parts)
-        names = _names(self.exercise.library, self.args)
-        parts = [f"d{name}" for name, value in zip(names, self.args, strict=True) if _differentiable(value)]
+            return difference(got, self.want, self.exercise.axes, self.exercise.parts, self.sizes)
+        parts = [f"d{name}" for name, value in self.named.items() if _differentiable(value)]
         return difference(got, self.want, (), parts)
+
+    @property
+    def named(self):
+        """The arguments by name."""
+        return dict(zip(_names(self.exercise.library, self.args), self.args, strict=True))
+
+    @property
+    def sizes(self):
+        """The lengths of the axes of all arguments, and arguments that are whole numbers themselves."""
+        sizes = {n for a in self.args if isinstance(a, torch.Tensor) for n in a.shape}
+        return sorted(sizes | {a for a in self.args if type(a) is int and 0 < a <= 1000})
 
 
 @dataclass(frozen=True)
@@ -144,11 +158,16 @@ class CaseResult:
 
 @dataclass(frozen=True)
 class Score:
-    """The result of all cases; `mistake` is the known one that explains them, if there is one."""
+    """The result of all cases.
+
+    mistake: the known one that explains them, if there is one; relation: otherwise a sentence on how the wrong answers
+    are related to the right ones, or "".
+    """
 
     id: str
     cases: list[CaseResult]
     mistake: Mistake | None = None
+    relation: str = ""
 
     @property
     def points(self):
@@ -166,10 +185,15 @@ class Score:
 
     @property
     def hint(self):
-        """What to try next: about the recognised mistake, else about the first failed case."""
+        """What to try next: about the recognised mistake, else about the first failed case and all of them."""
+        return " ".join(filter(None, self.advice))
+
+    @property
+    def advice(self):
+        """The two parts of the hint: about the mistake or the first failed case, and the relation."""
         if self.mistake:
-            return self.mistake.hint
-        return next((c.hint for c in self.cases if c.earned < c.points), "")
+            return self.mistake.hint, ""
+        return next((c.hint for c in self.cases if c.earned < c.points), ""), self.relation
 
 
 def score(id, call, seed=0):
@@ -196,12 +220,46 @@ def score(id, call, seed=0):
     results = [
         CaseResult(
             *(t.case.name, t.case.points, 0 if t.wrong else t.case.points),
-            *((t.wrong or "")[:LONGEST], t.hint or t.case.hint),
+            *((t.wrong or "")[:LONGEST], _hint(t, trials)),
         )
         for t in trials
     ]
-    known = (m for m in exercise.mistakes if not stopped and m.explains(trials))
-    return Score(id, results, next(known, None))
+    known = next((m for m in exercise.mistakes if not stopped and m.explains(trials)), None)
+    return Score(id, results, known, "" if known or stopped else _relation(exercise, trials))
+
+
+def _hint(trial, trials):
+    """The advice on what was raised or returned, where there is a specific one; else the hint of the case.
+
+    Where no case was answered, the hint of a case would miss the point: the exception is what to look at.
+    """
+    if trial.hint:
+        return trial.hint
+    if not trial.raised or any(t.answered for t in trials):
+        return trial.case.hint
+    if "shape" in trial.wrong or "size" in trial.wrong:
+        return "Print the shapes just before that line, and compare them with those in the docstring."
+    return "Fix the line shown above first; the cases can run after that."
+
+
+def _relation(exercise, trials):
+    """How the wrong answers are related to the right ones, in one sentence; "" if nothing simple was found."""
+    compared = [t for t in trials if t.answered and not (t.case.test or t.case.gradient)]
+    failed = [(t.got, t.want, t.named) for t in compared if t.wrong]
+    if not failed:
+        return ""
+    try:
+        found = remark(failed, exercise.axes, exercise.parts)
+        if found and len(failed) == len(compared):
+            return found
+        supposed = supposition([(t.got, t.named) for t in compared], _on_copies(exercise.oracle))
+    except Exception:  # an answer so odd that it cannot be compared
+        return ""
+    return (
+        supposed
+        or (found and f"{found} That holds for the cases that failed.")
+        or by_argument([(not t.wrong, t.named) for t in compared])
+    )
 
 
 def _try(exercise, case, call, generator):
@@ -212,9 +270,9 @@ def _try(exercise, case, call, generator):
     except CallStopped:
         raise
     except CallFailed as failure:
-        return replace(trial, wrong=str(failure), hint=failure.hint)
+        return replace(trial, wrong=str(failure), hint=failure.hint, raised=True)
     wrong = _verdict(trial, got)
-    hint = "End the function with a line `return …`." if wrong == NOTHING else ""
+    hint = RETURN if wrong == NOTHING else ""
     return replace(trial, got=got, answered=got is not None, wrong=wrong, hint=hint)
 
 
@@ -282,6 +340,14 @@ def answer(function, args, weights=None):
             raise CallFailed(f"changed its argument `{name}`", f"Work on a copy: begin with {name} = {copy}.")
     if weights is None:
         return result
+    if result is None:
+        raise CallFailed(NOTHING, RETURN)
+    if not isinstance(result, torch.Tensor):
+        result = plain(result)
+        if isinstance(result, tuple) and any(isinstance(r, torch.Tensor) for r in result):
+            raise CallFailed(not_a_tensor(result, weights.shape), "Return one tensor, as the docstring says.")
+    elif result.shape != weights.shape:
+        raise CallFailed(f"shape {tuple(result.shape)} where {tuple(weights.shape)} was expected")
     if not isinstance(result, torch.Tensor) or not result.requires_grad:
         raise CallFailed(
             "the answer has no gradient, so nothing can learn through it",

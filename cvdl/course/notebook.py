@@ -11,6 +11,17 @@ from cvdl.course.cards import Card, in_notebook, say
 from cvdl.errors import CourseError
 from cvdl.settings import PROFILES, device, profile
 
+# Where a saved notebook is opened without its kernel, JupyterLab shows "Error displaying widget: model not found" instead
+# of the controls, and GitHub shows nothing. This note says what to do. It is hidden as long as the controls are there;
+# Colab has a page for each output.
+CONTROLS = ":has(.widget-hbox, .widget-upload)"
+RUN_AGAIN = {
+    "text/plain": "To use the controls, run the notebook up to this cell.",
+    "text/html": '<p class="cvdl-run-again">To use the controls, run the notebook up to this cell.</p>'
+    f"<style>.jp-OutputArea{CONTROLS} .cvdl-run-again, body:not(:has(.jp-OutputArea)){CONTROLS} .cvdl-run-again "
+    "{ display: none }</style>",
+}
+
 
 def start():
     """The bootstrap cell: say with what the notebook runs, and set the look of figures."""
@@ -18,15 +29,9 @@ def start():
     import torch
 
     import cvdl
+    from cvdl.figures import STYLE
 
-    matplotlib.rcParams.update(
-        {
-            "figure.dpi": 110,
-            "figure.constrained_layout.use": True,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-        }
-    )
+    matplotlib.rcParams.update(STYLE)  # for the student's own figures, which keep their colours
     where = torch.cuda.get_device_name() if device().type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     print(
         f"cvdl {cvdl.__version__} · Python {platform.python_version()} · torch {torch.__version__} · {where} · "
@@ -90,15 +95,17 @@ def explore(draw, alt, **sliders):
         return _display(draw(**values), alt.format(**values))
 
     def widget(name, s):
-        style = {"description_width": "initial"}
+        look = {"description": name, "style": {"description_width": "initial"}}
         if isinstance(s, list):
-            return ipywidgets.Dropdown(options=s, value=s[0], description=name, style=style)
+            return ipywidgets.Dropdown(options=s, value=s[0], **look)
         kind = ipywidgets.IntSlider if all(isinstance(v, int) for v in s) else ipywidgets.FloatSlider
         step = s[3] if len(s) > 3 else 1
-        return kind(s[2], min=s[0], max=s[1], step=step, description=name, style=style)
+        # The figure follows when the slider is released: drawn for every position in between, it would lag behind.
+        return kind(s[2], min=s[0], max=s[1], step=step, continuous_update=False, **look)
 
     widgets = {name: widget(name, s) for name, s in sliders.items()}
     display(ipywidgets.HBox(list(widgets.values()), layout={"flex_flow": "row wrap"}))
+    display(RUN_AGAIN, raw=True)
     handle = _display(draw(**values), alt.format(**values), display_id=True)
 
     def redraw(_):
@@ -146,8 +153,9 @@ def _rendered(figure, alt):
         raise ValueError("A figure needs alternative text: say in a sentence what it shows.")
     import matplotlib.pyplot as plt
 
-    full = io.BytesIO()
-    figure.savefig(full, format="png", bbox_inches="tight", facecolor="white")
+    full, background = io.BytesIO(), figure.get_facecolor()  # which its text and axes suit
+    background = background if background[3] else "white"
+    figure.savefig(full, format="png", bbox_inches="tight", facecolor=background)
     plt.close(figure)
     return full
 

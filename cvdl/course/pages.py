@@ -14,9 +14,16 @@ from statistics import StatisticsError, correlation, mean, median
 
 from cvdl.course import results as on_disk
 from cvdl.course.cards import LOOKS
-from cvdl.course.export import earned, remarks, status
+from cvdl.course.export import earned, in_part, remarks, status
 
-STATES = {"right": "right", "partly right": "partly", "wrong": "wrong", "not attempted": "open", "missing": "open"}
+STATES = {
+    "right": "right",
+    "partly right": "partly",
+    "wrong": "wrong",
+    "not attempted": "open",
+    "missing": "open",
+    on_disk.UNJUDGED: "open",
+}
 COMMONEST = 12  # mistakes that are listed
 THEMES = {"light": ("#1d1d1f", "#0072B2"), "dark": ("#e8e8ea", "#56B4E9")}  # ink and bars of a figure
 UNSEEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")  # that HTML does not allow
@@ -75,7 +82,8 @@ def student_page(result):
         notes=[note for note in result["notes"] if not note.endswith(on_disk.LOOK)],
         earned=earned(result),
         points=sum(e["points"] for e in result["exercises"]),
-        exercises=[_exercise(e) for e in result["exercises"] if result["judged"]],
+        exercises=[_exercise(e) for e in result["exercises"] if result["judged"] or in_part(result)],
+        in_part=in_part(result),
     )
 
 
@@ -234,14 +242,14 @@ def _quality(name, items):
 
 def picture(draw, size, alt, caption):
     """HTML of a figure in a light and a dark version; draw(figure, colour) fills an empty one of `size` inches."""
-    import matplotlib
     from matplotlib.figure import Figure
+
+    from cvdl.figures import style
 
     sources = {}
     for theme, (ink, colour) in THEMES.items():
         look = dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), ink)
-        look |= {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9, "svg.hashsalt": caption}
-        with matplotlib.rc_context(look):
+        with style(look | {"font.size": 9, "svg.hashsalt": caption}):
             figure, file = Figure(figsize=size, layout="constrained"), BytesIO()
             draw(figure, colour)
             figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})

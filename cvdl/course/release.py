@@ -21,7 +21,7 @@ from cvdl.course.master import read_master
 from cvdl.errors import CourseError
 from cvdl.settings import ROOT
 
-TEACHERS = ("solutions/", "tests/answers/", "tests/attacks/", "tests/unforeseen/", "data/unfinished/")
+TEACHERS = ("solutions/", "tests/answers/", "tests/attacks/", "tests/honest/", "tests/unforeseen/", "data/unfinished/")
 STUDENTS = ("work/", ".git/")  # theirs alone, in the released tree
 RECORD = ".release.json"  # in DEST: {file: sha256 of what was written}
 PART = ".release.part"

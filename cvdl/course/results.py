@@ -4,17 +4,19 @@ A result is a plain dict:
 
     format      1
     student     name, any text
+    number      of the student, where the learning platform's name of the hand-in says it; else "" or not there
     notebook    stem, e.g. "01_rnn_from_scratch"
     file        the hand-in, as it was found
     sha256      of the hand-in
     submitted   ISO time, or None
     late        bool, or None where no date was due
     judged      bool: is every mark below the judge's?
-    problem     None, or why the hand-in could not be judged; every exercise then earns 0
+    problem     None, or why the hand-in could not be judged: as a whole, or those exercises whose state is "not judged"
     notes       list of remarks for a human; one that ends in LOOK is for the teacher alone
     seconds     float
     exercises   list of {id, title, points, earned, state, mistake, hint, cases, source}, in the notebook's order:
-                state is "right", "partly right", "wrong", "not attempted" or "missing"; mistake is None or the name
+                state is "right", "partly right", "wrong", "not attempted", "missing" or "not judged", where hint
+                says why; mistake is None or the name
                 of the recognised one; cases is a list of {name, points, earned, message, hint}
 
 Names and messages are the student's text: escape them wherever they are shown.
@@ -31,6 +33,7 @@ from cvdl.errors import CourseError
 
 FORMAT = 1
 LOOK = "look at it."
+UNJUDGED = "not judged"  # state of an exercise that a human has to look at: it has no points, rather than 0
 
 
 def read(out):

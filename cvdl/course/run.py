@@ -1,11 +1,14 @@
 """A run of `cvdl grade`: what was asked for, the secret seed, and what came of it."""
 
+import difflib
 import hashlib
 import os
+import re
 import secrets
 import sys
 import unicodedata
 from contextlib import suppress
+from dataclasses import replace
 from datetime import date, datetime
 from importlib import import_module
 
@@ -13,6 +16,7 @@ from tqdm import tqdm
 
 from cvdl.course import export, likeness, results
 from cvdl.course import jail as jails
+from cvdl.course.export import folded
 from cvdl.course.grade import exercises_of, grade, missing
 from cvdl.course.handins import find, stems
 from cvdl.errors import CourseError
@@ -44,12 +48,14 @@ def grade_all(
     if not handins:
         raise CourseError(f"Among the hand-ins in {submissions} there is none of notebook {stem}.")
     graded = sorted({h.notebook for h in handins} - {"unknown"})
+    if len(graded) == 1:  # then a text or a PDF was handed in for this one, too
+        handins = [replace(h, notebook=graded[0]) if h.notebook == "unknown" else h for h in handins]
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CourseError(f"{out} cannot be written to ({error.strerror}). Name another folder: --out DIR") from None
     seed = secret(out / "seed", seed)
-    note(out / "run.json", seed, due, graded)
+    note(out / "run.json", seed, due, graded, names)
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     try:
         done = list(
@@ -73,6 +79,7 @@ def grade_all(
             results.write(out, missing(student, name))
             here.add((student, name))
             lines.append(f"{student}: nothing handed in for {name}")
+    lines += strangers(done, names)
     judged = f"{sum(r['judged'] for r in done)} of {len(done)} hand-ins judged"
     late = f", {sum(bool(r['late']) for r in done)} late (due {due:%Y-%m-%d %H:%M %Z})" if due else ""
     lines.append(f"{judged}{late}; the results are in {out / 'results'}")
@@ -90,7 +97,31 @@ def grade_all(
     return "\n".join(lines), complete
 
 
-def note(path, seed, due, graded):
+def strangers(done, names):
+    """A line for each hand-in of one who is not on the list of students, with the likeliest name on it that has none."""
+    known = {folded(name): name for name in names}
+    came = {folded(r["student"]): r["student"] for r in done}
+    free = {name: known[name] for name in known if name not in came}
+    keys = {plain(name): name for name in free}
+    lines = []
+    for name in sorted(came) if names else ():
+        if name in known:
+            continue
+        near = difflib.get_close_matches(plain(came[name]), keys, n=1, cutoff=0.6)
+        meant = f" Is it {free[keys[near[0]]]}, of whom there is no hand-in?" if near else ""
+        lines.append(
+            f"{came[name]} is not on the list of students.{meant} Marks are kept under the name of the hand-in."
+        )
+    return lines
+
+
+def plain(name):
+    """A name for comparing: its letters without accents, word by word in the order of the alphabet."""
+    letters = unicodedata.normalize("NFKD", name.casefold()).encode("ascii", "ignore").decode()
+    return " ".join(sorted(re.findall("[a-z]+", letters)))
+
+
+def note(path, seed, due, graded, names):
     """Write down in run.json what is graded, beside what was graded into the same folder before."""
     old = results.load(path) if path.exists() else {}
     due = due.isoformat() if due else None
@@ -99,6 +130,7 @@ def note(path, seed, due, graded):
         "seed_sha256": hashlib.sha256(seed.encode()).hexdigest(),
         "notebooks": old.get("notebooks", {}) | {n: {e.id: e.points for e in exercises_of(n)} for n in graded},
         "dues": old.get("dues", {}) | dict.fromkeys(graded, due),
+        "names": sorted({*old.get("names", ()), *map(folded, names)}),
     }
     results.save(path, results.as_json(told))
 
@@ -184,8 +216,3 @@ def secret(path, seed):
         file.write(seed)
     part.replace(path)
     return seed
-
-
-def folded(name):
-    """The name as it is compared: the same letters may be written in other bytes, as in zips made by a Mac."""
-    return " ".join(unicodedata.normalize("NFC", name).casefold().split())

@@ -6,9 +6,10 @@ from pathlib import Path
 import torch.nn.functional as F
 
 from cvdl.course.cards import Card
-from cvdl.course.notebook import as_picture, in_notebook, show
+from cvdl.course.notebook import RUN_AGAIN, as_picture, in_notebook, show
 from cvdl.errors import CourseError, InvalidInput
 from cvdl.flow.data.folder import PICTURES
+from cvdl.flow.data.pictures import animation
 from cvdl.flow.data.sample import read_image
 from cvdl.flow.data.video import Video
 from cvdl.gesture.files import read_video
@@ -50,7 +51,7 @@ def pair_of(files, step=1):
     kinds = [Path(name).suffix.lower() for name in names]
     if len(names) == 2 and all(kind in PICTURES for kind in kinds):
         images = [read_as(read_image, name, files[name]) for name in names]
-    elif len(names) == 1 and kinds[0] not in PICTURES:
+    elif len(names) == 1 and (kinds[0] not in PICTURES or read_as(animation, names[0], files[names[0]])):
         images = read_as(lambda path: Video(path, step, 1)[0][1:3], names[0], files[names[0]])
     else:
         came = ", ".join(names) or "nothing"
@@ -89,6 +90,7 @@ def offer(read, draw, example, alt, **button):
         return show(draw(*example), alt)
     button = ipywidgets.FileUpload(**button, layout={"width": "16em"})
     display(button)
+    display(RUN_AGAIN, raw=True)
     handle = display(as_picture(draw(*example), alt), display_id=True)
 
     def redraw(_):

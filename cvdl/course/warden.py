@@ -1,5 +1,6 @@
 """The judge's side of the jail: starts a process in it, sends calls, and reads the answers with care."""
 
+import json
 import re
 import secrets
 import select
@@ -11,29 +12,38 @@ from pathlib import Path
 from cvdl.course import wire
 from cvdl.course.compare import CallFailed, CallStopped
 from cvdl.course.exercise import SECONDS
-from cvdl.course.inmate import LOAD
 from cvdl.course.jail import MEMORY
+from cvdl.course.loading import LOAD
 from cvdl.errors import CourseError
 
 PROGRAM = ("-BP", "-m", "cvdl.course.inmate")
 START = 300  # seconds in which a jail has to start and a notebook to be cut
 CALL = 6 * SECONDS  # seconds by the clock after which a call is stopped from outside; inside, the processor's count
+LACKS = 300  # characters, the most that are kept of what a jail lacks
 SLOW = "Is there a loop that never ends, or a slow one over single numbers?"
 BROKE_OFF = "It ended Python, took too much memory, or sent what is no answer."
 
 
 class Notebook:
-    """A hand-in in a jail, which is started anew once it is lost."""
+    """A hand-in in a jail, which is started anew once it is lost.
 
-    def __init__(self, data, backend):
+    lacks: what the last calls said that the notebook had and the jail has not, a text each; lost: did one of them have to
+    be stopped from outside?  stops: how many were stopped since the jail was opened.
+    """
+
+    def __init__(self, data, backend, course=None):
+        """course: of loading.course_of."""
         self.data, self.backend, self.inmate = data, backend, None
+        self.course = json.dumps(course).encode()
+        self.lacks, self.lost, self.stops = [], False, 0
         self.found = self._start()
 
     def _start(self):
         """Raises CourseError where the jail does not cut the notebook: before any of its code has run."""
         self.inmate, self.loaded = Inmate(self.backend), set()
         try:
-            found = self.inmate.ask(wire.LENGTHS.pack(0, len(self.data)) + self.data, START)
+            head = wire.LENGTHS.pack(len(self.course), len(self.data))
+            found = self.inmate.ask(head + self.course + self.data, START)
         except (CourseError, TimeoutError, MemoryError, EOFError, ValueError) as error:
             self.close()
             raise CourseError(f"it could not be read in the jail: {error}") from None
@@ -42,29 +52,44 @@ class Notebook:
             raise CourseError(found["problem"])
         return found
 
-    def call(self, id):
-        """What `judge.score` calls for the answers to exercise `id`."""
+    def call(self, id, way=0):
+        """What `judge.score` calls for the answers to exercise `id`, loaded in one of its ways.
+
+        From then on, `lacks` and `lost` are about these calls.
+        """
+        self.lacks, self.lost = [], False
+
+        def counted(*args, weights=None):
+            try:
+                return call(*args, weights=weights)
+            except CallStopped:
+                self.stops += 1
+                raise
 
         def call(*args, weights=None):
             token = secrets.token_hex(16)
             if self.inmate is None:
                 self._start()
-            seconds = CALL if id in self.loaded else CALL + LOAD
-            self.loaded.add(id)
-            request = wire.pack({"token": token, "id": id, "args": args, "weights": weights})
+            seconds = CALL if (id, way) in self.loaded else CALL + LOAD
+            self.loaded.add((id, way))
+            request = wire.pack({"token": token, "id": id, "way": way, "args": args, "weights": weights})
             try:
                 reply = self.inmate.ask(request, seconds)
+                if lacks := lacks_in(reply):
+                    self.lacks.append(lacks)
                 return answer_in(reply, token)
             except TimeoutError:
                 self.close()
+                self.lost = True
                 raise CallStopped(f"stopped after {SECONDS} seconds", SLOW) from None
             except CourseError:
                 raise
             except (MemoryError, EOFError, ValueError) as error:
                 self.close()
+                self.lost = True
                 raise CallStopped(f"stopped: {error}", BROKE_OFF) from None
 
-        return call
+        return counted
 
     def close(self):
         if self.inmate:
@@ -76,6 +101,12 @@ class Notebook:
 
     def __exit__(self, *_):
         self.close()
+
+
+def lacks_in(reply):
+    """What a reply says that the jail lacks, taken out of it; "" if it says nothing of the kind."""
+    lacks = reply.pop("lacks", "") if isinstance(reply, dict) else ""
+    return lacks[:LACKS] if isinstance(lacks, str) else ""
 
 
 def answer_in(reply, token):

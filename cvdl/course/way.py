@@ -5,6 +5,8 @@ import sys
 import matplotlib.pyplot as plt
 from matplotlib.patches import FancyBboxPatch
 
+from cvdl.figures import styled
+
 READY = {1, 2, 3, 4, 5, 6, 7, 8}  # notebooks that exist; a test compares with the folder
 ROWS = {
     "sequences": ["1\nRNN\nfrom scratch", "2\nbackpropagation\nthrough time", "3\nLSTM", "4\nfirst-person\ngestures"],
@@ -12,6 +14,7 @@ ROWS = {
 }
 
 
+@styled
 def picture(ready=READY):
     """Two rows of boxes; those not in `ready` are grey and dashed."""
     figure, axes = plt.subplots(figsize=(10, 3.2))
@@ -40,4 +43,4 @@ def picture(ready=READY):
 
 
 if __name__ == "__main__":  # python -m cvdl.course.way .github/way.png
-    picture().savefig(sys.argv[1], dpi=110, bbox_inches="tight", facecolor="white")
+    picture().savefig(sys.argv[1], dpi=110, bbox_inches="tight")

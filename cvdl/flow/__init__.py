@@ -28,6 +28,7 @@ __getattr__, __dir__, __all__ = lazily(
     __name__,
     {
         "cvdl.flow.draw": ("flow_to_image",),
+        "cvdl.flow.estimate": ("compute",),
         "cvdl.flow.nets.flownet": ("FlowNetC", "FlowNetS"),
         "cvdl.flow.nets.flownet2": (
             "FlowNet2",

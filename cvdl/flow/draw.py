@@ -17,6 +17,7 @@ from matplotlib import patheffects
 from matplotlib.patches import Patch
 
 from cvdl.errors import InvalidInput
+from cvdl.figures import styled
 from cvdl.flow import metrics
 from cvdl.flow.shapes import check_flow, check_same, mask_of
 
@@ -68,6 +69,7 @@ def describe(flow, valid=None):
     return f"Flow of {flow.shape[2]} × {flow.shape[1]} pixels: {text}"
 
 
+@styled
 def flow(flow, valid=None, max_flow=None, title="", step=None):
     """Colours, arrows, and the wheel with its scale in pixels; unknown pixels are black."""
     flow, known = _flow(flow, valid)
@@ -79,6 +81,7 @@ def flow(flow, valid=None, max_flow=None, title="", step=None):
     return figure
 
 
+@styled
 def magnitude(flow, valid=None, title="", step=None):
     """The same without hues: length in cividis with numbered contours, direction by arrows; unknown hatched."""
     flow, known = _flow(flow, valid)
@@ -89,6 +92,7 @@ def magnitude(flow, valid=None, title="", step=None):
     return figure
 
 
+@styled
 def error(flow, truth, valid=None, title="", max_error=None):
     """End-point error in cividis with numbered contours; outliers as KITTI counts them are outlined in white."""
     check_same(flow, truth)
@@ -105,6 +109,7 @@ def error(flow, truth, valid=None, title="", max_error=None):
     return figure
 
 
+@styled
 def occlusion(image, mask, title=""):
     """The image in grey; what is occluded is orange, hatched and outlined, and its share is in the title."""
     image, mask = _image(image), _mask(mask)
@@ -118,6 +123,7 @@ def occlusion(image, mask, title=""):
     return figure
 
 
+@styled
 def panels(pictures, columns=3, max_flow=None, width=3.4):
     """Images, flows and masks (True is black) side by side: {title: tensor}, each `width` inches wide.
 

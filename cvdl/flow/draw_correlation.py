@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import torch
 from matplotlib.patches import Rectangle
 
-from cvdl.figures import COLOURS, arrow, box
+from cvdl.figures import COLOURS, arrow, box, styled
 from cvdl.flow import draw
 from cvdl.flow.draw import DPI, HALO, image_in
 
@@ -28,6 +28,7 @@ DISCS_TOLD = (
 )
 
 
+@styled
 def discs():
     """The flow picture of exercise 1, with letters on five discs; DISCS_TOLD says it in words."""
     x, y = torch.arange(144.0).expand(96, -1), torch.arange(96.0)[:, None].expand(-1, 144)
@@ -43,6 +44,7 @@ def discs():
     return figure
 
 
+@styled
 def networks():
     """FlowNetS above, FlowNetC below: where the two images meet."""
     figure, axes = plt.subplots(figsize=(9.2, 3.9))
@@ -76,6 +78,7 @@ def _chain(axes, y, places, texts, colours):
     axes.text(places[-1] + 1.25, y, "flow", va="center", fontsize=9)
 
 
+@styled
 def search(image1, image2, here, there, scores, shrink=8, reach=None):
     """A point of frame 1, its true partner in frame 2, and score maps over frame 2.
 
@@ -115,6 +118,7 @@ def highest(scores, here, reach=None):
     return best % w, best // w
 
 
+@styled
 def versus(image, errors, margin=1.0):
     """Frame 1, the end-point errors (H, W) of two methods {name: errors}, and where each is better by `margin` pixels.
 

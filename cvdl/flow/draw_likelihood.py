@@ -2,11 +2,12 @@
 
 import matplotlib.pyplot as plt
 
-from cvdl.figures import COLOURS, MARKERS
+from cvdl.figures import COLOURS, MARKERS, styled
 from cvdl.flow.draw import DPI, HALO, image_in
 from cvdl.flow.likelihood import candidates
 
 
+@styled
 def squares(reaches, steps):
     """The candidates of each scale as dots, in full-size pixels: on the left all, on the right the middle, enlarged."""
     figure, panels = plt.subplots(1, 2, figsize=(8.4, 3.9), width_ratios=[1, 1])
@@ -24,6 +25,7 @@ def squares(reaches, steps):
     return figure
 
 
+@styled
 def scene(image, places, title=""):
     """An image (3, H, W) with named places {name: (x, y)}."""
     figure, axes = plt.subplots(figsize=(4.6, 4.6 * image.shape[-2] / image.shape[-1] + 0.3), dpi=DPI)
@@ -34,6 +36,7 @@ def scene(image, places, title=""):
     return figure
 
 
+@styled
 def maps(likelihoods, motion=None, width=2.3):
     """Likelihoods of all candidates of a pixel, {title: (n², )}; motion: (dx, dy), marked by a cross, or None."""
     figure, grid = plt.subplots(1, len(likelihoods), squeeze=False, figsize=(width * len(likelihoods), width + 0.4))
@@ -43,6 +46,7 @@ def maps(likelihoods, motion=None, width=2.3):
     return figure
 
 
+@styled
 def place(image, x, y, likelihoods, motion, size=24):
     """The surroundings of a pixel of image (3, H, W), and likelihoods of its candidates as in `maps`."""
     figure, grid = plt.subplots(1, 1 + len(likelihoods), figsize=(2.5 * (1 + len(likelihoods)), 2.9), dpi=DPI)
@@ -69,6 +73,7 @@ def _map(axes, values, motion, title):
     axes.tick_params(labelsize=7)
 
 
+@styled
 def lines(curves, truth, xlabel, ylabel):
     """Curves {title: (xs, ys)}, each in its own panel, with a line where the true motion is."""
     figure, grid = plt.subplots(1, len(curves), squeeze=False, figsize=(2.9 * len(curves), 2.5))

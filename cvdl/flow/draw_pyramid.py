@@ -2,7 +2,7 @@
 
 import matplotlib.pyplot as plt
 
-from cvdl.figures import COLOURS, arrow, box
+from cvdl.figures import COLOURS, arrow, box, ink, styled
 
 
 def _square(axes, x, y, half, text, colour):
@@ -13,6 +13,7 @@ def _arrow(axes, start, end, label="", offset=(0, 0), bend="arc3"):
     arrow(axes, start, end, label, offset, size=10, lw=1.1, connectionstyle=bend)
 
 
+@styled
 def ladder():
     """Three levels of SPyNet: what goes into each, and how the flow climbs."""
     figure, axes = plt.subplots(figsize=(9, 3.9))
@@ -43,16 +44,15 @@ def ladder():
     return figure
 
 
+@styled
 def grid(values, rows, columns, xlabel, ylabel, title):
     """A table of shares in [0, 1] as cividis with the numbers written in: values[i][j] belongs to rows[i], columns[j]."""
     figure, axes = plt.subplots(figsize=(0.75 * len(columns) + 1.6, 0.42 * len(rows) + 1))
-    axes.imshow(values, cmap="cividis", vmin=0, vmax=1, aspect="auto")
+    image = axes.imshow(values, cmap="cividis", vmin=0, vmax=1, aspect="auto")
     for i in range(len(rows)):
         for j in range(len(columns)):
             value = float(values[i][j])
-            axes.text(
-                j, i, f"{value:.0%}", ha="center", va="center", fontsize=8, color="white" if value < 0.45 else "black"
-            )
+            axes.text(j, i, f"{value:.0%}", ha="center", va="center", fontsize=8, color=ink(image, value))
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)
     axes.set(xlabel=xlabel, ylabel=ylabel)

@@ -4,13 +4,14 @@ from functools import partial
 
 import matplotlib.pyplot as plt
 
-from cvdl.figures import COLOURS, MARKERS, STYLES, arrow, box
+from cvdl.figures import COLOURS, MARKERS, STYLES, arrow, box, styled
 from cvdl.flow.draw import DPI, image_in
 
 _box = partial(box, width=1.52, height=0.68, size=8, boxstyle="round,pad=0.02", linewidth=1, alpha=0.75)
 _arrow = partial(arrow, lw=1.1)
 
 
+@styled
 def schedules(rates, marks=()):
     """Learning rates {name: (steps, rates)} as staircases on a logarithmic scale; marks: steps with a vertical line."""
     figure, axes = plt.subplots(figsize=(6.2, 2.7))
@@ -24,6 +25,7 @@ def schedules(rates, marks=()):
     return figure
 
 
+@styled
 def two():
     """A second network on a first: what goes into it."""
     figure, axes = plt.subplots(figsize=(9.6, 3.1))
@@ -55,6 +57,7 @@ def two():
     return figure
 
 
+@styled
 def final():
     """FlowNet 2.0: the stack C S S above, the network for small motions below, the fusion behind both."""
     figure, axes = plt.subplots(figsize=(9.6, 2.6))
@@ -86,6 +89,7 @@ def _images(axes, x, y):
         _box(axes, x, y + shift, text, COLOURS[4], width=1.1, height=0.48)
 
 
+@styled
 def warped(image1, back, error, title="", top=1.0):
     """Frame 1, frame 2 brought back, and the brightness error (H, W) in cividis up to `top`; images: (3, H, W)."""
     figure, grid = plt.subplots(1, 3, figsize=(9.6, 2.5), dpi=DPI)
@@ -98,6 +102,7 @@ def warped(image1, back, error, title="", top=1.0):
     return figure
 
 
+@styled
 def seeds(runs, ylabel, levels=()):
     """Every run as a point, their mean as a bar: {name: [values]}; levels: (name, y) of horizontal lines."""
     figure, axes = plt.subplots(figsize=(1.2 * len(runs) + 2.4, 2.7))
@@ -114,6 +119,7 @@ def seeds(runs, ylabel, levels=()):
     return figure
 
 
+@styled
 def front(methods, best, xlabel, ylabel):
     """Methods {name: (x, y)} as named points, x on a logarithmic scale; a line joins those in `best`, which are filled."""
     figure, axes = plt.subplots(figsize=(6.6, 3.4))

@@ -3,14 +3,25 @@
 import json
 import math
 import statistics
+import sys
 import time
+from itertools import chain
 from typing import NamedTuple
 
 import torch
 from tqdm import tqdm
 
 from cvdl import tables
-from cvdl.errors import InvalidInput, MissingDependency, WriteFailed
+from cvdl.errors import (
+    CourseError,
+    InvalidInput,
+    MissingDependency,
+    WriteFailed,
+    is_out_of_memory,
+    library_errors,
+    told,
+)
+from cvdl.files import Names
 from cvdl.flow.data.chairs import FULL
 from cvdl.flow.data.real import Sample, open_pairs
 from cvdl.flow.data.rendered import RENDERED, rendered
@@ -37,6 +48,9 @@ class Rendered:
     def __len__(self):
         return self.count
 
+    def __iter__(self):
+        return map(self.__getitem__, range(self.count))
+
     def __getitem__(self, i):
         if not 0 <= i < self.count:
             raise IndexError(i)
@@ -53,7 +67,20 @@ def samples_of(places, limit=None):
     samples = [pairs_of(where, limit) for where in places]
     if len(places) > 1:
         samples = [s if isinstance(s, Rendered) else Named(s, p) for s, p in zip(samples, places, strict=True)]
-    return torch.utils.data.ConcatDataset(samples)
+    return Chain(samples)
+
+
+class Chain:
+    """Several sequences of samples, one after the other.  Iterating goes on after a sample that cannot be read."""
+
+    def __init__(self, parts):
+        self.parts = parts
+
+    def __len__(self):
+        return sum(map(len, self.parts))
+
+    def __iter__(self):
+        return chain.from_iterable(self.parts)
 
 
 class Named:
@@ -65,8 +92,13 @@ class Named:
     def __len__(self):
         return len(self.samples)
 
+    def __iter__(self):
+        return map(self._named, self.samples)
+
     def __getitem__(self, i):
-        sample = self.samples[i]
+        return self._named(self.samples[i])
+
+    def _named(self, sample):
         return sample._replace(name=f"{self.place}/{sample.name}")
 
 
@@ -95,12 +127,14 @@ def zero(image1, image2):
 def farneback(image1, image2):
     """Farnebäck, *Two-frame motion estimation based on polynomial expansion*, SCIA 2003; OpenCV's tutorial settings."""
     cv2 = opencv()
+    check_size(image1)
     return from_numpy(cv2.calcOpticalFlowFarneback(grey(image1), grey(image2), None, 0.5, 3, 15, 3, 5, 1.2, 0))
 
 
 def dis(image1, image2):
     """Kroeger et al., *Fast optical flow using dense inverse search*, ECCV 2016; OpenCV's preset medium."""
     cv2 = opencv()
+    check_size(image1)
     search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     return from_numpy(search.calc(grey(image1), grey(image2), None))
 
@@ -114,8 +148,16 @@ def epic_style(image1, image2):
     cv2 = opencv()
     if not hasattr(cv2, "optflow"):
         raise MissingDependency('This OpenCV is without its contributed modules. Run `pip install -e ".[compare]"`.')
+    check_size(image1)
     bgr = ((255 * image.flip(0)).round().byte().permute(1, 2, 0).contiguous().numpy() for image in (image1, image2))
     return from_numpy(cv2.optflow.calcOpticalFlowSparseToDense(*bgr))
+
+
+def check_size(image):
+    """Raise for images on which OpenCV's methods fail, and networks, too."""
+    H, W = image.shape[-2:]
+    if min(H, W) < 16:
+        raise InvalidInput(f"Images must have 16 × 16 pixels or more; these have {W} × {H}. Enlarge them first.")
 
 
 def grey(image):
@@ -146,26 +188,69 @@ def classical():
     return methods | {"Farneback": farneback, "DIS": dis}
 
 
-def evaluate(methods, samples, look=None):
+def evaluate(methods, samples, look=None, left_out=None):
     """Run methods, {name: function}, on samples -> list of dicts with pair, method and COLUMNS; NaN: not known.
 
     The warping error is the mean difference between frame 1 and frame 2 brought back, in grey levels of 255, over
     what stays in the frame: it needs no truth, and does not tell a right flow from one that finds like colours.
-    look: called with sample and {method: flow} for every pair, to draw.
+
+    Args:
+        look: Called with sample and {method: flow} for every pair, to draw.
+        left_out: A list. If given, a pair that cannot be read or measured is reported on stderr, its error is added
+            to the list, and the other pairs are measured. Without it, the error is raised.
+
+    Raises:
+        InvalidInput: if there is no pair to measure, and for a pair that cannot be read or measured.
     """
     rows = []
-    for sample in tqdm(samples, desc="pairs", unit="pair", leave=False):
-        flows = {}
-        for name, method in methods.items():
-            start = time.perf_counter()
-            flows[name] = method(sample.image1, sample.image2)
-            seconds = time.perf_counter() - start
-            rows.append({"pair": sample.name, "method": name, **measure(flows[name], sample), "seconds": seconds})
+    for sample in tqdm(readable(samples, left_out), total=count(samples), desc="pairs", unit="pair", leave=False):
+        try:
+            flows, measured = {}, []
+            for name, method in methods.items():
+                start = time.perf_counter()
+                flows[name] = method(sample.image1, sample.image2)
+                seconds = time.perf_counter() - start
+                measured.append(
+                    {"pair": sample.name, "method": name, **measure(flows[name], sample), "seconds": seconds}
+                )
+        except Exception as error:
+            if not isinstance(error, library_errors()) and not is_out_of_memory(error):
+                raise  # a mistake in our own code
+            failure = InvalidInput(f"Pair {sample.name}: {told(error)}")
+            if left_out is None:
+                raise failure from error
+            leave_out(failure, left_out)
+            continue
+        rows += measured
         if look:
             look(sample, flows)
     if not rows:
-        raise InvalidInput("There is no pair to evaluate on. `cvdl data` lists the sets.")
+        raise left_out[0] if left_out else InvalidInput("There is no pair to evaluate on. `cvdl data` lists the sets.")
     return rows
+
+
+def readable(samples, left_out):
+    """The samples; those that cannot be read are left out, as `evaluate` says of its argument `left_out`."""
+    source = iter(samples)
+    while True:
+        try:
+            yield next(source)
+        except StopIteration:
+            return
+        except CourseError as error:
+            if left_out is None:
+                raise
+            leave_out(error, left_out)
+
+
+def leave_out(error, left_out):
+    tqdm.write(f"Left out: {error}", file=sys.stderr)
+    left_out.append(error)
+
+
+def count(samples):
+    """How many samples there are, for the progress bar; None where that is not known."""
+    return len(samples) if hasattr(samples, "__len__") else None
 
 
 def measure(flow, sample):
@@ -205,6 +290,19 @@ def table(rows):
     head, *lines = tables.table(cells, right=range(2, 2 + len(heads)))
     gaps = ["\n" if pair else "" for pair, *_ in cells[1:]]  # an empty line before each pair but the first
     return "\n".join([head, *(gap + line for gap, line in zip(["", *gaps[1:]], lines, strict=True))])
+
+
+def legend(rows):
+    """What the table's columns mean that do not explain themselves, as text."""
+    lines = [
+        "warp: mean difference between frame 1 and frame 2 warped by the flow, in grey levels of 255; it needs no ground "
+        "truth. ms: time per pair."
+    ]
+    if all(math.isnan(row["epe"]) for row in rows):
+        lines.append("–: unknown, as there is no ground truth for these pairs. A lower warp is better, but no proof.")
+    elif any(math.isnan(row["epe"]) for row in rows):
+        lines.append("–: unknown, as there is no ground truth for that pair, or no pixel of that speed in it.")
+    return "\n".join(lines)
 
 
 class Comparison(NamedTuple):
@@ -261,7 +359,7 @@ def as_json(rows, **about):
 
 
 def drawer(folder):
-    """A function for `evaluate` that writes a picture of each pair: frame 1, truth, every flow on one scale."""
+    """A function for `evaluate` that writes a picture of each pair into a file of its own: frame 1, truth, every flow."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -273,6 +371,7 @@ def drawer(folder):
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise WriteFailed(f"The folder {folder} cannot be made: {error}. Name another one to draw into.") from error
+    names = Names(".png")
 
     def look(sample, flows):
         pictures = {"frame 1": sample.image1, "frame 2": sample.image2}
@@ -285,7 +384,7 @@ def drawer(folder):
                 error = "" if sample.flow is None else f": EPE {epe(flow, sample.flow, sample.valid):.2f} px"
                 pictures[name + error] = flow
         figure = panels(pictures, max_flow=longest)
-        figure.savefig(folder / f"{sample.name.replace('/', '_')}.png", dpi=90, bbox_inches="tight")
+        figure.savefig(folder / names.of(sample.name), dpi=90, bbox_inches="tight")
         plt.close(figure)
 
     return look

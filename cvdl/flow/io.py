@@ -77,20 +77,38 @@ def _write_flo(path, flow, valid):
     path.write_bytes(b"PIEH" + struct.pack("<2i", *data.shape[1::-1]) + data.tobytes())
 
 
+# Between the parts of a header: blanks, ends of lines, and comments from # to the end of their line.
+GAP = rb"(?:\s|#[^\n]*\n)+"
+PFM = re.compile(rb"PF" + GAP + rb"(-?\d+)" + GAP + rb"(-?\d+)" + GAP + rb"([-+.\deE]+)")
+
+
 def _read_pfm(path):
-    header = re.match(rb"PF\s+(-?\d+)\s+(-?\d+)\s+(\S+)(\r?\n| )", _head(path, 128))
+    head = _head(path, 1024)
+    header = PFM.match(head)
     try:
         W, H, scale = int(header[1]), int(header[2]), float(header[3])
     except (TypeError, ValueError):
         scale = 0.0
-    if not abs(scale) > 0:
+    if not 0 < abs(scale) < np.inf:
         raise InvalidInput(
             f"{path} is no flow in .pfm: it has to begin with PF (three channels; Pf has one), width, height and "
-            f"a scale that is not 0, and begins with {_head(path, 20)!r}."
+            f"a scale that is not 0, and begins with {head[:20]!r}."
         )
+    _check_size(path, H, W)
+    # One white space ends the header, but writers differ: blanks may come before the end of the line.  Numbers may begin
+    # with such a byte, too, so the size of the file decides.
+    ends = [match.end() for match in (end.match(head, header.end()) for end in HEADER_ENDS) if match]
+    if not ends:
+        raise InvalidInput(
+            f"{path} is no flow in .pfm: no white space follows its scale, {header[3]!r}. Fetch it again."
+        )
+    start = next((end for end in ends if end + 12 * H * W == path.stat().st_size), ends[0])
     # The sign of the scale tells the order of bytes.  Its size has no agreed use; all readers ignore it.
-    data = _numbers(path, header.end(), H, W, 3, "<f4" if scale < 0 else ">f4")[:2, ::-1]
+    data = _numbers(path, start, H, W, 3, "<f4" if scale < 0 else ">f4")[:2, ::-1]
     return data, _known(data)
+
+
+HEADER_ENDS = tuple(re.compile(end) for end in (rb"\r?\n", rb"[ \t]*\r?\n", rb"[ \t]*#[^\n]*\n", rb"\s"))
 
 
 def _write_pfm(path, flow, valid):
@@ -111,6 +129,10 @@ def _read_png(path):
         raise InvalidInput(
             f"{path} is no flow as KITTI writes it, which has 16 bits and three channels (PNG's colour type 2). It has "
             f"{bits} bits and colour type {colours}: a picture *of* a flow cannot be read back."
+        )
+    if content[28]:
+        raise InvalidInput(
+            f"{path} is an interlaced PNG (Adam7), which no flow file of KITTI is. Save it again without interlacing."
         )
     decoder, wanted = zlib.decompressobj(), H * (1 + 6 * W)
     try:

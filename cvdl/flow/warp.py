@@ -18,7 +18,7 @@ def warp(image2, flow, padding="border"):
     so changes the image at zero flow.
 
     Raises InvalidInput, a ValueError, on other shapes or another padding, and NotFinite, also a ValueError, where the
-    flow is NaN or infinite.
+    flow is NaN or infinite (which is not checked while a network is exported or traced).
     """
     _check(image2, flow, padding)
     H, W = image2.shape[-2:]
@@ -98,7 +98,9 @@ def _check(image2, flow, padding):
         )
     if padding not in ("border", "zeros"):
         raise InvalidInput(f'padding has to be "border" or "zeros", not {padding!r}.')
-    if not flow.isfinite().all():
+    # While a network is exported or traced, values are not known, and a graph cannot depend on them.
+    unknown = torch.compiler.is_exporting() or torch.jit.is_tracing()
+    if not unknown and not flow.isfinite().all():
         raise NotFinite(
             f"{(~flow.isfinite()).sum()} values of the flow are NaN or infinite, and so lead nowhere. Set unknown flow "
             "to 0 and keep a mask; if a net gave it, lower the learning rate or clip gradients."

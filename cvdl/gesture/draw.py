@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from cvdl.figures import COLOURS
+from cvdl.figures import COLOURS, ink, styled
 from cvdl.gesture.clip import CLASSES
 from cvdl.gesture.nets import rows_and_columns
 
@@ -16,6 +16,7 @@ TIP = (
 )
 
 
+@styled
 def strip(rows, columns=8):
     """Rows of frames, evenly spread over the time.  rows: {title: frames (T, H, W, 3) uint8, or a GestureClip}"""
     figure, grid = plt.subplots(len(rows), columns, figsize=(0.96 * columns, 0.75 * len(rows)), squeeze=False)
@@ -37,6 +38,7 @@ def picture(ax, frame, tip=None):
     ax.spines[:].set_visible(False)
 
 
+@styled
 def ways(clips, columns=5):
     """Ways of the finger, one panel for each title: {title: list of GestureClips}.  Dot: beginning; arrow: end."""
     rows = math.ceil(len(clips) / columns)
@@ -58,6 +60,7 @@ def ways(clips, columns=5):
     return figure
 
 
+@styled
 def found(frames, scores, points):
     """What the CNN makes of frames (N, H, W, 3): above, the frame and the tip that it finds; below, its map.
 
@@ -75,6 +78,7 @@ def found(frames, scores, points):
     return figure
 
 
+@styled
 def scrub(frames, t, rows, fps, tips=None, gates=None, classes=CLASSES):
     """A clip at frame t: the frame; what was thought until then; how open the gates were.
 
@@ -105,14 +109,15 @@ def scrub(frames, t, rows, fps, tips=None, gates=None, classes=CLASSES):
     return figure
 
 
+@styled
 def confusion(table, classes=CLASSES):
     """Counts (K, K), row = true class."""
     figure, ax = plt.subplots(figsize=(4.6, 4))
-    ax.imshow(torch.as_tensor(table).float().sqrt().numpy(), cmap="Blues")
+    image = ax.imshow(torch.as_tensor(table).float().sqrt().numpy(), cmap="Blues")
     for i, row in enumerate(table):
         for j, count in enumerate(row):
             if count:
-                ax.text(j, i, int(count), ha="center", va="center", fontsize=7, color="white" if i == j else "black")
+                ax.text(j, i, int(count), ha="center", va="center", fontsize=7, color=ink(image, float(count) ** 0.5))
     ax.set_xticks(range(len(classes)), classes, rotation=60, fontsize=7)
     ax.set_yticks(range(len(classes)), classes, fontsize=7)
     ax.set(xlabel="named", ylabel="true")

@@ -2,44 +2,55 @@
 
 import numpy as np
 import torch
-from PIL import Image
 from torchvision.transforms.functional import resize
 
 from cvdl.errors import DataNotFound, InvalidInput
+from cvdl.files import read_text
+from cvdl.flow.data.pictures import read_rgb
 from cvdl.flow.data.video import decode
 
 SIZE = (120, 160)  # height and width at which the course's networks see
 
 
 def read_video(path, size=SIZE):
-    """-> frames (T, H, W, 3) uint8, and how many a second.  size: (height, width), or None: as it is.
+    """-> frames (T, H, W, 3) uint8, upright, and how many a second.  size: (height, width), or None: as it is.
 
     The rate is the codec's: EgoGestAR's files have a damaged clock, by which all frames come at once.
-    Raises CourseError for a damaged file, and for one that holds fewer frames than it says.
+
+    Raises InvalidInput for a damaged file, for one that holds fewer frames than it says, and without a `size` for one
+    whose frames are not all of one size.
     """
-    frames, stream = [], None
-    for stream, frame in decode(path):
-        frames.append(resized(torch.from_numpy(frame.to_ndarray(format="rgb24")), size))
-        told, rate = stream.frames, float(stream.guessed_rate or 0)
+    frames, told, rate = [], 0, 0.0
+    for frame in decode(path):
+        frames.append(resized(torch.from_numpy(frame.rgb()), size))
+        told, rate = frame.told, frame.rate
+        _same_size(frames, f"Frame {len(frames) - 1} of {path}", "frame 0")
     if not frames or len(frames) < told:
         raise InvalidInput(f"{path} holds {len(frames)} of {told if frames else 'its'} frames. Fetch it again.")
     return torch.stack(frames), rate
 
 
 def read_pictures(paths, size=SIZE):
-    """Pictures of one size -> (T, H, W, 3) uint8.  Raises CourseError for those that are missing or damaged."""
+    """Pictures of one size -> (T, H, W, 3) uint8, upright.  Raises CourseError for those that are missing or damaged."""
     if missing := [path for path in paths if not path.is_file()]:
         raise DataNotFound(f"{missing[0]} is missing: {len(missing)} of {len(paths)} frames are. Unpack the set again.")
     frames = []
     for path in paths:
-        try:
-            with Image.open(path) as picture:
-                frames.append(resized(torch.from_numpy(np.array(picture.convert("RGB"))), size))
-        except (OSError, SyntaxError, ValueError) as error:
-            raise InvalidInput(f"{path} cannot be read as a picture: {error}. Fetch it again.") from None
-        if frames[-1].shape != frames[0].shape:
-            raise InvalidInput(f"{path} is of another size than {paths[0]}. Fetch both again, or read with a `size`.")
+        pixels = read_rgb(path)
+        if pixels.dtype != np.uint8:
+            pixels = (255 * pixels).round().astype(np.uint8)
+        frames.append(resized(torch.from_numpy(pixels), size))
+        _same_size(frames, path, paths[0])
     return torch.stack(frames)
+
+
+def _same_size(frames, last, first):
+    if frames[-1].shape != frames[0].shape:
+        (h, w), (H, W) = frames[-1].shape[:2], frames[0].shape[:2]
+        raise InvalidInput(
+            f"{last} is of another size than {first}: {w} × {h} and {W} × {H} pixels. Fetch both again, or read with a "
+            "`size`, to which all frames are brought."
+        )
 
 
 def resized(frame, size):
@@ -50,10 +61,13 @@ def resized(frame, size):
 
 
 def read_numbers(path, columns):
-    """A text file of numbers -> (N, columns) float64.  Raises CourseError, also for other counts and NaN."""
-    text = path.read_text(encoding="utf-8-sig")
+    """A text file of numbers -> (N, columns) float64.  Raises InvalidInput, also for other counts and NaN.
+
+    Numbers are separated by commas or blanks.  Empty lines are passed over, and what follows a #.
+    """
+    lines = (line.partition("#")[0] for line in read_text(path).splitlines())
     try:
-        rows = [[float(cell) for cell in line.replace(",", " ").split()] for line in text.splitlines() if line.strip()]
+        rows = [[float(cell) for cell in line.replace(",", " ").split()] for line in lines if line.strip()]
     except ValueError as error:
         raise InvalidInput(f"{path} holds what is no number: {error}. Fetch it again.") from None
     wrong = [i for i, row in enumerate(rows, 1) if len(row) != columns or not np.isfinite(row).all()]

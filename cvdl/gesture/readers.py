@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from cvdl.errors import CourseError, InvalidInput
+from cvdl.files import read_text
 from cvdl.flow.data.catalogue import absent, get, incomplete, real_folder, sets_folder
 from cvdl.flow.data.video import decode
 from cvdl.gesture.clip import CLASSES, GestureClip
@@ -118,7 +119,7 @@ def egogestar(folder, split, size):
     """
     folder = folder / "testvideo" if folder.is_dir() else folder.with_name("egogestar")
     rows = []
-    for path in folder.glob("*.mp4"):
+    for path in _there(folder.glob("*.mp4")):
         match = re.fullmatch(r"(?:testvideo_)?([a-z]+)_(\d+)(?:_session(\w+))?", path.stem)
         session = match and (match[3] or _session_of(path))
         if (session == "A") == (split == "val"):
@@ -130,8 +131,7 @@ def _session_of(path):
     """The session of a video by its rate, or None where it cannot be read."""
     try:
         with closing(decode(path)) as frames:
-            stream, _ = next(frames)
-            rate = float(stream.guessed_rate)  # while the file is open: afterwards old PyAVs read freed memory
+            rate = next(frames).rate
     except (CourseError, StopIteration):
         return None
     return SESSIONS.get(round(rate), f"of {rate:g} frames a second")
@@ -153,7 +153,8 @@ TOUCHES = 50.0  # points a second, about: counted in some tracks whose seconds t
 def egogestar_tracks(folder, split, size):
     """Tracks train_left_7.txt: a line x y for each point, in a frame of 640 × 480.  The split is its makers'."""
     rows = [
-        Row(path.stem, partial(_read_track, path, split, size)) for path in (folder / split).glob(f"{split}_*_*.txt")
+        Row(path.stem, partial(_read_track, path, split, size))
+        for path in _there((folder / split).glob(f"{split}_*_*.txt"))
     ]
     return rows, CLASSES
 
@@ -187,7 +188,7 @@ def egogesture(folder, split, size):
     Its frames: images/SubjectNN/SceneM/Color/rgbK/000001.jpg, …
     """
     classes, rows = (*(f"class {n}" for n in range(1, 84)), "none"), []
-    for path in folder.glob("labels-final-revised1/*/*/*.csv"):
+    for path in _there(folder.glob("labels-final-revised1/*/*/*.csv")):
         numbers = [re.search(r"\d+$", part) for part in (path.parts[-3], path.parts[-2], path.stem)]
         if not all(numbers):
             continue
@@ -195,11 +196,10 @@ def egogesture(folder, split, size):
         if subject not in SUBJECTS[split]:
             continue
         images = folder / "images" / f"Subject{subject:02}" / f"Scene{scene}" / "Color" / f"rgb{group}"
-        with path.open(newline="", encoding="utf-8") as file:
-            for number, line in enumerate(csv.reader(file), 1):
-                if line:
-                    name = f"subject{subject:02}/scene{scene}/group{group}/{number}"
-                    rows.append(Row(name, partial(_segment, path, line, images, f"subject {subject}", classes, size)))
+        for number, line in enumerate(csv.reader(read_text(path).splitlines()), 1):
+            if any(cell.strip() for cell in line):
+                name = f"subject{subject:02}/scene{scene}/group{group}/{number}"
+                rows.append(Row(name, partial(_segment, path, line, images, f"subject {subject}", classes, size)))
     return rows, classes
 
 
@@ -238,7 +238,7 @@ def nvgesture(folder, split, size):
 def _nv_lines(path):
     """What each line of a list says, or None where it is not as it should be; no lines where there is no list."""
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+    for line in read_text(path).splitlines() if path.is_file() else ():
         match = re.search(r"path:(?:\./)?(\S*?(subject\d+)\S*).*\bcolor:(\w+):(\d+):(\d+).*\blabel:(\d+)", line)
         keys = ("path", "who", "file", "start", "end", "label")
         if line.strip():
@@ -269,12 +269,12 @@ def jester(folder, split, size):
 
     Who they show is not published; the makers' split is by person.
     """
-    classes = tuple((folder / "jester-v1-labels.csv").read_text(encoding="utf-8").split("\n"))
+    classes = tuple(read_text(folder / "jester-v1-labels.csv").splitlines())
     classes = tuple(name.strip() for name in classes if name.strip())
     kind, rows = {"train": "train", "val": "validation"}[split], []
-    for line in (folder / f"jester-v1-{kind}.csv").read_text(encoding="utf-8").splitlines():
+    for line in read_text(folder / f"jester-v1-{kind}.csv").splitlines():
         if line.strip():
-            number, _, label = line.strip().partition(";")
+            number, _, label = (part.strip() for part in line.partition(";"))
             rows.append(Row(number, partial(_jester_clip, folder, number, label, f"makers' {split}", classes, size)))
     return rows, classes
 
@@ -333,6 +333,11 @@ READERS = {
     "jester": jester,
     "point-history": point_history,
 }
+
+
+def _there(paths):
+    """Without hidden files, such as Macs' ._left_7.mp4."""
+    return (path for path in paths if not path.name.startswith("."))
 
 
 def _natural(name):

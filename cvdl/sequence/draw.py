@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from cvdl import figures
-from cvdl.figures import arrow, box
+from cvdl.figures import arrow, box, ink, styled
 
 # Okabe & Ito's palette (2008), told apart by most colour-blind readers.
 INPUT, STATE, OUTPUT, QUIET = "#56B4E9", "#E69F00", "#009E73", "#D9D9D9"
@@ -15,6 +15,7 @@ def _canvas(axes, width, height, low=-0.45):
     axes.axis("off")
 
 
+@styled
 def folded_and_unrolled(steps=4):
     """The network with its loop, and the same network laid out in time."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), width_ratios=[1, 2.6])
@@ -47,6 +48,7 @@ def _columns(axes, inputs, outputs, now=None):
     _canvas(axes, len(inputs) + 0.6, 2.45 if any(outputs) else 1.35)
 
 
+@styled
 def unrolled(inputs, hs, t):
     """The unrolled network up to step t, and below it the state before and after that step.
 
@@ -67,6 +69,7 @@ def unrolled(inputs, hs, t):
     return figure
 
 
+@styled
 def five_shapes():
     """The five ways in which inputs and outputs can be attached to the steps."""
     kinds = [
@@ -94,6 +97,7 @@ def five_shapes():
     return figure
 
 
+@styled
 def confusion(matrix, names):
     """Rows: the truth; columns: the answer; each cell in percent of its row, written out.  matrix: (K, K)"""
     share = 100 * np.asarray(matrix, float) / np.maximum(np.asarray(matrix).sum(1, keepdims=True), 1)
@@ -107,7 +111,7 @@ def confusion(matrix, names):
             ha="center",
             va="center",
             fontsize=7,
-            color="black" if share[i, j] > 50 else "white",
+            color=ink(image, share[i, j]),
         )
     axes.set_xticks(range(len(names)), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
     axes.set_yticks(range(len(names)), names, fontsize=8)
@@ -116,6 +120,7 @@ def confusion(matrix, names):
     return figure
 
 
+@styled
 def probabilities(names, values, title, top=None):
     """Horizontal bars, the greatest first if `top` limits their number.  values: (K,) in [0, 1]"""
     values = np.asarray(values)
@@ -130,6 +135,7 @@ def probabilities(names, values, title, top=None):
     return figure
 
 
+@styled
 def strip(columns, truth, answer, symbols):
     """A strip of handwriting with the true and the answered symbol under each column.
 
@@ -150,6 +156,7 @@ def strip(columns, truth, answer, symbols):
     return figure
 
 
+@styled
 def curves(series, xlabel, ylabel, baseline=None, ticks=None):
     """Lines with different marks, from 0 up; series: {name: values}, at x = 1, 2, …; baseline: (name, value)."""
     named = {name: (range(1, len(values) + 1), values) for name, values in series.items()}

@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from cvdl.figures import COLOURS, MARKERS, STYLES, arrow, box
+from cvdl.figures import COLOURS, MARKERS, STYLES, arrow, box, styled
 from cvdl.sequence.draw import INPUT, OUTPUT, QUIET, STATE
 
 LOSS = "#CC79A7"
@@ -40,6 +40,7 @@ STEPS = {
 }
 
 
+@styled
 def graph(step="forward"):
     """The computation graph of three time steps; one of STEPS is lit, its gradient runs along the thick arrows."""
     formula, boxes, edges = STEPS[step]
@@ -74,6 +75,7 @@ def graph(step="forward"):
     return figure
 
 
+@styled
 def norm_by_lag(named, title=""):
     """Gradient norm against lag on a log axis: the median of the samples, and a band from least to greatest.
 
@@ -94,6 +96,7 @@ def norm_by_lag(named, title=""):
     return figure
 
 
+@styled
 def singular_values(values, product_norms, title=""):
     """Left: the singular values of dh_i/dh_{i-1} along a run.  Right: the norm of their product against lag.
 
@@ -118,6 +121,7 @@ def singular_values(values, product_norms, title=""):
     return figure
 
 
+@styled
 def learning_curves(named, ylabel, baseline, every, log=False):
     """One panel per network: the mean over seeds, a band from the lowest to the highest, and the baseline.
 

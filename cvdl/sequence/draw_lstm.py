@@ -5,7 +5,7 @@ import numpy as np
 from matplotlib.ticker import LogFormatterSciNotation
 
 from cvdl import figures
-from cvdl.figures import arrow, box
+from cvdl.figures import arrow, box, ink, styled
 from cvdl.sequence.draw import INPUT, OUTPUT, QUIET, STATE
 
 # name: (x, y) of the boxes of one cell, and which of them lead to which
@@ -33,6 +33,7 @@ _PARTS = {  # what each equation adds, in the lecture's order
 }
 
 
+@styled
 def cell(part=None):
     """One step of an LSTM as a graph.  part: None, or a key of `_PARTS`, of which the boxes are framed."""
     bold = _PARTS.get(part, [])
@@ -74,6 +75,7 @@ def cell(part=None):
     return figure
 
 
+@styled
 def backwards(named):
     """How much of a gradient arrives, in powers of ten.  named: {name: values after 0, 1, 2, … steps back}"""
     figure = figures.curves(
@@ -86,6 +88,7 @@ def backwards(named):
     return figure
 
 
+@styled
 def gates(text, seen, unit):
     """One unit while it reads: its gates as shades above the text, its state as a line below.
 
@@ -108,6 +111,7 @@ def gates(text, seen, unit):
     return figure
 
 
+@styled
 def coloured_text(text, values, width=72):
     """The text itself, each character on a shade of its value.  text: T characters; values: (T,), 0 stays white"""
     values = np.asarray(values)
@@ -129,14 +133,15 @@ def coloured_text(text, values, width=72):
     return figure
 
 
+@styled
 def alignment(letters, sounds, weights):
     """Where the decoder looked for each sound.  letters: T, sounds: S names; weights: (S, T), rows sum to 1"""
     weights = np.asarray(weights)
     figure, axes = plt.subplots(figsize=(1.5 + 0.45 * len(letters), 1.1 + 0.36 * len(sounds)))
-    axes.imshow(weights, vmin=0, vmax=1, cmap="cividis", aspect="auto")
+    image = axes.imshow(weights, vmin=0, vmax=1, cmap="cividis", aspect="auto")
     for y, x in zip(*np.nonzero(weights >= 0.1), strict=True):
-        colour = "black" if weights[y, x] > 0.5 else "white"
-        axes.text(x, y, f"{100 * weights[y, x]:.0f}", ha="center", va="center", fontsize=7, color=colour)
+        look = {"fontsize": 7, "color": ink(image, weights[y, x])}
+        axes.text(x, y, f"{100 * weights[y, x]:.0f}", ha="center", va="center", **look)
     axes.set_xticks(range(len(letters)), letters)
     axes.set_yticks(range(len(sounds)), sounds)
     axes.xaxis.tick_top()

@@ -19,7 +19,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from cvdl import tables
-from cvdl.errors import CourseError, DataNotFound, InvalidInput
+from cvdl.errors import CourseError, DataNotFound, InvalidInput, nearest
+from cvdl.files import expanded, is_file
 from cvdl.flow.data.chairs import FULL
 from cvdl.flow.nets.base import count
 from cvdl.flow.nets.flownet import FlowNetC, FlowNetS
@@ -37,8 +38,6 @@ GESTURE_NETS = (
 )  # imported on use: a change of theirs is no reason to build notebooks on flow anew
 NETS = (*FLOW_NETS, *GESTURE_NETS)
 LARGEST = 6_000_000  # bytes of a weight file
-PUBLISHED = (".pytorch", ".pth", ".pt", ".tar")  # how weights of others end
-
 
 WEIGHTS_VARIABLE = "CVDL_WEIGHTS"  # names a folder of weights that come before the shipped ones: see `cvdl train all`
 
@@ -79,21 +78,36 @@ def listed():
 def load(name):
     """A network with its trained weights, in eval mode on the CPU.
 
-    name: one of names(), the path of a .safetensors file that `cvdl train` wrote, or that of a published SPyNet
-    (`SPyNet.load_published`) or FlowNet (`cvdl.flow.load_published`), which ends in .pytorch, .pth, .pt or .tar.
-    Raises InvalidInput, a ValueError, for another name or a damaged file.
+    Args:
+        name: One of names(); or the path of a .safetensors file that `cvdl train` wrote; or that of a published SPyNet
+            (`SPyNet.load_published`) or FlowNet (`cvdl.flow.load_published`), a torch or safetensors file with whatever
+            ending (.pytorch, .pth, .pth.tar, .ckpt, .bin …).
+
+    Raises:
+        InvalidInput: a ValueError, for another name, and for a file that is damaged or holds another network.
     """
-    if name in names():
-        return read_weights(weights_path(name)).eval()
-    if Path(name).suffix == ".safetensors" and Path(name).exists():
-        return read_weights(name).eval()
-    if Path(name).suffix in PUBLISHED and Path(name).exists():
-        return published_net(name) or SPyNet.load_published(name)
+    if str(name) in names():
+        return read_weights(weights_path(str(name))).eval()
+    path = expanded(name)
+    if is_file(path):
+        return (read_weights(path) if not is_foreign(path) else published_net(path)).eval()
     data_path()  # without a data folder, that is what the reader should hear of
     raise InvalidInput(
-        f"There are no weights {str(name)!r}. The zoo has: {listed()}. A file of your own has to exist and to "
-        f"end in .safetensors, and one of a published SPyNet or FlowNet in {', '.join(PUBLISHED)}."
+        f"There are no weights {str(name)!r}, nor is there such a file.{nearest(name, names())} The zoo has: {listed()}. A "
+        "file of your own is one that `cvdl train` wrote, .safetensors, or a published SPyNet or FlowNet, such as .pytorch, "
+        ".pth or .pth.tar."
     )
+
+
+def is_foreign(path):
+    """Whether a file of weights is another code's: not safetensors, or without the notes that `write_weights` adds."""
+    if path.suffix.lower() != ".safetensors":
+        return True
+    try:
+        with safe_open(path, "pt") as file:
+            return "net" not in (file.metadata() or {})
+    except (OSError, SafetensorError):
+        return False  # damaged; `read_weights` says so
 
 
 def runs(start=""):
@@ -106,7 +120,8 @@ def card(name):
     if name not in runs():
         data_path()
         raise InvalidInput(
-            f"There are no weights {name!r}, and no recorded run. There are: {', '.join(runs()) or 'none yet'}."
+            f"There are no weights {name!r}, and no recorded run.{nearest(name, runs())} There are: "
+            f"{', '.join(runs()) or 'none yet'}."
         )
     return read_json(data_path("runs", name, "card.json"))
 

@@ -33,10 +33,15 @@ def work(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def address(work, tmp_path_factory):
+def log(tmp_path_factory):
+    """The file with what `make lab` prints."""
+    return tmp_path_factory.mktemp("home") / "log"
+
+
+@pytest.fixture(scope="module")
+def address(work, log):
     """JupyterLab as `make lab BROWSER=no` starts it -> its address, token included."""
-    home = tmp_path_factory.mktemp("home")
-    log = home / "log"
+    home = log.parent
     env = os.environ | {"HOME": str(home), "CVDL_PROFILE": "quick", "OMP_NUM_THREADS": "1", "JUPYTER_TOKEN": TOKEN}
     command = [sys.executable, "-m", "cvdl.cli", "lab", "--no-browser", "--port", "8899", "--work", str(work)]
     with log.open("w") as out, subprocess.Popen(command, stdout=out, stderr=out, env=env) as server:
@@ -49,18 +54,15 @@ def address(work, tmp_path_factory):
 
 
 def listening(server, log):
-    """Wait until the server answers -> its address, which it prints before it listens."""
+    """Wait until the server prints its address, at which it answers at once -> the address."""
     end = time.monotonic() + RUNAWAY
     while time.monotonic() < end:
         assert server.poll() is None, f"JupyterLab stopped:\n{log.read_text()}"
         if found := re.search(r"http://localhost:\d+/lab/tree/\S+", log.read_text()):
-            try:
-                call(found[0], "status")
-                return found[0]
-            except OSError:  # refused, or no answer yet
-                pass
-        time.sleep(0.5)
-    pytest.fail(f"JupyterLab did not answer within {RUNAWAY} seconds:\n{log.read_text()}")
+            call(found[0], "status")
+            return found[0]
+        time.sleep(0.05)
+    pytest.fail(f"JupyterLab printed no address within {RUNAWAY} seconds:\n{log.read_text()}")
 
 
 def call(address, path, method="GET"):

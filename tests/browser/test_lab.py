@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.browser.conftest import open_notebook, picture, run_all, save
+from tests.browser.conftest import call, new_page, open_notebook, picture, run_all, save, texts
 
 pytestmark = pytest.mark.long
 
@@ -69,6 +69,13 @@ def test_run_all_leaves_no_error(page, work):
     assert "not attempted" in json.dumps(cells)
 
 
+def test_a_start_without_questions_and_warnings(page, log):
+    page.wait_for_timeout(2000)  # JupyterLab asks about news when it has started
+    assert texts(page, ".jp-toastContainer") == []
+    lines = log.read_text().splitlines()
+    assert not [line for line in lines if "encryption" in line or "eavesdropping" in line], lines
+
+
 def test_a_slider_redraws_the_figure_and_a_still_picture_stays(page):
     box = cell(page, "draw.unrolled")
     image = box.locator(".jp-OutputArea img")
@@ -78,6 +85,20 @@ def test_a_slider_redraws_the_figure_and_a_still_picture_stays(page):
     box.locator('img[alt*="drawn up to step 3"]').wait_for()
     assert image.count() == 1 and image.get_attribute("src") != before
     picture(page, "slider")
+
+
+def test_a_slider_is_drawn_where_it_is_released(page):
+    box = cell(page, "draw.unrolled")
+    handle = box.locator(".noUi-handle").bounding_box()
+    x, y = handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2
+    alt = box.locator(".jp-OutputArea img").get_attribute("alt")
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 300, y, steps=30)
+    page.wait_for_timeout(2000)
+    assert box.locator(".jp-OutputArea img").get_attribute("alt") == alt
+    page.mouse.up()
+    box.locator('img[alt*="drawn up to step 6"]').wait_for()
 
 
 def test_a_wrong_answer_gets_its_own_hint_and_no_traceback(page):
@@ -116,3 +137,18 @@ def test_messages_are_readable_in_the_dark_theme(page):
     }""")
     picture(page, "dark")
     assert colours[0] - colours[1] > 0.5, colours
+
+
+def test_a_notebook_opened_without_its_kernel_says_how_to_get_the_sliders(page, browser, address):
+    note = cell(page, "draw.unrolled").locator(".cvdl-run-again")
+    assert note.count() == 1 and not note.is_visible()
+    save(page)
+    page.close()
+    for session in json.loads(call(address, "sessions")):
+        call(address, f"sessions/{session['id']}", "DELETE")
+    again = new_page(browser)
+    open_notebook(again, address, STEM)
+    box = cell(again, "draw.unrolled")
+    box.get_by_text("model not found").wait_for()
+    assert box.locator(".cvdl-run-again").is_visible() and box.locator(".jp-OutputArea img").count() == 1
+    picture(again, "again")

@@ -59,6 +59,37 @@ def test_the_last_definition_counts_and_it_is_said():
     assert found.notes == ["rnn.step is defined 2 times; the last one counts."]
 
 
+def test_a_fresh_stub_below_does_not_undo_an_answer():
+    stub = '@exercise("rnn.step")\ndef rnn_step(x):\n    ...'
+    found = cut(notebook(SETUP, STEP, stub))
+    assert found.answered("rnn.step") and "tanh" in found.source("rnn.step")
+    assert found.notes == [
+        "rnn.step is defined 2 times; the last one is not answered, so the last answered one counts."
+    ]
+
+
+def test_helpers_are_those_at_the_check():
+    act = STEP.replace("torch.tanh", "act")
+    cells = ["def act(z): return z.tanh()", act, 'check("rnn.step")', "def act(z): return z.softmax(0)"]
+    assert "softmax" not in cut(notebook(SETUP, *cells)).source("rnn.step")
+    assert "softmax" in cut(notebook(SETUP, *cells[1:])).source("rnn.step")  # there is no other
+    assert "softmax" not in cut(notebook(SETUP, cells[0], cells[1], cells[3])).source("rnn.step")  # never checked
+
+
+def test_loops_that_only_use_a_helper_are_left_out():
+    cells = [
+        "T = {}",
+        "T['a'] = torch.tanh",
+        "for i in range(10**9):\n    print(T['a'](i))",
+        STEP.replace("torch.tanh", "T['a']"),
+    ]
+    assert kept(cut(notebook(SETUP, *cells)))[2:] == [
+        "T = {}",
+        "T['a'] = torch.tanh",
+        "@exercise('rnn.step', points=15)",
+    ]
+
+
 @pytest.mark.parametrize("body", ["...", "return ...", '"""Doc."""\n    ...', 'return {"a": ..., "b": ...}'])
 def test_unanswered(body):
     assert not cut(notebook(SETUP, f'@exercise("rnn.step")\ndef f(x):\n    {body}')).answered("rnn.step")

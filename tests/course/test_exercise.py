@@ -1,10 +1,15 @@
 """What a student meets: states, messages, fallback. The functions here stand for notebook cells."""
 
+import builtins
 import contextlib
+import getpass
+import signal
 import subprocess
 import sys
 from dataclasses import replace
 
+import nbclient
+import nbformat
 import pytest
 import torch
 
@@ -19,7 +24,7 @@ ARGS = (torch.randn(2, 3), torch.randn(2, 4), torch.randn(4, 3), torch.randn(4, 
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch):
-    for name in ("_attempts", "_scores", "_hints"):
+    for name in ("_attempts", "_scores", "_hints", "_refused"):
         monkeypatch.setattr(course, name, {})
     monkeypatch.delenv("NBGRADER_EXECUTION", raising=False)
 
@@ -220,12 +225,216 @@ def test_unknown_id(call):
 def test_wrong_points():
     with pytest.raises(CourseError, match="counts 15 points, not 4"):
         exercise("rnn.step", points=4)
+    with pytest.raises(CourseError, match="counts 15 points, not '15'"):
+        exercise("rnn.step", points="15")
+
+
+def test_exercise_without_an_id():
+    with pytest.raises(CourseError, match="needs the id of the exercise in brackets"):
+
+        @exercise
+        def rnn_step(x, h, V, W, b_h):
+            return x
+
+
+# --- the version that is checked is not the last one
+
+
+OLDER = "rnn.step: right — 15 of 15 points, but for an older version"
+
+
+def refused():
+    with pytest.raises(CourseError, match="points=15"):
+        exercise("rnn.step", points=100)
+
+
+def test_a_refused_version_is_not_what_is_checked():
+    refused()
+    assert "was refused and has not been checked: rnn.step counts 15 points" in repr(check("rnn.step"))
+    right()
+    assert repr(check("rnn.step")).startswith("✓ rnn.step: right — 15 of 15 points\n")
+    refused()
+    card = check("rnn.step")
+    assert card.state == "open" and card.headline == OLDER
+    assert "was refused and has not been checked: rnn.step counts 15 points, not 100" in card.lines[0]
+    wrong()
+    refused()
+    card = check("rnn.step")
+    assert card.state != "right" and card.headline.endswith("but for an older version") and "refused" in card.lines[0]
+    right()
+    assert check("rnn.step").state == "right"
+
+
+MARK = '@exercise("rnn.step", points=15)\n'
+
+
+@pytest.mark.parametrize(
+    "source, told",
+    [
+        (MARK + "def rnn_step(x, h, V, W, b_h):\n    return (x", "'(' was never closed, line 3: return (x. Fix that"),
+        ("%%time\n" + MARK + "def rnn_step(x:\n    return x", "stopped with an error"),
+        ('@exercise("rnn.step, points=15)\ndef rnn_step(x):\n    return x', "SyntaxError: unterminated string"),
+        ("@cvdl.exercise(id='rnn.step')\ndef rnn_step(x)\n    return x", "SyntaxError: expected ':', line 2"),
+        (MARK + "def rnn_step(x, h=undefined):\n    return x", "stopped with an error, so it has not been checked"),
+        (MARK + "def rnn_step(x):\n    return '\0'", "so it has not been checked"),
+    ],
+)
+def test_a_cell_that_failed_later_is_named(source, told, monkeypatch):
+    cells = ["", "import cvdl"]
+    monkeypatch.setattr(course, "cells_run", lambda: list(cells))
+    cells.append(MARK + "...")
+    right()
+    cells.append('check("rnn.step")')
+    assert check("rnn.step").state == "right"
+    cells += ["rnn_step(1, 2)", source, "x = 1", 'check("rnn.step")']
+    card = check("rnn.step")
+    assert card.state == "open" and card.headline == OLDER and told in card.lines[0]
+    right()
+    assert check("rnn.step").state == "right"
+    course._attempts.clear()
+    if "@" in source.splitlines()[0] and "rnn.step, " not in source:
+        assert "has not been checked" in repr(check("rnn.step"))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "rnn_step(x, h",
+        '# @exercise("rnn.step")\nx = (',
+        'check("rnn.step"',
+        '@exercise("rnn.step_other")\ndef other(x',
+        "def rnn_steps(x",
+        "def helper(x):\n    def rnn_step(y): return y\n    return x",
+    ],
+)
+def test_other_cells_do_not_matter(source, monkeypatch):
+    cells = ["", MARK + "..."]
+    monkeypatch.setattr(course, "cells_run", lambda: list(cells))
+    step = right()
+    monkeypatch.setattr(course, "in_namespace", lambda name: step)
+    cells.append(source)
+    assert check("rnn.step").state == "right"
+
+
+def test_a_version_without_its_mark_is_not_what_is_checked(monkeypatch):
+    right()
+    monkeypatch.setattr(course, "in_namespace", lambda name: rnn.step)
+    card = check("rnn.step")
+    assert card.state == "open" and card.headline == OLDER
+    assert "rnn_step was defined again without @exercise('rnn.step') above it" in card.lines[0]
+
+
+def test_an_older_version_is_noticed_in_a_kernel():
+    right_cell = MARK + "def rnn_step(x, h, V, W, b_h):\n    return (x @ V.T + h @ W.T + b_h).tanh()"
+    checking = 'print(check("rnn.step"))'
+    sources = [
+        "from cvdl import check, exercise",
+        *(right_cell, checking),
+        *(right_cell[:-1], checking),
+        *(right_cell, checking),
+        *(right_cell.replace("15", "100"), checking),
+        *(right_cell, checking),
+        *(right_cell.partition("\n")[2], checking),
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(s) for s in sources])
+    nbclient.NotebookClient(notebook, allow_errors=True, timeout=None).execute()
+    heads = [c.outputs[-1].text.splitlines()[0] for c in notebook.cells if c.source == checking]
+    good, old = "✓ rnn.step: right — 15 of 15 points", f"○ {OLDER}"
+    assert heads == [good, old, good, old, good, old]
+
+
+# --- what would wait for somebody
+
+
+def test_input_does_not_wait(monkeypatch):
+    def ask(*_):
+        raise AssertionError("somebody is asked")
+
+    monkeypatch.setattr(builtins, "input", ask)
+    for wait in (lambda: input("x? "), breakpoint, lambda: getpass.getpass()):
+
+        @exercise("rnn.step")
+        def rnn_step(x, h, V, W, b_h, wait=wait):
+            wait()
+            return x
+
+        text = repr(check("rnn.step"))
+        assert "asked for input from the keyboard" in text and "Remove input()" in text
+    assert builtins.input is ask
+
+
+def test_stop_is_not_an_answer():
+    def rnn_step(x, h, V, W, b_h):
+        signal.raise_signal(signal.SIGINT)
+        return x
+
+    exercise("rnn.step")(rnn_step)
+    with pytest.raises(KeyboardInterrupt):
+        check("rnn.step")
+    assert "answered, not checked" in repr(progress())
+
+
+# --- advice on what torch and Python say
+
+
+def of_unroll(body):
+    return lambda xs, h0, V, W, b_h: body(xs, h0, V)
+
+
+@pytest.mark.parametrize(
+    "body, advice",
+    [
+        (lambda xs, h, V: h.requires_grad_().add_(1), "Writing into a tensor breaks backpropagation"),
+        (lambda xs, h, V: torch.tensor([h, h]), "torch.stack makes one tensor of a list of tensors"),
+        (lambda xs, h, V: xs.double() @ V.T, "Two types of numbers meet here"),
+        (lambda xs, h, V: xs.long().mean(), "Two types of numbers meet here"),
+        (lambda xs, h, V: twice(h), "Do not call .backward()"),
+        (lambda xs, h, V: h.sum().backward(), "Do not call .backward()"),
+        (lambda xs, h, V: h.clone().requires_grad_().numpy(), "Stay with tensors all the way"),
+        (lambda xs, h, V: h if h > 0 else -h, "need a single truth value"),
+        (lambda xs, h, V: xs[len(xs)], "Indices start at 0"),
+        (lambda xs, h, V: [1][3], "Indices start at 0"),
+        (lambda xs, h, V: torch.tanh(h, h, h), "arguments"),
+        (lambda xs, h, V: xs @ V, "Print the shapes"),
+        (lambda xs, h, V: 1 / 0, "Fix the line shown above first"),
+    ],
+)  # fmt: skip
+def test_advice_on_an_error(body, advice):
+    exercise("rnn.unroll")(of_unroll(body))
+    assert advice in repr(check("rnn.unroll"))
+
+
+def twice(h):
+    loss = h.clone().requires_grad_().square().sum()
+    loss.backward()
+    loss.backward()
 
 
 def test_hints_come_one_by_one_and_begin_again():
     unanswered()
     texts = [repr(hint("rnn.step")) for _ in range(4)]
     assert [t.split(":")[1].split("\n")[0] for t in texts] == [f" hint {i} of 3" for i in (1, 2, 3, 1)]
+
+
+def test_running_all_cells_again_shows_the_same_hint(monkeypatch):
+    cells = iter((5, 18, 19, 32, 45, 58, 58))
+    monkeypatch.setattr(course, "running_cell", lambda: next(cells))
+
+    def shown():
+        return int(repr(hint("rnn.step")).split("hint ")[1][0])
+
+    unanswered()
+    assert shown() == 1
+    unanswered()
+    assert shown() == 1  # cell 18: others ran in between
+    assert shown() == 2  # the cell after it: only this one was run again
+    unanswered()
+    assert shown() == 2
+    wrong()
+    assert shown() == 3  # the answer has changed
+    wrong()
+    assert shown() == 3
+    assert shown() == 1  # twice in a cell
 
 
 def test_the_hint_on_a_known_mistake_is_on_the_card():

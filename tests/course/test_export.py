@@ -37,6 +37,7 @@ def published(tmp_path_factory, rnn):
     results += [result("right"), unjudged("some", "the file is empty"), nothing("nobody")]
     results.append(unjudged("nobody", "no notebook: essay.docx") | {"notebook": "unknown", "exercises": []})
     run = {"format": 1, "seed_sha256": "abc", "dues": {"01_rnn_from_scratch": "2026-11-21T00:00:00+00:00"}}
+    run["names"] = ["right", "wrong", "some", "nobody"]
     (tmp_path / "run.json").write_text(json.dumps(run))
     return (
         tmp_path,
@@ -161,3 +162,67 @@ def test_the_tables_of_nbgrader_and_ours_have_the_same_form():
     line = export.as_csv(export.nbgrader_table(klass)).splitlines()[1]
     assert line == "00_start_here,,2026-11-20T10:00:00+00:00,a,,,,100,0,100,100"
     assert next(csv.reader(io.StringIO(line)))[9] == "100"
+
+
+def numbered(student, number, **changes):
+    return result(student, file=f"in/{student}_{number}_assignsubmission_file_/x.ipynb", **changes)
+
+
+def test_a_teams_number_is_nobodys_identifier():
+    handins = [
+        ("Anna Ärmel", 1),
+        ("Team Rot", 77),
+        ("Gruppe 3", 78),
+        ("Rot", 79),
+        ("Participant 5", 5),
+        ("Bo Li (7)", 7),
+    ]
+    results = [numbered(*handin) for handin in handins]
+
+    def identifiers(run):
+        return {row[1]: row[0] for row in export.moodle_table(export.Class(results, run), "00_start_here")[1:]}
+
+    known = {"Anna Ärmel": "Participant 1", "Participant 5": "Participant 5", "Bo Li (7)": "Participant 7"}
+    assert identifiers({}) == dict.fromkeys([n for n, _ in handins], "") | known
+    listed = identifiers({"names": ["rot", "anna ärmel"]})
+    assert {name for name, identifier in listed.items() if identifier} == {"Rot", "Anna Ärmel"}
+
+
+def test_canvas_numbers_are_the_platforms_own():
+    files = {
+        "mallory": ("in/mallory_222_9_my.zip!anna_111_1_x.ipynb", "222"),
+        "anon_12345": ("in/LATE_anon_12345_67893_x.ipynb", ""),
+        "Anna": ("in/Anna_5_assignsubmission_file_/x.ipynb", "5"),
+    }
+    results = [result(name, file=file, number=number) for name, (file, number) in files.items()]
+    table = {row[0]: row[1] for row in export.canvas_table(export.Class(results))[2:]}
+    assert table == {"mallory": "222", "anon_12345": "", "Anna": ""}
+
+
+def in_part(student):
+    """A hand-in of which one exercise was not judged."""
+    told = result(
+        student, 0, "rnn", judged=False, problem="rnn.step is not judged: it needs the file a.csv; look at it."
+    )
+    told["exercises"][0] |= {
+        "earned": 0,
+        "state": "not judged",
+        "cases": [],
+        "hint": "it needs the file a.csv; look at it.",
+    }
+    return told
+
+
+def test_an_exercise_that_was_not_judged_is_not_0_points(tmp_path):
+    export.publish([in_part("anna"), result("bo", 0, "rnn")], tmp_path, export.FORMATS)
+    header, *rows = read(tmp_path / "exercises.csv", "utf-8-sig")
+    anna = dict(zip(header, rows[0], strict=True))
+    assert (anna["rnn.step (of 15)"], anna["rnn.unroll (of 15)"]) == ("not judged", "15")
+    assert (anna["01_rnn_from_scratch"], anna["01_rnn_from_scratch: points (of 100)"]) == ("not judged", "")
+    moodle = {row[1]: row for row in read(tmp_path / "moodle-01_rnn_from_scratch.csv")}
+    assert (moodle["anna"][3], moodle["anna"][4], moodle["bo"][4]) == ("Submitted for grading", "", "100")
+    assert [row[-1] for row in read(tmp_path / "canvas.csv")[2:]] == ["", "100"]
+    (page,) = (tmp_path / "pages/anna").glob("*.html")
+    text = " ".join(page.read_text(encoding="utf-8").split())
+    assert "not judged (of 15 points)" in text and "15 of 15 points" in text and "was not judged yet" in text
+    assert "Why: <bdi>it needs the file a.csv" in text

@@ -4,6 +4,7 @@ import inspect
 import json
 import re
 import stat
+import sys
 import textwrap
 from concurrent.futures import Future
 from dataclasses import replace
@@ -134,6 +135,60 @@ def test_not_a_notebook(backend):
     assert {row["earned"] for row in result["exercises"]} == {0} and len(result["exercises"]) == 8
 
 
+def graded_state(*cells, backend, metadata=None):
+    """(judged, problem, {id: state}) of a notebook."""
+    data = json.loads(notebook(SETUP, *cells)) | {"metadata": metadata or {}}
+    result = grade.judge_bytes(json.dumps(data).encode(), STEM, SEED, backend)
+    return result["judged"], result["problem"], {r["id"]: (r["state"], r["earned"]) for r in result["exercises"]}
+
+
+def test_what_the_notebook_had_and_the_jail_lacks_is_not_judged_instead_of_0(backend):
+    act, check = STEP.replace("torch.tanh", "act"), 'check("rnn.step")'
+    unroll = answer("rnn.unroll", "unroll", "import no_such_package_here\nreturn xs")
+    loss = answer("rnn.loss", "loss", "return open('/content/drive/mine.csv').read()")
+    honest = answer("rnn.parameters", "count", "return undefined")
+    judged, problem, states = graded_state(
+        "def act(z:\n    return z", act, check, unroll, loss, honest, backend=backend
+    )
+    assert not judged and states["rnn.parameters"] == ("wrong", 0)
+    assert {id: states[id] for id in ("rnn.step", "rnn.unroll", "rnn.loss")} == dict.fromkeys(
+        ("rnn.step", "rnn.unroll", "rnn.loss"), ("not judged", 0)
+    )
+    for word in ("the name act, from a cell that Python cannot read", "the package no_such_package_here", "mine.csv"):
+        assert word in problem, problem
+    assert problem.count(results.LOOK) == 3
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="this Python can read them")
+def test_a_notebook_of_a_newer_python_is_not_judged(backend):
+    new = "def squash[T](z: T) -> T:\n    return z"
+    colab = {"language_info": {"name": "python", "version": "3.12.11"}}
+    for metadata, word in (
+        (colab, "is written for a newer Python (3.12)"),
+        (None, "may be written for a newer Python"),
+    ):
+        cells = [STEP + "\n\n" + new, answer("rnn.last", "last", "d = {'k': 1}\nprint(f'{d['k']}')\nreturn hs[0]")]
+        judged, problem, states = graded_state(*cells, backend=backend, metadata=metadata)
+        assert not judged and states["rnn.step"] == states["rnn.last"] == ("not judged", 0)
+        assert word in problem and "grade with 3.12" in problem
+    own = {"language_info": {"name": "python", "version": "3.11.4"}}
+    judged, _, states = graded_state(STEP + "\n\n" + new, backend=backend, metadata=own)
+    assert judged and states["rnn.step"] == ("wrong", 0)  # it could not run there either
+
+
+def test_another_cells_fault_costs_no_points(backend):
+    """A cell that cannot be read, or whose decorator has wrong arguments, is one in which the exercise is left out."""
+    unroll = answer(
+        "rnn.unroll",
+        "unroll",
+        "hs = [h0]\nfor x in xs:\n    hs += [rnn_step(x, hs[-1], V, W, b_h)]\nreturn torch.stack(hs[1:])",
+    )
+    for fault in (STEP + ")", STEP.replace("15", "100"), "", STEP.replace("points=15", "point=15")):
+        rows, _ = judged(fault, unroll, backend=backend)
+        assert rows["rnn.unroll"]["state"] == "right", fault
+        assert rows["rnn.step"]["earned"] == 0
+
+
 # --- from here on without a jail
 
 
@@ -153,11 +208,14 @@ def test_a_strange_answer_is_wrong_in_its_own_case_alone():
 class NoJail:
     """Stands in for an opened hand-in: the function is called right here."""
 
-    def __init__(self, data, backend):
-        ids = [spec.id for spec in grade.exercises_of(STEM)]
-        self.found = {"answered": dict.fromkeys(ids, True), "sources": {}, "imports": {}, "broken": {}, "notes": []}
+    lacks, lost, stops = (), False, 0
 
-    def call(self, id):
+    def __init__(self, data, backend, course):
+        ids = [spec.id for spec in grade.exercises_of(STEM)]
+        self.found = {"answered": dict.fromkeys(ids, True), "notes": []}
+        self.found |= {key: {} for key in ("sources", "imports", "broken", "unread", "ways")}
+
+    def call(self, id, way=0):
         return caller(id, checks.find(id).library)
 
     def __enter__(self):
@@ -254,7 +312,7 @@ def test_names_are_the_same_in_other_bytes(tmp_path, judge_of_paper):
 
 def test_what_was_handed_in_no_more_is_named_and_stays(tmp_path, judge_of_paper):
     top, out = put(tmp_path / "in", "anna.ipynb", "bo.ipynb"), tmp_path / "out"
-    put(top, "cleo/essay.docx")
+    put(top, "cleo/essay.docx", data=b"PK")
     (tmp_path / "names.txt").write_text("anna\nbo\ncleo\nDann\n", encoding="utf-8")
     told, _ = run.grade_all(top, out, students=tmp_path / "names.txt")
     assert "not among" not in told
@@ -262,15 +320,38 @@ def test_what_was_handed_in_no_more_is_named_and_stays(tmp_path, judge_of_paper)
     (top / "cleo/essay.docx").rename(top / "cleo/essay.txt")
     put(top, "cleo/mine.ipynb")
     told, _ = run.grade_all(top, out)
-    assert f"not among these hand-ins: bo ({STEM}), cleo (unknown). Was one withdrawn?" in told
+    assert f"not among these hand-ins: bo ({STEM}). Was one withdrawn?" in told
     (tmp_path / "names.txt").write_text("anna\nbo\ncleo\nDan\n", encoding="utf-8")
     told, _ = run.grade_all(top, out, students=tmp_path / "names.txt")
-    assert (
-        f"not among these hand-ins: Dann ({STEM}), cleo (unknown)." in told
-        and f"bo: nothing handed in for {STEM}" in told
-    )
+    assert f"not among these hand-ins: Dann ({STEM})." in told and f"bo: nothing handed in for {STEM}" in told
     put(tmp_path / "next", "anna.ipynb", data=notebook('@exercise("bptt.do")\ndef f(): ...'))
     assert "not among" not in run.grade_all(tmp_path / "next", out)[0]  # of another notebook
+
+
+def test_another_kind_of_file_is_handed_in_and_not_judged(tmp_path, judge_of_paper):
+    top, out = put(tmp_path / "in", "Anna A_1_assignsubmission_file_/x.ipynb"), tmp_path / "out"
+    put(top, "Bo B_2_assignsubmission_file_/essay.pdf", data=b"%PDF")
+    put(top, "Cleo C_3_assignsubmission_onlinetext_/onlinetext.html", data=b"<p>")
+    told, complete = run.grade_all(top, out, formats=["moodle"])
+    assert not complete and "essay.pdf: no notebook: essay.pdf" in told and "1 of 3 hand-ins judged" in told
+    (table,) = out.glob("moodle-*.csv")
+    rows = [line.split(",")[:5] for line in table.read_text(encoding="utf-8").splitlines()[1:]]
+    state = "Submitted for grading"
+    assert rows == [
+        ["Participant 1", "Anna A", "", state, "15"],
+        ["Participant 2", "Bo B", "", state, ""],
+        ["Participant 3", "Cleo C", "", state, ""],
+    ]
+    overview = " ".join((out / "overview.html").read_text(encoding="utf-8").split())
+    assert "3 students, 1 notebook; 1 handed in, 2 not judged" in overview
+
+
+def test_a_name_that_is_not_on_the_list_is_reported(tmp_path, judge_of_paper):
+    put(tmp_path / "in", "Anna Muller/x.ipynb", "bo/x.ipynb", "Nobody Known/x.ipynb")
+    (tmp_path / "names.txt").write_text("Müller Anna\nBo\nXu Qi\n", encoding="utf-8")
+    told, _ = run.grade_all(tmp_path / "in", tmp_path / "out", students=tmp_path / "names.txt")
+    assert "Anna Muller is not on the list of students. Is it Müller Anna, of whom there is no hand-in?" in told
+    assert "Nobody Known is not on the list of students. Marks are kept" in told and "bo is not" not in told
 
 
 def test_each_notebook_has_its_own_due_time(tmp_path, judge_of_paper):
@@ -344,7 +425,7 @@ def test_the_command(tmp_path, judge_of_paper):
     }.items():
         exit_code, output = code(*options)
         assert exit_code == 1 and word in output
-    put(tmp_path / "in", "bo.txt")
+    put(tmp_path / "in", "bo.txt", data=b"no notebook")
     exit_code, output = code()
     assert exit_code == 1 and "bo.txt: no notebook: bo.txt" in output and "1 of 2" in output
 

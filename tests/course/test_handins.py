@@ -3,6 +3,7 @@
 import io
 import os
 import stat
+import unicodedata
 import zipfile
 from datetime import UTC, datetime
 
@@ -175,3 +176,98 @@ def test_nothing_there(tmp_path):
         find(tmp_path / "none")
     with pytest.raises(CourseError, match="holds no files"):
         find(tmp_path)
+
+
+def test_canvas_anonymously(tmp_path):
+    put(tmp_path, "LATE_anon_k3Xp2_67893_01_rnn_from_scratch-2.ipynb", "anon_12345_67894_x.ipynb")
+    put(tmp_path, "LATE_anon_k3Xp2_67999_02_bptt.ipynb", data=BPTT)
+    found = [(h.student, h.notebook[:2], h.late, h.number) for h in find(tmp_path)]
+    assert found == [("anon_12345", "01", False, ""), ("anon_k3Xp2", "01", True, ""), ("anon_k3Xp2", "02", True, "")]
+
+
+def test_attempts_in_blackboard_are_versions_of_one_student(tmp_path):
+    names = [
+        "gradebook_2026.DL_Homework2001_anna_attempt_2026-01-30-12-00-00_mine.ipynb",
+        "gradebook_2026.DL_Homework2001_anna_attempt_2026-01-31-09-30-00_other name_2.ipynb",
+        "gradebook_2026.DL_Homework2001_anna_attempt_2026-01-31-09-30-00.txt",
+        "gradebook_2026.DL_Homework2001_bo_attempt_2026-01-29-08-00-00_x.ipynb",
+    ]
+    put(tmp_path / "in", *names)
+    put(tmp_path, "in.zip", data=zipped(dict.fromkeys(names, RNN)))
+    put(tmp_path / "one", "class.zip", data=zipped(dict.fromkeys(names, RNN)))
+    for top in (tmp_path / "in", tmp_path / "in.zip"):
+        anna, bo = find(top)
+        assert (anna.student, bo.student) == ("anna", "bo")
+        assert str(anna.file).endswith(names[1]) and names[0] in anna.notes[0]
+        assert anna.submitted.strftime("%Y-%m-%d %H:%M") == "2026-01-31 09:30"
+    assert "of a class" in find(tmp_path / "one")[0].problem
+
+
+def test_users_of_blackboard_are_never_made_one(tmp_path):
+    put(
+        tmp_path,
+        *(f"gradebook_C_HW_{user}_attempt_2026-01-30-12-00-00_x.ipynb" for user in ("a_smith", "b_smith", "c")),
+    )
+    assert [s for s, _ in who(tmp_path)] == ["a_smith", "b_smith", "c"]
+
+
+def test_notebooks_under_the_names_that_browsers_give(tmp_path):
+    odd = [
+        "01_rnn_from_scratch.ipynb.json",
+        "x.ipynb.txt",
+        "y.IPYNB",
+        "z.json",
+        "notes.txt",
+        "w.ipynb (1)",
+        "no ending",
+    ]
+    for n, name in enumerate(odd):
+        put(tmp_path, f"s{n}/{name}")
+    put(tmp_path, "anna.ipynb.txt")
+    put(tmp_path, "s9/settings.json", data=b'{"cells": 3}')
+    put(tmp_path, "s9/x.ipynb")
+    found = find(tmp_path)
+    assert [(h.student, h.problem) for h in found] == [
+        ("anna", None),
+        *((f"s{n}", None) for n in range(7)),
+        ("s9", None),
+    ]
+    assert not found[-1].notes
+
+
+@pytest.mark.parametrize("code", ["utf-8", "cp437", "cp850"])
+@pytest.mark.parametrize("name", ["Müller Anna", "Özgür Can", "Ávila Íñigo", "Mu\u0308ller Anna", "Zoë"])
+def test_names_in_zips_that_do_not_say_how_they_are_written(tmp_path, code, name):
+    try:
+        raw = f"{name}/x.ipynb".encode(code)
+    except UnicodeEncodeError:
+        return  # this code page has no such letters
+    placeholder = "?" * len(raw)
+    data = zipped({placeholder: RNN}).replace(placeholder.encode(), raw)
+    path = put(tmp_path, "class.zip", data=data) / "class.zip"
+    (found,) = find(path)
+    assert found.student == unicodedata.normalize("NFC", name) and found.read() == RNN
+
+
+def test_one_name_in_two_ways_of_writing_is_one_student(tmp_path):
+    put(tmp_path, "Zoe\u0308/a.ipynb")
+    put(tmp_path, "Zo\u00eb/b.ipynb", data=BPTT)
+    assert who(tmp_path) == [("Zoë", "01_rnn_from_scratch"), ("Zoë", "02_bptt")]
+
+
+def test_a_damaged_file_is_a_problem_of_this_student_alone(tmp_path):
+    damaged = bytearray(zipped({"bo/x.ipynb": RNN * 50}))
+    damaged[60:90] = bytes(range(200, 230))
+    put(tmp_path, "anna/x.ipynb")
+    put(tmp_path, "bo/x.zip", data=bytes(damaged))
+    put(tmp_path, "cleo/x.ipynb")
+    put(tmp_path, "cleo/timestamp.txt", data=b"99999-01-31 12:00:00 UTC")
+    put(tmp_path, "dan/x.ipynb")
+    os.utime(tmp_path / "dan/x.ipynb", (9e11, 9e11))
+    problems = {h.student: h.problem for h in find(tmp_path)}
+    assert problems.pop("bo") and set(problems.values()) == {None}
+
+
+def test_a_notebook_in_which_exercise_goes_by_another_name(tmp_path):
+    put(tmp_path, "anna.ipynb", data=notebook("from cvdl import exercise as ex", STEP.replace("@exercise", "@ex")))
+    assert who(tmp_path) == [("anna", "01_rnn_from_scratch")]

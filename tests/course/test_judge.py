@@ -1,5 +1,7 @@
 """The judge's own rules, on a small exercise made for the purpose."""
 
+from collections import OrderedDict, defaultdict, namedtuple
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from cvdl.course import checks, judge
 from cvdl.course.cases import answer_case, answered, around, shape_like
 from cvdl.course.compare import CallFailed, difference, plain
+from cvdl.course.exercise import caller
 from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.errors import CourseError
 
@@ -45,7 +48,7 @@ def test_right():
 
 def test_first_differing_intermediate_is_named_with_its_factor():
     score = judge.score("toy.gradients", lambda x: (2 * x, 6 * x, torch.stack([x, -x])))
-    assert score.cases[1].message == "dU ok · dW: off by a factor 2 at t=0"
+    assert score.cases[1].message == "dU ok · dW: off by a factor 2"
     score = judge.score("toy.gradients", lambda x: (2 * x, 3 * x, torch.stack([x, -x])))
     assert score.cases[1].message == "dU ok · dW ok · dh: has the wrong sign at t=1"
 
@@ -155,19 +158,79 @@ def test_after_a_stop_no_case_is_tried():
         (True, 3, "a number was expected"),
         ("3", 3, "a number was expected"),
         (4, 3, "the value differs (yours: 4)"),
-        (4.0, 3.0, "off by a factor 1.333"),
+        (4.0, 3.0, "the value differs (yours: 4)"),
         ({"a": 1}, {"a": 1, "b": 2}, "the key 'b' is missing"),
-        ((torch.zeros(2), torch.zeros(2)), torch.zeros(2, 2), "not a list of 2 (torch.stack"),
+        (
+            (torch.zeros(2), torch.zeros(2)),
+            torch.zeros(2, 2),
+            "not a list or tuple of 2 (torch.stack makes one tensor of them)",
+        ),
         (torch.tensor([1.0]), torch.tensor([1]), "whole numbers were expected, dtype torch.long"),
         (torch.tensor([1], dtype=torch.int32), torch.tensor([1]), "torch.long, not torch.int32"),
         (torch.tensor([4]), torch.tensor([5]), "the value differs (yours: 4)"),
         (torch.tensor([0.1]).half(), torch.tensor([0.1 + 1e-4]), "rounding error"),
+        (torch.tensor([0.5]).half(), torch.tensor([0.7]), "the value differs (yours: 0.5)"),
+        (torch.tensor([1.0, 2.0]), torch.tensor([1.001, 2.001]), "nearly right, but off by up to 0.1 %"),
+        (3.0, 1.0, "off by a factor 3"),
+        (-3.0, 3.0, "has the wrong sign"),
+        (1.0, 2.0, "off by a factor 0.5"),
+        (3.69, 3.0, "the value differs (yours: 3.69)"),
+        (22_145, 22_144, "the value differs (yours: 22,145)"),
+        (697_024, 697_028, "the value differs (yours: 697,024)"),
+        (697_024.0, 697_028, "the value differs (yours: 697,024)"),
+        (1234.56, 7.0, "the value differs (yours: 1,234.6)"),
+        (torch.tensor(697_024), torch.tensor(697_028), "the value differs (yours: 697,024)"),
+        (torch.tensor([1, 2**53 + 1]), torch.tensor([1, 2**53]), "1 of 2 values differ"),
+        (nan, 3, "the value is nan"),
+        (nan, 3.0, "the value is nan"),
+        (torch.tensor([1.0, 3.0, 2.0]), torch.tensor([1.0, 1.5, 2.0]), "1 of 3 values differ"),
+        (torch.tensor([1.0, 3.0, 4.0]), torch.tensor([1.0, 1.5, 2.0]), "2 of 3 values: off by a factor 2"),
+        (torch.tensor([3.7, 3.7]), torch.tensor([1.0, 1.0]), "2 of 2 values differ"),
+        (torch.tensor([nan, nan, 1.0]), torch.tensor([nan, 2.0, 1.0]), "1 of 3 values are nan"),
+        (torch.zeros(2), True, "True or False was expected, not a tensor of shape (2,)"),
+        ((1, 2), "one", "text was expected, not a list or tuple of 2"),
+        ("x", torch.zeros(2), "not text"),
+        (3, torch.zeros(2), "not a whole number"),
+        (True, torch.tensor(1.0), "not True or False"),
+        (3.0, torch.tensor(3), "dtype torch.long, not torch.float64"),
+        (
+            (torch.zeros(2), torch.zeros(3)),
+            torch.zeros(3),
+            "not a list or tuple of 2 (the one at index 1 has that shape",
+        ),
+        ((torch.zeros(3), torch.zeros(3)), torch.zeros(3), "(several of them have that shape: return only the one"),
+        ((torch.zeros(1), torch.zeros(2)), torch.zeros(3), "(torch.cat makes one tensor of them)"),
+        ((1.0, 2.0), torch.zeros(3), "not a list or tuple of 2 (torch.tensor makes a tensor of numbers)"),
+        (tuple(range(30)), (*range(29), 30), "[29]: the value differs (yours: 29)"),
+        (dict.fromkeys("abcdef", 1), {**dict.fromkeys("abcde", 1), "f": 2}, "f: the value differs (yours: 1)"),
         (torch.zeros(2), (torch.zeros(1), torch.zeros(1)), "2 values were expected"),
         ((torch.zeros(1),), (torch.zeros(1), torch.zeros(1)), "2 values were expected, 1 came"),
     ],
 )
 def test_differences_are_told(got, want, says):
     assert says in difference(got, want)
+
+
+def test_a_long_list_of_members_is_not_told():
+    assert difference(tuple(range(30)), (*range(29), 30)) == "[29]: the value differs (yours: 29)"
+    assert difference((1, 2), (1, 3), (), ("dU", "dW")) == "dU ok · dW: the value differs (yours: 2)"
+
+
+def test_a_single_number_shows_a_factor_only_if_it_is_simple_or_a_size():
+    assert difference(7.0, 1.0) == "the value differs (yours: 7)"
+    assert difference(7.0, 1.0, sizes=(3, 7)) == "off by a factor 7"
+    assert difference(1.0, 7.0, sizes=(3, 7, 0)) == "off by a factor 1/7"
+    assert difference(torch.tensor([7.0]), torch.tensor([1.0])) == "the value differs (yours: 7)"
+
+
+class Number(int):
+    def __int__(self):
+        return 4
+
+
+class Word(str):
+    def __str__(self):
+        return "y"
 
 
 @pytest.mark.parametrize(
@@ -181,9 +244,27 @@ def test_differences_are_told(got, want, says):
         (torch.zeros(2, requires_grad=True), torch.zeros(2)),
         (torch.tensor([float("nan")]), torch.tensor([float("nan")])),
         ({"a": torch.tensor(1)}, {"a": 1}),
+        (3.0, torch.tensor(3.0)),
+        (3, torch.tensor(3.0)),
+        (3, torch.tensor(3)),
+        (True, torch.tensor(True)),
+        (np.float64(3), torch.tensor(3.0)),
+        (3.0, 3),
+        (0.1 * 30, 3),
+        ([torch.zeros(2), 1.5], (torch.zeros(2), torch.tensor(1.5))),
+        (torch.zeros(2, 3), (torch.zeros(3), torch.zeros(3))),
+        (torch.tensor([1.0, 2.0]), (1.0, 2.0)),
+        (OrderedDict(a=1), {"a": 1}),
+        (defaultdict(int, {"a": 1}), {"a": 1}),
+        (torch.nn.Linear(1, 1, bias=False).state_dict(), {"weight": None}),
+        (namedtuple("Pair", "a b")(1, torch.zeros(2)), (1, torch.zeros(2))),
+        (Number(3), 3),
+        (Word("x"), "x"),
     ],
 )
 def test_other_types_of_the_same_answer_pass(got, want):
+    if want == {"weight": None}:
+        want = {"weight": got["weight"].detach()}
     assert difference(plain(got), want) is None
 
 
@@ -359,3 +440,62 @@ def test_a_shape_may_be_any_kind_of_tuple(shape):
     assert answer_case("hs", "hint", "not this shape", shape_like((1, 2))).test(got, {"hs": (11, 3, 5)}) is None
     assert difference(plain(shape), (11, 3, 5)) is None
     assert answered("hs", (11, 3, 5))(got, None)
+
+
+# --- which mistake, and which hint
+
+
+def toy_of(monkeypatch, cases, mistakes=(), oracle=lambda x: x.sin()):
+    return swapped(monkeypatch, library=oracle, oracle=oracle, parts=(), axes=(), cases=cases, mistakes=mistakes)
+
+
+def test_when_must_fit_all_failed_cases(monkeypatch):
+    cases = [Case(f"case {n}", 1, f"hint {n}", make=lambda g, n=n: (torch.randn(n, generator=g),)) for n in (3, 4)]
+    for when in (lambda got, want: bool(got.isnan().any()), lambda got, want: len(got) == 3):
+        score = toy_of(monkeypatch, cases, (Mistake("when", "mistaken", when=when),))
+        assert score(lambda x: x.cos() if len(x) == 4 else x * nan).hint.startswith("hint 3")
+        assert score(lambda x: x.sin() if len(x) == 4 else x * nan).hint == "mistaken"  # it is the only one that failed
+
+    def raises(x):
+        if len(x) == 4:
+            raise CallFailed("shapes")
+        return x * nan
+
+    assert score(raises).mistake is None
+
+
+def test_an_exception_in_one_case_leaves_the_cases_hint(monkeypatch):
+    cases = [Case(f"case {n}", 1, f"hint {n}", make=lambda g, n=n: (torch.randn(n, generator=g),)) for n in (3, 4)]
+    score = toy_of(monkeypatch, cases)
+
+    def judged(function):
+        return judge.score("toy.gradients", caller("rnn.step", function))
+
+    score(torch.sin)
+
+    def of_four(x):
+        return x.sin() if len(x) == 4 else x[7]
+
+    assert judged(lambda x: x.sin() if len(x) == 4 else x.undefined).hint == "hint 3"
+    assert judged(lambda x: x.undefined).hint == "Fix the line shown above first; the cases can run after that."
+    assert judged(lambda x: x @ torch.ones(9)).hint.startswith("Print the shapes just before that line")
+    assert judged(of_four).hint.startswith("Indices start at 0")  # specific advice is better than the case's
+    assert judged(lambda x: x.sin() if len(x) == 4 else x @ torch.ones(9)).hint == "hint 3"
+    assert [c.hint for c in judged(lambda x: x @ x.undefined).cases] == [
+        "Fix the line shown above first; the cases can run after that."
+    ] * 2
+
+
+def test_a_list_or_another_shape_where_a_gradient_is_asked(monkeypatch):
+    case = Case("gradient", 1, "hint", make=lambda g: (torch.randn(4, 3, generator=g),), gradient=True)
+    score = toy_of(monkeypatch, [case])
+
+    def message(function):
+        return score(function).cases[0].message
+
+    stacked = "a tensor of shape (4, 3) was expected, not a list or tuple of 4 (torch.stack makes one tensor of them)"
+    assert message(lambda x: [*x.sin()]) == stacked
+    assert message(lambda x: (x.sin(), x[0])).endswith("(the one at index 0 has that shape: return it alone)")
+    assert message(lambda x: x.sin()[0]) == "shape (3,) where (4, 3) was expected"
+    assert message(lambda x: x.sin().sum().item()).startswith("the answer has no gradient")
+    assert message(lambda x: None) == "nothing was returned"

@@ -240,6 +240,16 @@ def body(x, h, V, W, b_h):
     return (x @ V.T + h @ W.T + b_h).tanh()
 
 
+def scripted(x: torch.Tensor, h: torch.Tensor, V: torch.Tensor, W: torch.Tensor, b_h: torch.Tensor) -> torch.Tensor:
+    return torch.tanh(x @ V.t() + h @ W.t() + b_h)
+
+
+def scripted_wrong(
+    x: torch.Tensor, h: torch.Tensor, V: torch.Tensor, W: torch.Tensor, b_h: torch.Tensor
+) -> torch.Tensor:
+    return x @ V
+
+
 class Called:
     def __call__(self, x, h, V, W, b_h):
         return body(x, h, V, W, b_h)
@@ -289,6 +299,7 @@ RIGHT = {
     "an unruly object": Unruly,
     "an object with every attribute": Whatever,
     "nn.Module": Net,
+    "cached with a limit": lambda: functools.lru_cache(maxsize=None)(body),
     "no source": without_source,
     "wrapped": lambda: functools.wraps(body)(lambda *args: body(*args)),
 }
@@ -319,6 +330,35 @@ class Sly(compare.CallFailed):
         raise ZeroDivisionError
 
 
+class Opaque(type):
+    def __getattribute__(cls, name):
+        raise ZeroDivisionError(name)
+
+
+class Hidden(Exception, metaclass=Opaque):
+    pass
+
+
+class Gone(KeyboardInterrupt):
+    pass
+
+
+def unmade():
+    return compare.CallFailed.__new__(compare.CallFailed)
+
+
+def hinting():
+    failure = compare.CallFailed("x")
+    failure.hint = Raises()
+    return failure
+
+
+def holding():
+    failure = compare.CallFailed("x")
+    failure.args = (Raises(),)
+    return failure
+
+
 def empty():
     failure = compare.CallFailed("x")
     failure.args = ("",)
@@ -338,9 +378,16 @@ WRONG = {
     "the judge's own failure": (fails(compare.CallFailed("")), "no answer came"),
     "the same, changed": (fails(empty()), "no answer came"),
     "a failure that raises": (fails(Sly("x")), "Sly: (its message cannot be shown)"),
+    "an interrupt that nobody pressed": (fails(KeyboardInterrupt()), "KeyboardInterrupt"),
+    "one of a class of its own": (fails(Gone("x")), "Gone: x"),
+    "the end of a generator": (fails(GeneratorExit()), "GeneratorExit"),
+    "an exception of an opaque class": (fails(Hidden()), "cannot be shown"),
+    "the judge's failure, unmade": (fails(unmade()), "no answer came"),
+    "with a hint that raises": (fails(hinting()), "cannot be shown"),
+    "with a message that raises": (fails(holding()), "cannot be shown"),
     "recursion": (lambda *args: WRONG["recursion"][0](*args), "RecursionError"),
     "too few arguments": (lambda x: x, "TypeError"),
-    "an unruly answer": (lambda *_: Unruly(), "returned a Unruly"),
+    "an unruly answer": (lambda *_: Unruly(), "returned an Unruly"),
 }
 
 
@@ -368,6 +415,14 @@ def test_what_can_be_called_and_fails_is_told_on_a_card(name, fresh):
     assert card.state == "wrong" and told in repr(card) and "0 of 15" in card.headline
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+def test_a_script_of_torch_is_judged_as_any_function(fresh):
+    step = exercise("rnn.step")(torch.jit.script(scripted))
+    assert repr(check(step)).startswith("✓ rnn.step: right"), check(step)
+    step = exercise("rnn.step")(torch.jit.script(scripted_wrong))
+    assert "RuntimeError" in repr(check(step))
+
+
 @pytest.mark.parametrize(
     "thing", [3, None, "text", dict, Called, classmethod(body), torch.zeros(2)], ids=lambda thing: type(thing).__name__
 )
@@ -390,8 +445,8 @@ def test_a_name_that_now_means_something_else(fresh, monkeypatch):
     step = exercise("rnn.step")(body)
     for other in (np.zeros(3), torch.zeros(3), Raises()):
         monkeypatch.setattr(course, "in_namespace", lambda name, other=other: other)
-        last = check(step).lines[-1]
-        assert last.endswith("that one is not what was checked.")
+        last = check(step).lines[0]
+        assert "was defined again without @exercise" in last and "has not been checked" in last
 
 
 def test_a_failure_without_a_message_earns_nothing():

@@ -279,7 +279,7 @@ def test_a_course_without_masters_or_git(course, run, tmp_path):
 def test_nothing_of_an_answer_is_in_what_this_course_releases():
     names = release.files(ROOT)
     assert {"README.md", "Makefile", "notebooks/00_start_here.ipynb", "tests/course/test_release.py"} <= set(names)
-    kept = ("solutions/", "tests/answers/", "tests/unforeseen/", "tests/attacks/", "work/")
+    kept = ("solutions/", "tests/answers/", "tests/honest/", "tests/unforeseen/", "tests/attacks/", "work/")
     assert not [n for n in names if n.startswith(kept)]
     masters = [read_master(p) for p in sorted((ROOT / "solutions").glob("[0-9][0-9]_*.py"))]
     assert release.leaked({n: ROOT / n for n in names}, masters) == []

@@ -209,3 +209,109 @@ def test_epic_style_finds_a_shift():
     big = big.clamp(0, 1)
     flow = evaluate.epic_style(big[:, 8:136, 8:168], big[:, 8:136, 4:164])
     assert (flow[:, 16:-16, 16:-16] - torch.tensor([4.0, 0.0])[:, None, None]).norm(dim=0).median() < 0.5
+
+
+# What goes wrong with one pair.
+
+
+def add_pair(folder, name, size=(H, W), valid=True):
+    for number in (1, 2):
+        Image.new("RGB", size[::-1], (200, 100, 50)).save(folder / f"{name}_img{number}.ppm")
+    write_flow(folder / f"{name}_flow.flo", torch.zeros(2, *size), torch.full(size, valid))
+
+
+def test_one_bad_pair_does_not_lose_the_others(folder, nets, tmp_path):
+    add_pair(folder, "no_truth", valid=False)
+    add_pair(folder, "small", (8, 8))
+    add_pair(folder, "cut")
+    (folder / "cut_img2.ppm").write_bytes(b"P6\n32 24\n255\n")
+    done = cvdl_eval(nets[0], "--pairs", folder, "--json", tmp_path / "a.json")
+    assert done.exit_code == 1 and "Traceback" not in done.output
+    rows = json.loads((tmp_path / "a.json").read_text())
+    assert {row["pair"] for row in rows["pairs"]} == {f"0000{i}" for i in range(3)}
+    assert {row["method"] for row in rows["pairs"]} == {"zero flow", "Farneback", "DIS", "weights"}
+    for told in (
+        "Pair no_truth: No pixel is valid",
+        "Pair small: Images must have 16 × 16 pixels",
+        "cut_img2.ppm cannot be",
+    ):
+        assert told in done.stderr and any(told in each for each in rows["left_out"]), done.stderr
+    assert "3 pairs were left out" in done.stderr and "average" in done.stdout
+
+
+def test_library_callers_get_the_error(folder):
+    add_pair(folder, "no_truth", valid=False)
+    with pytest.raises(InvalidInput, match="Pair no_truth: No pixel is valid"):
+        evaluate.evaluate({"known": known}, evaluate.pairs_of(folder))
+    errors = []
+    assert len(evaluate.evaluate({"known": known}, evaluate.pairs_of(folder), left_out=errors)) == 3
+    assert len(errors) == 1
+
+
+def test_our_own_mistakes_are_raised(folder):
+    def mistake(*_):
+        raise KeyError("a mistake")
+
+    with pytest.raises(KeyError):
+        evaluate.evaluate({"mistake": mistake}, evaluate.pairs_of(folder), left_out=[])
+
+
+@pytest.mark.parametrize("method", ["Farneback", "DIS"])
+def test_small_images_are_refused_and_named(method):
+    with pytest.raises(InvalidInput, match=r"16 × 16 pixels or more; these have 20 × 15"):
+        evaluate.classical()[method](torch.rand(3, 15, 20), torch.rand(3, 15, 20))
+    assert evaluate.classical()[method](torch.rand(3, 16, 16), torch.rand(3, 16, 16)).shape == (2, 16, 16)
+
+
+def test_a_video_whose_size_changes_is_measured(tmp_path, nets):
+    pytest.importorskip("av", reason="PyAV, of the extra [data], reads videos")
+    from tests.flow.test_video import changing
+
+    done = cvdl_eval(nets[0], "--no-compare", "--pairs", changing(tmp_path / "change.mjpeg"))
+    assert done.exit_code == 1 and done.stdout.count("frame_") == 4
+    assert done.stderr.count("change.mjpeg: frames 2 and 3") == 1
+
+
+# What is said.
+
+
+def test_columns_are_explained(folder, nets):
+    done = cvdl_eval(nets[0], "--no-compare", "--pairs", folder)
+    assert "warp: mean difference between frame 1 and frame 2" in done.stdout and "ms: time per pair" in done.stdout
+    assert "no ground truth for that pair" in done.stdout
+    for path in folder.glob("*.flo"):
+        path.unlink()
+    assert "no ground truth for these pairs" in cvdl_eval(nets[0], "--no-compare", "--pairs", folder).stdout
+
+
+def test_it_says_where_it_saved(folder, nets, tmp_path):
+    done = cvdl_eval(
+        nets[0], "--no-compare", "--pairs", folder, "--save", tmp_path / "o", "--json", tmp_path / "a.json"
+    )
+    assert f"Drawn into {tmp_path / 'o'}" in done.stdout and f"Numbers written to {tmp_path / 'a.json'}" in done.stdout
+
+
+def test_each_pair_is_drawn_into_a_file_of_its_own(tmp_path, nets):
+    for place, name in (("x_y", "a"), ("x", "y_a"), ("long", "n" * 240)):
+        (tmp_path / "in" / place).mkdir(parents=True)
+        for number in (1, 2):
+            Image.new("RGB", (W, H)).save(tmp_path / "in" / place / f"{name}_{number}.png")
+    done = cvdl_eval(nets[0], "--no-compare", "--pairs", tmp_path / "in", "--save", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert len(names) == 3 and all(len(name.encode()) <= 255 for name in names)
+    assert names[1:] == ["x_y_a-2.png", "x_y_a.png"]
+
+
+def test_places_that_cannot_be_written_to_are_told_first(folder, nets, monkeypatch):
+    monkeypatch.setattr(evaluate, "evaluate", lambda *_: pytest.fail("measured first"))
+    (folder / "file").write_text("")
+    for arguments, told in (
+        (("--json", folder), "is a folder; the name of a file"),
+        (("--json", folder / "no/a.json"), "There is no folder"),
+        (("--save", folder / "file"), "cannot be made"),
+        (("--save", folder / ("x" * 300)), "cannot be made"),
+    ):
+        done = cvdl_eval(nets[0], "--pairs", folder, *arguments)
+        assert done.exit_code == 1 and told in done.stderr and "Traceback" not in done.output
+        assert done.stderr.count("\n") == 1

@@ -240,3 +240,36 @@ def test_real_files_as_torchvision_reads_them(tmp_path, name):
     write_flow(tmp_path / "copy.flo", flow, valid)
     again, known = read_flow(tmp_path / "copy.flo")
     assert torch.equal(again, flow) and torch.equal(known, valid)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"PF\n3 2\n-1.0 \n",
+        b"PF\n3 2\n-1.0\t \r\n",
+        b"PF\n# made by somebody\n3 2\n-1.0\n",
+        b"PF # a\n3 # width\n2 # height\n-1.0 # scale\n",
+        b"PF\r\n3 2\r\n-1.0\r\n",
+        b"PF 3 2 -1.0 ",
+        b"PF\n3 2\n-1.0\n",
+    ],
+)
+@pytest.mark.parametrize("first", [b"\0\0\x80\x3f", b"\n\n\x80\x3f", b" \n\x80\x3f", b"\r\n\x80\x3f"])
+def test_pfm_headers_that_vary(tmp_path, header, first):
+    """Blanks and comments; and numbers that begin like the end of a header."""
+    content = first + np.arange(1, 18).astype("<f4").tobytes()
+    (tmp_path / "a.pfm").write_bytes(header + content)
+    flow, valid = read_flow(tmp_path / "a.pfm")
+    wanted = np.frombuffer(content, "<f4").reshape(2, 3, 3)[::-1, :, :2].transpose(2, 0, 1)
+    assert valid.all() and np.array_equal(flow.numpy(), wanted)
+
+
+def test_interlaced_png_is_not_called_damaged(tmp_path):
+    write_flow(tmp_path / "a.png", torch.zeros(2, 4, 4))
+    content = bytearray((tmp_path / "a.png").read_bytes())
+    content[28] = 1
+    content[29:33] = zlib.crc32(bytes(content[12:29])).to_bytes(4, "big")
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(ValueError, match="interlaced PNG") as error:
+        read_flow(tmp_path / "a.png")
+    assert "damaged" not in str(error.value)

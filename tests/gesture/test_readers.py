@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from cvdl import cli
 from cvdl.errors import CourseError
 from cvdl.gesture.clip import CLASSES, NONE
-from cvdl.gesture.files import read_video
+from cvdl.gesture.files import read_numbers, read_video
 from cvdl.gesture.readers import READERS, SUBJECTS, open_gestures
 from cvdl.gesture.sets import SETS
 from cvdl.settings import ROOT
@@ -332,3 +332,42 @@ def test_a_video_with_fewer_frames_than_it_says(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "decode", lambda path: islice(whole(path), 4))
     with pytest.raises(CourseError, match="4 of 6 frames"):
         read_video(tmp_path / "a.mp4")
+
+
+# What is whole, but unusual.
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_marks_blanks_and_files_of_macs(name, tmp_path, monkeypatch):
+    """A byte order mark, other ends of lines, empty lines, `._` files, and brackets in the path of the sets."""
+    split = next(iter(SETS[name].needs))
+    found = []
+    for root in (tmp_path / "sets", tmp_path / "sets [2024]"):
+        TREES[name](root)
+        if "[" in root.name:
+            for path in [path for path in root.rglob("*") if path.is_file()]:
+                if path.suffix in (".csv", ".txt", ".lst"):
+                    text = path.read_text(encoding="utf-8").replace("\n", " \r\n") + "\n  \n"
+                    path.write_text(text, encoding="utf-8-sig", newline="")
+                path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+        monkeypatch.setenv("CVDL_SETS", str(root))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            clips = open_gestures(name, split)
+            found.append([(row, clip.label, clip.who) for row, clip in zip(clips.names, clips, strict=True)])
+    assert found[0] == found[1] and found[0]
+
+
+def test_another_encoding_loses_one_clip_alone(sets):
+    egogestar_tracks(sets)
+    path = sets / "EgoGestAR/train/train_star_10.txt"
+    path.write_bytes(path.read_bytes().replace(b" ", b"\xa0", 1))
+    clips = open_gestures("egogestar-tracks")
+    with pytest.warns(UserWarning, match="1 of 2 clips were skipped"):
+        assert len(list(clips)) == 1
+    assert "not a text file in UTF-8" in clips.skipped["train_star_10"]
+
+
+def test_comments_in_numbers(tmp_path):
+    (tmp_path / "a.txt").write_text("# x y\n1, 2 # first\n\n3 4\n")
+    assert read_numbers(tmp_path / "a.txt", 2).tolist() == [[1, 2], [3, 4]]

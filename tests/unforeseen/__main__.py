@@ -17,8 +17,8 @@ app = typer.Typer(add_completion=False)
 def report(answer):
     """What a student reads of this answer: a dict for JSON.
 
-    `mistake` is the known mistake that the answer was taken for, or None; `hint` is the one that `check` shows; `card` is
-    all of what `check` shows, as text. Where judging fails, there is `error` instead of points and messages.
+    `mistake` is the known mistake that the answer was taken for, or None; `hint` is the one that `check` shows,
+    and `relation` the sentence below it on how the answer is related to the right one, or ""; `card` is all of what `check` shows, as text. Where judging fails, there is `error` instead of points and messages.
     """
     torch.manual_seed(0)  # for answers that draw random numbers of their own
     found = {"exercise": answer.exercise, "name": answer.name, "what": answer.what}
@@ -32,7 +32,8 @@ def report(answer):
         "points": score.earned,
         "of": score.points,
         "mistake": score.mistake.name if score.mistake else None,
-        "hint": score.hint,
+        "hint": score.advice[0],
+        "relation": score.advice[1],
         "cases": [
             {
                 "name": c.name,

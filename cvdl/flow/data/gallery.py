@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 
+from cvdl.figures import styled
 from cvdl.flow.data.rendered import rendered
 from cvdl.flow.draw import describe, flow_to_image
 from cvdl.flow.warp import warp
@@ -17,6 +18,14 @@ def gallery(kind, count=16, first=0, size=(192, 256), split="train", seed=0):
     """
     pairs = rendered(kind, size=size, split=split, seed=seed).batch(first, count)
     back, colours = warp(pairs.image2, pairs.flow), [flow_to_image(flow) for flow in pairs.flow]
+    figure = _page(pairs, colours, back, first)
+    text = "; ".join(f"pair {first + i}: {describe(flow)}" for i, flow in enumerate(pairs.flow))
+    return figure, f"{count} rendered pairs of {kind}. {text}"
+
+
+@styled
+def _page(pairs, colours, back, first):
+    count = len(pairs.flow)
     columns = 2 if count > 1 else 1  # pairs side by side
     rows = -(-count // columns)
     shape = {"squeeze": False, "figsize": (2.1 * PICTURES * columns, 1.75 * rows)}
@@ -36,6 +45,4 @@ def gallery(kind, count=16, first=0, size=(192, 256), split="train", seed=0):
         for axes, picture, title in zip(grid.flat[PICTURES * i :], pictures, titles, strict=False):
             axes.imshow(picture.permute(1, 2, 0).clamp(0, 1).cpu().numpy())
             axes.set_title(title, fontsize=8)
-    figure.tight_layout()
-    text = "; ".join(f"pair {first + i}: {describe(flow)}" for i, flow in enumerate(pairs.flow))
-    return figure, f"{count} rendered pairs of {kind}. {text}"
+    return figure

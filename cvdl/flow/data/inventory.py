@@ -4,7 +4,7 @@ from collections import ChainMap
 from typing import NamedTuple
 
 from cvdl import tables
-from cvdl.errors import CourseError, InvalidInput
+from cvdl.errors import CourseError, InvalidInput, nearest
 from cvdl.flow.data.catalogue import SETS as FLOW
 from cvdl.flow.data.catalogue import absent, find, get, real_folder, sets_folder
 from cvdl.flow.data.listing import real_files, set_files
@@ -37,7 +37,9 @@ def look(entry):
 
 def entry_of(name):
     if name not in SETS:
-        raise InvalidInput(f"There is no set {name!r}; there are {', '.join(SETS)}. `cvdl data` lists them.")
+        raise InvalidInput(
+            f"There is no set {name!r}.{nearest(name, list(SETS))} There are {', '.join(SETS)}. `cvdl data` lists them."
+        )
     return SETS[name]
 
 

@@ -2,18 +2,16 @@
 
     files = set_files("sintel-clean", "train")   # a list of Files; nothing is read yet
 
-Where torchvision knows a set, its lists are used.  They match pictures and flows by their place in the list, so that in
-a half unpacked set a picture silently gets the flow of another one.  Here every row is checked against the names.
+torchvision's lists of these sets match pictures and flows by their place in the list, so that in a half unpacked set a
+picture silently gets the flow of another one, and they find nothing below a folder with brackets in its name.  Here
+every row is made from the names.
 """
 
 import re
-from dataclasses import dataclass
-from itertools import zip_longest
-from pathlib import Path
-
-import torchvision.datasets as tv
+from itertools import pairwise
 
 from cvdl.errors import CourseError, DataNotFound, InvalidInput
+from cvdl.files import read_text
 from cvdl.flow.data.catalogue import SETS, find, incomplete, real_folder
 from cvdl.flow.data.folder import folder_files
 from cvdl.flow.data.sample import Files
@@ -37,8 +35,8 @@ def set_files(name, split=None, root=None):
         files = READERS[name](root, split)
     except Incomplete as what:
         raise incomplete(entry, root, str(what)) from None
-    except (CourseError, OSError, IndexError, ValueError) as error:  # torchvision, on lists that do not fit together
-        raise incomplete(entry, root, f"Its files do not fit together ({error}).") from None
+    except CourseError as error:
+        raise incomplete(entry, root, f"Its list cannot be read ({error}).") from None
     if not files:
         raise incomplete(entry, root, f"There are no pairs in {' and '.join(entry.needs[split])}.")
     return sorted(files, key=lambda each: each.name)
@@ -73,58 +71,68 @@ def flying_chairs(root, split):
     def image_of(flow):
         return flow.with_name(flow.name.replace("_flow.flo", "_img1.ppm"))
 
-    flows = _whole((top / "data").glob("*.flo"), image_of)
+    flows = _whole(top / "data", "*_flow.flo", image_of)
     if not flows:
         return []
-    lines = (top / "FlyingChairs_train_val.txt").read_text().split()
-    if len(lines) != len(flows):
+    lines = read_text(top / "FlyingChairs_train_val.txt").splitlines()
+    kinds = [kind for line in lines for kind in line.partition("#")[0].split()]
+    if len(kinds) != len(flows):
         raise Incomplete(
-            f"FlyingChairs_train_val.txt sorts {len(lines):,} pairs, and {len(flows):,} are there. "
+            f"FlyingChairs_train_val.txt sorts {len(kinds):,} pairs, and {len(flows):,} are there. "
             f"To read these without a split, name the folder: {top / 'data'}."
         )
-    return _rows(tv.FlyingChairs(root, split), image_of, lambda image: image.stem.removesuffix("_img1"))
+    if set(kinds) - {"1", "2"}:
+        raise Incomplete(f"FlyingChairs_train_val.txt holds {min(set(kinds) - {'1', '2'})!r}; each line is 1 or 2.")
+    wanted = {"train": "1", "val": "2"}[split]
+    chosen = [(image_of(flow), flow) for flow, kind in zip(flows, kinds, strict=True) if kind == wanted]
+    return [_row(image.stem.removesuffix("_img1"), image, neighbour(image), flow) for image, flow in chosen]
 
 
 def flying_things(kind):
     def reader(root, split):
-        top = root / "FlyingThings3D"
+        top, part = root / "FlyingThings3D", split.upper()
 
         def image_of(flow):  # …/TRAIN/A/0000/into_future/left/OpticalFlowIntoFuture_0006_L.pfm
             *_, part, letter, scene, _, camera, name = flow.parts
             return top / f"frames_{kind}pass" / part / letter / scene / camera / f"{name.split('_')[1]}.png"
 
-        _whole((top / "optical_flow" / split.upper()).glob("*/*/into_*/left/*.pfm"), image_of, second=False)
-        rows = _rows(tv.FlyingThings3D(root, split, kind), image_of, lambda image: "/".join(image.parts[-4:-2]))
-        return [each._replace(name=f"{each.name}/{each.image1.stem}_to_{each.image2.stem}") for each in rows]
+        _whole(top / "optical_flow" / part, "*/*/into_*/left/*.pfm", image_of, second=False)
+        files = []
+        for scene in _there_are(top / f"frames_{kind}pass" / part, "*/*"):
+            truth = top / "optical_flow" / part / scene.parent.name / scene.name
+            for way, step in (("Future", 1), ("Past", -1)):
+                for a, b in pairwise(_there_are(scene / "left", "*.png")[::step]):
+                    flow = truth / f"into_{way.lower()}" / "left" / f"OpticalFlowInto{way}_{a.stem}_L.pfm"
+                    name = f"{scene.parent.name}/{scene.name}/{a.stem}_to_{b.stem}"
+                    files.append(_row(name, a, b, flow, step))
+        return files
 
     return reader
 
 
 def chairs_sdhom(root, split):
     top = root / "ChairsSDHom" / "data" / split
-
-    def image_of(flow):
-        return top / "t0" / f"{flow.stem}.png"
-
-    flows = _whole(sorted((top / "flow").glob("*.pfm")), image_of, second=False)
-    images = [(path, _there(top / "t1" / path.name)) for path in sorted((top / "t0").glob("*.png"))]
-    return _rows(Lists(images, flows), image_of, lambda image: image.stem, numbered=False)
+    _whole(top / "flow", "*.pfm", lambda flow: top / "t0" / f"{flow.stem}.png", second=False)
+    return [
+        _row(path.stem, path, _there(top / "t1" / path.name), top / "flow" / f"{path.stem}.pfm", step=None)
+        for path in _there_are(top / "t0", "*.png")
+    ]
 
 
 def sintel(kind):
     def reader(root, split):
-        top = root / "Sintel" / "training"
+        top = root / "Sintel" / ("training" if split == "train" else "test")
 
-        def at(part):
-            return lambda path: top / part / path.parent.name / f"{path.stem}.png"
+        def at(part, ending=".png"):
+            return lambda path: top / part / path.parent.name / f"{path.stem}{ending}"
 
         if split == "train":
-            _whole((top / "flow").glob("*/*.flo"), at(kind))
-        rows = _rows(
-            tv.Sintel(root, split, kind),
-            split == "train" and at(kind),
-            lambda image: f"{image.parent.name}/{image.stem}",
-        )
+            _whole(top / "flow", "*/*.flo", at(kind))
+        rows = [
+            _row(f"{a.parent.name}/{a.stem}", a, b, at("flow", ".flo")(a) if split == "train" else None)
+            for scene in _there_are(top / kind, "*")
+            for a, b in pairwise(_there_are(scene, "*.png"))
+        ]
         return _with(
             _with(rows, "invalid", top / "invalid", at("invalid")), "occluded", top / "occlusions", at("occlusions")
         )
@@ -134,47 +142,41 @@ def sintel(kind):
 
 def middlebury(root, split):
     top = root / "Middlebury"
-
-    def image_of(flow):
-        return top / "other-data" / flow.parent.name / "frame10.png"
-
-    flows, images = [], sorted((top / "eval-data").glob("*/frame10.png"))
-    if split == "train":  # four scenes of other-data have no truth
-        flows = _whole(sorted((top / "other-gt-flow").glob("*/flow10.flo")), image_of)
-        images = [image_of(flow) for flow in flows]
-    lists = Lists([(path, _there(neighbour(path))) for path in images], flows)
-    return _rows(lists, split == "train" and image_of, lambda image: image.parent.name)
-
-
-def kitti2012(root, split):
-    top = root / "KittiFlow2012" / f"{split}ing"
-    images = [(path, _there(neighbour(path))) for path in sorted((top / "colored_0").glob("*_10.png"))]
-    return _kitti(top, top / "colored_0", split, Lists(images, sorted((top / "flow_occ").glob("*_10.png"))))
+    if split == "test":
+        images = _there_are(top / "eval-data", "*/frame10.png")
+        return [_row(image.parent.name, image, neighbour(image), None) for image in images]
+    # Four scenes of other-data have no truth.
+    flows = _whole(
+        top / "other-gt-flow", "*/flow10.flo", lambda flow: top / "other-data" / flow.parent.name / "frame10.png"
+    )
+    images = [(top / "other-data" / flow.parent.name / "frame10.png", flow) for flow in flows]
+    return [_row(image.parent.name, image, neighbour(image), flow) for image, flow in images]
 
 
-def kitti2015(root, split):
-    top = root / "KittiFlow" / f"{split}ing"
-    return _kitti(top, top / "image_2", split, tv.KittiFlow(root, split))
+def kitti(folder, pictures):
+    def reader(root, split):
+        top = root / folder / f"{split}ing"
+        _whole(top / "flow_occ", "*_10.png", lambda flow: top / pictures / flow.name)
+        rows = [
+            _row(image.stem, image, neighbour(image), top / "flow_occ" / image.name if split == "train" else None)
+            for image in _there_are(top / pictures, "*_10.png")
+        ]
+        return _with(rows, "visible", top / "flow_noc", lambda image: top / "flow_noc" / image.name)
 
-
-def _kitti(top, pictures, split, lists):
-    def image_of(flow):
-        return pictures / flow.name
-
-    _whole((top / "flow_occ").glob("*_10.png"), image_of)
-    rows = _rows(lists, split == "train" and image_of, lambda image: image.stem)
-    return _with(rows, "visible", top / "flow_noc", lambda image: top / "flow_noc" / image.name)
+    return reader
 
 
 def hd1k(root, split):
+    if split == "test":
+        images = _there_are(root / "hd1k/hd1k_challenge/image_2", "*10.png")
+        return [_row(image.stem, image, neighbour(image), None) for image in images]
     pictures, truth = (root / "hd1k" / part for part in ("hd1k_input/image_2", "hd1k_flow_gt/flow_occ"))
-
-    def image_of(flow):
-        return pictures / flow.name
-
-    if split == "train":
-        _whole(truth.glob("*.png"), image_of, second=False)
-    return _rows(tv.HD1K(root, split), split == "train" and image_of, lambda image: image.stem)
+    _whole(truth, "*.png", lambda flow: pictures / flow.name, second=False)
+    return [  # the frames of 36 scenes are in one folder
+        _row(a.stem, a, b, truth / a.name)
+        for a, b in pairwise(_there_are(pictures, "*.png"))
+        if a.stem.partition("_")[0] == b.stem.partition("_")[0]
+    ]
 
 
 READERS = {
@@ -185,21 +187,13 @@ READERS = {
     "sintel-clean": sintel("clean"),
     "sintel-final": sintel("final"),
     "middlebury": middlebury,
-    "kitti2012": kitti2012,
-    "kitti2015": kitti2015,
+    "kitti2012": kitti("KittiFlow2012", "colored_0"),
+    "kitti2015": kitti("KittiFlow", "image_2"),
     "hd1k": hd1k,
 }
 
 
 # Checks.
-
-
-@dataclass
-class Lists:
-    """The two lists that torchvision's flow sets have, for a set that it does not know."""
-
-    _image_list: list
-    _flow_list: list
 
 
 def neighbour(path, step=1):
@@ -216,9 +210,14 @@ def _there(path):
     return path
 
 
-def _whole(flows, image_of, second=True):
-    """The flows, each of which has its pictures.  second=False: the last flow of a scene has but one."""
-    flows = list(flows)
+def _there_are(folder, pattern):
+    """The paths below a folder that match, sorted.  Its own path may hold what a pattern would take for one: [2024]."""
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))  # as Macs' ._0001.png
+
+
+def _whole(folder, pattern, image_of, second=True):
+    """The flows below a folder, each of which has its pictures.  second=False: the last flow of a scene has but one."""
+    flows = _there_are(folder, pattern)
     for flow in flows:
         image = _there(image_of(flow))
         if second:
@@ -226,25 +225,13 @@ def _whole(flows, image_of, second=True):
     return flows
 
 
-def _rows(lists, image_of, name_of, numbered=True):
-    """torchvision's lists -> list of Files.
-
-    image_of(flow): where the flow's first picture lies; false for a split without truth.
-    numbered: the second picture has the next number, or the one before.
-    """
-    files = []
-    flows = lists._flow_list if image_of else [None] * len(lists._image_list)
-    for images, flow in zip_longest(lists._image_list, flows):
-        if not images:
-            raise Incomplete(f"There are no pictures for {flow}.")
-        image1, image2 = map(Path, images)
-        flow = flow and Path(flow)
-        if image_of and (not flow or image_of(flow) != image1):
-            raise Incomplete(f"There is no flow for {image1}.")
-        if numbered and image2 not in (neighbour(image1), neighbour(image1, -1)):
-            raise Incomplete(f"{neighbour(image1)} is missing.")
-        files.append(Files(name_of(image1), image1, image2, flow))
-    return files
+def _row(name, image1, image2, flow, step=1):
+    """Files, of which all parts are there.  step: from the number of the first to that of the second; None: the same."""
+    if step and image2 != neighbour(image1, step):
+        raise Incomplete(f"{neighbour(image1, step)} is missing.")
+    if flow and not flow.is_file():
+        raise Incomplete(f"There is no flow for {image1}.")
+    return Files(name, _there(image1), _there(image2), flow)
 
 
 def _with(rows, field, folder, at):

@@ -10,12 +10,13 @@ Which files make a pair is decided in listing (published sets) and folder; a vid
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from cvdl.errors import InvalidInput
+from cvdl.errors import InvalidInput, nearest
+from cvdl.files import expanded, is_file, is_folder
 from cvdl.flow.data.catalogue import SETS
-from cvdl.flow.data.folder import PICTURES, folder_files
+from cvdl.flow.data.folder import PICTURES, VIDEOS, folder_files, single_video
 from cvdl.flow.data.listing import real_files, set_files
+from cvdl.flow.data.pictures import animation
 from cvdl.flow.data.sample import Sample, read_sample
 from cvdl.flow.data.video import Video
 
@@ -31,6 +32,9 @@ class Pairs(Sequence):
     def __len__(self):
         return len(self.files)
 
+    def __iter__(self):
+        return map(self.__getitem__, range(len(self)))  # it goes on after a pair that cannot be read
+
     def __getitem__(self, i):
         return Pairs(self.files[i]) if isinstance(i, slice) else read_sample(self.files[i])
 
@@ -39,7 +43,8 @@ def open_pairs(where, split=None, root=None, step=1, limit=None):
     """The pairs of `where` -> a sequence of Sample: len(pairs), pairs[i], for sample in pairs.
 
     where: name of a set (`cvdl.flow.data.catalogue.SETS`), or "real" for the samples below CVDL_REAL, or a folder
-    (cvdl.flow.data.folder says what it may hold), or a video.  A Path is never taken for a name.
+    (cvdl.flow.data.folder says what it may hold; one that holds a single video is that video), or a video, or an
+    animated GIF, WebP or APNG.  A Path is never taken for a name.
     split: "train", "test" or "val", where the set has it; its first one, if not given.
     root: folder that holds the set's folder; if not given, CVDL_SETS and then CVDL_REAL/flow are searched.
     step: frames from the first to the second, in a video or a sequence.  limit: at most so many pairs.
@@ -55,7 +60,7 @@ def open_pairs(where, split=None, root=None, step=1, limit=None):
         pairs = Pairs(real_files())
     else:
         _refuse(where, split=(split, None), root=(root, None))
-        pairs = _open_path(Path(where).expanduser(), step, limit)
+        pairs = _open_path(expanded(where), step, limit)
     return pairs[:limit] if isinstance(pairs, Pairs) else pairs
 
 
@@ -66,13 +71,18 @@ def _refuse(where, **options):
 
 
 def _open_path(path, step, limit):
-    if path.is_dir():
+    if is_folder(path):
+        video = single_video(path)
+        if video and (video.suffix.lower() in VIDEOS or animation(video)):
+            return Video(video, step, limit)
         return Pairs(folder_files(path, step))
-    if path.suffix.lower() in PICTURES and path.is_file():
-        raise InvalidInput(f"{path} is a single picture. Put it and its partner into a folder, and name that.")
-    if path.is_file():
+    if is_file(path):
+        if path.suffix.lower() in PICTURES and not animation(path):
+            raise InvalidInput(f"{path} is a single picture. Put it and its partner into a folder, and name that.")
         return Video(path, step, limit)
+    names = [*SETS, "real"]
     raise InvalidInput(
-        f"{str(path)!r} is no set, no folder and no video. Name one of {', '.join([*SETS, 'real'])}, or a folder of "
-        "image pairs, or a video file; `cvdl data` lists the sets and says which are here. `cvdl eval` also knows chairs and things."
+        f"{str(path)!r} is no set, no folder and no video.{nearest(path, names)} Name one of {', '.join(names)}, or a folder "
+        "of image pairs, or a video file; `cvdl data` lists the sets and says which are here. `cvdl eval` also knows chairs "
+        "and things."
     )

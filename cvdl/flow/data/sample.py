@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 
 from cvdl.errors import DataNotFound, InvalidInput
+from cvdl.flow.data.pictures import read_rgb
 from cvdl.flow.io import read_flow
 
 
@@ -56,18 +56,17 @@ def read_sample(files):
 
 
 def read_image(path):
-    """A picture of any kind that Pillow reads -> (3, H, W) float in [0, 1]"""
-    try:
-        with Image.open(path) as picture:
-            if picture.mode.startswith("I"):  # 16 bits of grey, which Pillow's convert would cut off at 255
-                grey = torch.from_numpy(np.array(picture, dtype=np.float32) / 65535)
-                return grey.expand(3, -1, -1).contiguous()
-            pixels = np.array(picture.convert("RGB"))
-    except FileNotFoundError:
-        raise DataNotFound(f"{path} is not there. Unpack its set again, or leave the pair out.") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InvalidInput(f"{path} cannot be read as a picture: {error}. Fetch it again.") from None
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous().float() / 255
+    """A picture of any kind that Pillow reads, turned upright -> (3, H, W) float in [0, 1].
+
+    Raises what `cvdl.flow.data.pictures.read_rgb` raises.
+    """
+    return as_image(read_rgb(path))
+
+
+def as_image(pixels):
+    """(H, W, 3) uint8, or float32 in [0, 1] -> (3, H, W) float32 in [0, 1]"""
+    image = torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+    return image.float() / 255 if pixels.dtype == np.uint8 else image
 
 
 def _read_flow(path):

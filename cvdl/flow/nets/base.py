@@ -1,10 +1,12 @@
 """What all flow networks share: how they are called, and how images get in and flow gets out."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cvdl.errors import InvalidInput
+from cvdl.errors import InvalidInput, NotFinite
 
 FLOW_SCALE = 20.0  # networks and losses count in units of 20 px, so that numbers are about 1
 
@@ -18,7 +20,13 @@ class FlowNet(nn.Module):
     In train mode it is the list of flows at all resolutions, finest first, each in pixels of the *full-size* input.
     Sides have to be divisible by the multiple then, so that losses know which pixel belongs to which.
 
-    Raises ValueError for other shapes, types and sizes.
+    Images may have another floating-point type than the weights: they are converted, and the flow has the weights'
+    type (LikeNet's is always float32).  An empty batch gives an empty flow.
+
+    Raises InvalidInput, a ValueError, for other shapes, types, sizes and devices and for values that are far from
+    [0, 1], such as 0 … 255; and NotFinite, also a ValueError, for NaN and infinity.  While a network is exported,
+    traced or compiled, values are unknown and are not checked.  Every network can be exported (`torch.export`) or traced
+    in eval mode, for the batch and image size of the example only.
     """
 
     multiple = 1
@@ -28,7 +36,8 @@ class FlowNet(nn.Module):
         raise NotImplementedError
 
     def forward(self, image1, image2):
-        H, W = check_images(image1, image2)
+        image1, image2 = self.checked(image1, image2)
+        H, W = image1.shape[-2:]
         if self.training:
             multiple = self.multiple * self.reduce
             if H % multiple or W % multiple:
@@ -38,6 +47,20 @@ class FlowNet(nn.Module):
                 )
             return self.reduced_flows(image1, image2)
         return self.padded(lambda *images: self.reduced_flows(*images)[0], image1, image2)
+
+    def checked(self, image1, image2):
+        """Both images in the type of the weights.  Raises what the class says."""
+        check_images(image1, image2)
+        weights = next(self.parameters(), image1)
+        for image, name in ((image1, "image1"), (image2, "image2")):
+            if image.device != weights.device:
+                raise InvalidInput(
+                    f"{name} is on {image.device} and the network on {weights.device}. Move one of them: "
+                    f"{name}.to({str(weights.device)!r}), or net.to({str(image.device)!r})."
+                )
+        if len(image1) and not torch.jit.is_tracing() and not torch.compiler.is_compiling():
+            check_values(image1, image2)
+        return image1.to(weights.dtype), image2.to(weights.dtype)
 
     def reduced_flows(self, image1, image2):
         """The flows of images reduced by `reduce`, in pixels of the images as they come in."""
@@ -66,8 +89,11 @@ def resize(flow, size):
     return F.interpolate(flow, size=size, mode="bilinear", align_corners=False)
 
 
+LOWEST, HIGHEST = -0.5, 1.5  # values that images may have: noise and interpolation can leave [0, 1] by a little
+
+
 def check_images(image1, image2):
-    """Raise unless both are batches of RGB images of one size, 16 × 16 or more; -> H, W."""
+    """Raise unless both are batches of RGB images of one size, 16 × 16 or more."""
     for image, name in ((image1, "image1"), (image2, "image2")):
         if (
             not isinstance(image, torch.Tensor)
@@ -85,7 +111,25 @@ def check_images(image1, image2):
             f"image1 and image2 have to be of one shape, 16 × 16 pixels or more; they are {tuple(image1.shape)} and "
             f"{tuple(image2.shape)}. Resize or cut one of them."
         )
-    return image1.shape[-2:]
+
+
+def check_values(image1, image2):
+    """Raise unless all values of both images are finite and about in [0, 1]."""
+    with torch.no_grad():
+        ends = torch.stack([end.double().to(image1.device) for image in (image1, image2) for end in image.aminmax()])
+    low1, high1, low2, high2 = ends.tolist()  # one transfer from the GPU
+    for name, low, high in (("image1", low1, high1), ("image2", low2, high2)):
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise NotFinite(
+                f"{name} holds NaN or infinite values; an image has values in [0, 1]. Look at where it comes from, or "
+                f"replace them: {name}.nan_to_num(0, 1, 0)."
+            )
+        if low < LOWEST or high > HIGHEST:
+            if low >= 0:
+                advice = f"Bytes become floats in [0, 1] by {name}.float() / 255; divide by 65535 what has 16 bits."
+            else:
+                advice = "Undo the normalisation: the network subtracts the mean and divides by the scale itself."
+            raise InvalidInput(f"{name} must have values in [0, 1]; they range from {low:.4g} to {high:.4g}. {advice}")
 
 
 def count(net):

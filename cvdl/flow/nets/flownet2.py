@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from cvdl.errors import InvalidInput
-from cvdl.flow.nets.base import FLOW_SCALE, check_images, resize
+from cvdl.flow.nets.base import FLOW_SCALE, resize
 from cvdl.flow.nets.flownet import Estimator, FlowNetC, FlowNetS, Refinement, add_top, conv, scaled, start, top
 from cvdl.flow.warp import warp
 
@@ -130,7 +130,7 @@ class FlowNetStack(Estimator):
 
     def flow_of_each(self, image1, image2):
         """The flow after each net, (B, 2, H, W) at the size of the images, which may be any from 16 × 16."""
-        check_images(image1, image2)
+        image1, image2 = self.checked(image1, image2)
 
         def all_of(*images):
             return torch.cat([flows[0] for flows in self.each(self.stacked(*images))], dim=1)

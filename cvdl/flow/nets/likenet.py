@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from cvdl.errors import InvalidInput
 from cvdl.flow import likelihood
-from cvdl.flow.nets.base import FlowNet, check_images, resize
+from cvdl.flow.nets.base import FlowNet, resize
 from cvdl.flow.nets.flownet import start
 from cvdl.flow.nets.spynet import pyramid
 from cvdl.flow.warp import warp
@@ -107,7 +107,7 @@ class LikeNet(FlowNet):
 
         No weights but those of the view are used.
         """
-        check_images(image1, image2)
+        image1, image2 = self.checked(image1, image2)
         return self.padded(lambda *images: self.climb(*images, view or self.view, oracle=True)[-1][0], image1, image2)
 
     def climb(self, image1, image2, view=None, oracle=False):
@@ -135,7 +135,7 @@ class LikeNet(FlowNet):
     def likelihood(self, first, second, flow, reach, free):
         """P of all candidates at one scale.  first, second: grey (B, 1, h, w); flow: (B, 2, h, w), in pixels there."""
         first, second = (self.features(likelihood.contrast(image)) for image in (first, second))  # the same weights
-        return likelihood.probabilities(self.branches[str(free.shape[1])](first, warp(second, flow), reach), free)
+        return likelihood.probabilities(self.branches[str(int(free.shape[1]))](first, warp(second, flow), reach), free)
 
     @torch.no_grad()
     def distance(self, first, second, flow, reach, free, view):
@@ -189,7 +189,7 @@ class Branch(nn.Module):
         first = F.conv2d(first, self.conv1.weight[:, :c], self.conv1.bias, padding=1)
         second = F.conv2d(second, self.conv1.weight[:, c:], padding=1)
         n = 2 * reach + 1
-        rows = max(1, min(n, AT_ONCE // (first.numel() * n)))  # of candidates, that are computed together
+        rows = max(1, min(n, AT_ONCE // max(1, first.numel() * n)))  # of candidates, that are computed together
         # What does not fit at once is not kept for the backward pass either, but computed again.
         again = rows < n and torch.is_grad_enabled()
         parts = []
@@ -205,7 +205,7 @@ class Branch(nn.Module):
         x = F.leaky_relu(first[:, None, None] + shifted, 0.1, inplace=True).flatten(0, 2)
         for layer in (self.conv2, self.conv3):
             x = F.leaky_relu(layer(x), 0.1, inplace=True)
-        return self.score(x).view(B, -1, h, w)
+        return self.score(x).view(B, shifted.shape[1] * shifted.shape[2], h, w)
 
 
 def check_view(view):

@@ -13,6 +13,7 @@ from cvdl.flow.nets.base import FLOW_SCALE
 from cvdl.flow.nets.flownet import FlowNetC, FlowNetS
 from cvdl.flow.nets.flownet2 import FlowNet2, FlowNet2CS, FlowNet2CSS, FlowNet2SD, FlowNetStack
 from cvdl.flow.nets.published import load_renamed, read_checkpoint
+from cvdl.flow.nets.spynet import LAYOUTS, SPyNet, published_names
 
 # A name here, and what it is there.
 RENAMED = (
@@ -66,10 +67,28 @@ def load_published(net, path, blue_first=False):
 
 
 def published_net(path):
-    """The FlowNet that a file holds, by the names in it, with its weights; None for another network's."""
+    """The FlowNet or SPyNet that a published file holds, by the names of its tensors, with its weights, in eval mode.
+
+    Raises DataNotFound or InvalidInput for a file that is absent, damaged, or another network's.
+    """
     tensors, notes = read_checkpoint(path)
     build = next((build for mark, build in MARKS if mark in tensors), None)
-    return build and fill(build(), tensors, notes, path)
+    if build:
+        return fill(build(), tensors, notes, path)
+    if any(published_names(layout, 6).keys() & tensors.keys() for layout in LAYOUTS):
+        return SPyNet.load_published(path)
+    ours = "levels.0.0.weight" in tensors or any(name.startswith("refinement.") for name in tensors)
+    raise InvalidInput(
+        f"{path} holds no network that is known here: its tensors are called "
+        f"{', '.join(list(tensors)[:3]) or 'nothing'} and so on. Published files of SPyNet, FlowNetS, FlowNetC and FlowNet 2.0 "
+        "are read, as their common PyTorch ports write them."
+        + (
+            " These look like a state dict of this course: build the network, call net.load_state_dict, and save it with "
+            "cvdl.zoo.write_weights, which records the network's options."
+            if ours
+            else " Take one of these."
+        )
+    )
 
 
 def fill(net, tensors, notes, path, blue_first=False):

@@ -8,7 +8,21 @@ from safetensors.torch import load_file
 
 from cvdl.errors import DataNotFound, InvalidInput
 
-INSIDE = ("state_dict", "params", "model")  # entries under which some keep the tensors, beside notes on training
+# Entries under which some keep the tensors, next to notes on training; of several, the first in this order.
+INSIDE = (
+    "state_dict",
+    "model_state_dict",
+    "params",
+    "params_ema",
+    "model",
+    "network",
+    "net",
+    "weights",
+    "ema",
+    "module",
+)
+# What wrappers and training loops put in front of all names: DataParallel, torch.compile, Lightning, loops of one's own.
+PREFIXES = ("module", "_orig_mod", "model", "network", "net", "net_g", "generator", "flownet", "flow_net", "spynet")
 # Numbers of NumPy stand in some notes, the best error say.  They are harmless.  NumPy 1 and 2 name their maker otherwise.
 MAKER = np.float64(0).__reduce__()[0]
 NUMBERS = [np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType]
@@ -31,7 +45,7 @@ def read_checkpoint(path):
             f"There is no file {path}. Published weights are fetched from their owner; give the path of yours."
         )
     try:
-        if path.suffix == ".safetensors":
+        if is_safetensors(path):
             content = load_file(path)
         else:
             with torch.serialization.safe_globals(NUMBERS):
@@ -42,17 +56,46 @@ def read_checkpoint(path):
             f"({type(error).__name__}). Fetch it again, and compare its size with that at the source."
         ) from error
     notes = {}
-    for name in INSIDE:
-        if isinstance(content, dict) and isinstance(content.get(name), dict):
-            notes, content = {key: value for key, value in content.items() if key != name}, content[name]
-    if not isinstance(content, dict) or not all(
-        isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in content.items()
-    ):
+    while (inner := nested(content)) is not None:
+        notes |= {key: value for key, value in content.items() if value is not inner}
+        content = inner
+    if isinstance(content, dict) and any(map(is_named_tensor, content.items())):  # notes among the tensors
+        notes |= dict(item for item in content.items() if not is_named_tensor(item))
+        content = dict(filter(is_named_tensor, content.items()))
+    if not isinstance(content, dict) or not all(map(is_named_tensor, content.items())):
         raise InvalidInput(
             f"{path} does not hold tensors by name (a state dict), but a {type(content).__name__} of other things. Take "
             "the file of weights alone; of a network of yours, save net.state_dict()."
         )
-    return content, notes
+    return without_prefix(content), notes
+
+
+def is_safetensors(path):
+    """Whether a file has safetensors' ending, or begins like one: 8 bytes of length, then a brace."""
+    with path.open("rb") as file:
+        return path.suffix.lower() == ".safetensors" or file.read(9)[8:] == b"{"
+
+
+def is_named_tensor(item):
+    name, value = item
+    return isinstance(name, str) and isinstance(value, torch.Tensor)
+
+
+def nested(content):
+    """The dict inside a dict that holds the tensors; None where there is none, or the tensors are not nested."""
+    if not isinstance(content, dict) or any(map(is_named_tensor, content.items())):
+        return None
+    return next((content[name] for name in INSIDE if isinstance(content.get(name), dict)), None)
+
+
+def without_prefix(tensors):
+    """Tensors without what a wrapper, or several, put in front of the names of all of them."""
+    while tensors:
+        first = {name.partition(".")[0] for name in tensors}
+        if len(first) > 1 or not first <= set(PREFIXES) or first <= set(tensors):
+            break
+        tensors = {name.partition(".")[2]: tensor for name, tensor in tensors.items()}
+    return tensors
 
 
 def load_renamed(net, tensors, names, path):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from cvdl.errors import InvalidInput
-from cvdl.flow.nets.base import FlowNet, check_images, resize
+from cvdl.flow.nets.base import FlowNet, resize
 from cvdl.flow.nets.published import load_renamed, read_tensors
 from cvdl.flow.warp import warp
 
@@ -85,7 +85,8 @@ class SPyNet(FlowNet):
     def forward(self, image1, image2):
         if self.training or not self.published:
             return super().forward(image1, image2)
-        H, W = check_images(image1, image2)
+        image1, image2 = self.checked(image1, image2)
+        H, W = image1.shape[-2:]
         h, w = H + -H % self.multiple, W + -W % self.multiple
         flow = super().forward(resize(image1, (h, w)), resize(image2, (h, w)))
         return resize(flow, (H, W)) * flow.new_tensor([W / w, H / h])[:, None, None]
@@ -96,7 +97,7 @@ class SPyNet(FlowNet):
 
     def depth(self, H, W):
         """How many levels work on images of that size, counted from the coarsest."""
-        halvings = ((max(H, W) - 1) // 32).bit_length()  # until both sides are 32 or less
+        halvings = ((int(max(H, W)) - 1) // 32).bit_length()  # until both sides are 32 or less
         return min(len(self.levels), 1 + halvings) if self.published else self.active
 
     @property
