@@ -251,18 +251,18 @@ def _factor(got, want, wrong, axes, sizes):
     return None
 
 
-def common_factor(got, want, sizes=None):
+def common_factor(got, want, sizes=None, tolerance=1e-3):
     """The factor between all values of two tensors, or None.
 
     At least two different values must share it.  With `sizes`, a single one is enough for a simple factor: -1, 2, 3,
-    one of the sizes, or the inverse of these.
+    one of the sizes, or the inverse of these.  tolerance: relative, between the values.
     """
     large = want.abs() > 1e-6
     if not large.any() or not torch.allclose(got[~large], want[~large], atol=1e-6):
         return None
     want, ratio = want[large], got[large] / want[large]
     r = ratio[0].item()
-    if abs(r) < 1e-6 or not bool((ratio - r).abs().max() <= 1e-3 * abs(r)):
+    if abs(r) < 1e-6 or not bool((ratio - r).abs().max() <= tolerance * abs(r)):
         return None
     if different(want) > 1:
         return r

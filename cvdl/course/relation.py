@@ -339,7 +339,8 @@ def _scale(pairs, axes):
     subject = "Every value is" if pairs[0].want.dim() else "Your answer is"
     if (pairs[0].real or pairs[0].want.dim() == 0) and different(want) >= (2 if len(pairs) > 1 else 3):
         if r := common_factor(got, want):
-            told = _times(r) or (f"{r:.4g} times" if len(pairs) > (1 if pairs[0].want.dim() else 2) else None)
+            exact = common_factor(got, want, tolerance=1e-5)  # a factor that is not simple may be an accident
+            told = _times(r) or (f"{r:.4g} times" if exact and len(pairs) > (1 if pairs[0].want.dim() else 2) else None)
             return f"{subject} {told} the right one." if told and abs(r - 1) > 2e-3 else None
         if told := _by_size(pairs):
             return f"{subject} {told} the right one."

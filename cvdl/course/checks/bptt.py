@@ -138,7 +138,7 @@ forward = Exercise(
         Case(
             "one step",
             3,
-            "One step: hs holds h_0 and h_1, ys is softmax(U h_1 + b_y), losses has one number, and L equals it. The message names the first of the four that differs, so begin there.",
+            "One step: hs holds h_0 and h_1, ys is softmax(U h_1 + b_y), losses has one number, F.cross_entropy of the logits, which contains softmax, and L equals it. The message names the first of the four that differs, so begin there.",
             make=_forward_args(1, 2, 3, 4, 3),
         ),
         Case(
@@ -300,7 +300,7 @@ def _weight(name, d, inputs, points, meant, special, hints, library):
                 "shape",
                 a,
                 f"The gradient has the shape of {name}: rows belong to d{d}, columns to what {name} was multiplied with. Time and batch are summed away.",
-                make=_pair_args(4, 3, 2, 5, extra),
+                make=_pair_args(4, 3, 2, 2 if name == "W" else 5, extra),  # W is square
                 test=shape_only,
             ),
             Case(

@@ -203,7 +203,7 @@ error = Exercise(
         Case(
             "by hand: 3 and 4",
             2,
-            "One vector, wrong by 3 px in x and 4 px in y: its length is √(9 + 16) = 5. 7 is |x| + |y|, 25 lacks the root, 3.5 is a mean of the two.",
+            "One vector, wrong by 3 px in x and 4 px in y: its length is √(9 + 16) = 5. 7 is |x| + |y|, 25 lacks the root, 3.5 is a mean of |x| and |y|: the squares are summed over axis 1, which holds the two components.",
             make=given(
                 torch.tensor([3.0, 4.0]).view(1, 2, 1, 1),
                 torch.zeros(1, 2, 1, 1),
@@ -384,7 +384,7 @@ warping = Exercise(
         Case(
             "by hand: half a pixel",
             2,
-            "The image is 0 4 / 8 12. Half a pixel to the right *and* down from the first pixel is the mean of all four, 6; half a pixel down from the second is the mean of 4 and 12, 8. The lower row moves to the right only: 10, and its last pixel stays 12. Which differs?",
+            "The image is 0 4 / 8 12. Half a pixel to the right *and* down from the first pixel is the mean of all four, 6; half a pixel down from the second is the mean of 4 and 12, 8. F.grid_sample needs align_corners=True for that. The lower row moves to the right only: 10, and its last pixel stays 12. Which differs?",
             make=given(
                 torch.tensor([[[0.0, 4.0], [8.0, 12.0]]]),
                 torch.full((2, 2, 2), 0.5) * torch.tensor([[[1, 0], [1, 0]], [[1, 1], [0, 0]]]),
@@ -536,7 +536,7 @@ step = Exercise(
         Case(
             "random",
             4,
-            "The first S channels are skip unchanged, the next D the up-convolved features after the leaky ReLU with slope 0.1, the last 2 the up-convolved flow without it. The channel named above shows which of the three differs.",
+            "The first S channels are skip unchanged, the next D are leaky_relu(conv_transpose2d(features)) with slope 0.1, in this order, the last 2 conv_transpose2d(flow) without it; both with stride=2, padding=1, and nothing cropped. The channel named above shows which of the three differs.",
             make=around(_refine_args, 2, 3),
         ),
         Case(

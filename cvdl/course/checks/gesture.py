@@ -773,7 +773,7 @@ many_to_many = Exercise(
         Case(
             "equally long clips",
             2,
-            "Without padding it is the plain mean over all T · B = 12 losses. F.cross_entropy wants the classes on axis 1: give it rows, (12, K).",
+            "Without padding it is the plain mean over all T · B = 12 losses. F.cross_entropy wants the classes on axis 1: give it rows, (12, K). logits[t, b] belongs to labels[t, b], so transpose both or neither.",
             make=_batch([4, 4, 4], steps=True),
         ),
         Case(
@@ -1027,7 +1027,7 @@ observed = Exercise(
         Case(
             "the whole clips",
             1,
-            "With fraction 1 all T frames of a clip are seen, and row T - 1 counts, its last one. T is each clip's own length, and the class is the argmax of that single row: no maximum, mean or vote over several rows.",
+            "With fraction 1 all T frames of a clip are seen, and row T - 1 counts, its last one. T is each clip's own length, and the class is the argmax of that single row over all K classes, the last one included: no maximum, mean or vote over several rows.",
             make=_at_args((3, 15), 1.0),
         ),
         Case(

@@ -51,7 +51,7 @@ sigmoid = Exercise(
         Case(
             "by hand: 0 and ln 3",
             2,
-            "σ(0) = 1/2, σ(ln 3) = 3 / (1 + 3) = 0.75 and σ(-ln 3) = 0.25. Which of the three differs? If 0.75 and 0.25 have changed places, the sign of x is wrong.",
+            "σ(0) = 1/2, σ(ln 3) = 3 / (1 + 3) = 0.75 and σ(-ln 3) = 0.25. Which of the three differs? If 0.75 and 0.25 have changed places, the sign of x is wrong. The formula is 1 / (1 + exp(-x)), without straight pieces.",
             make=given(torch.tensor([0.0, math.log(3), -math.log(3)])),
             want=lambda x: torch.tensor([0.5, 0.75, 0.25]),
         ),

@@ -278,7 +278,7 @@ look = Exercise(
         Case(
             "SPyNet at full size",
             3,
-            "Five kernels of 7, each looking 3 further to one side: 5 · 3 = 15. Is a number of the examples fixed in your code?",
+            "Five kernels of 7, each looking 3 further to one side: 5 · 3 = 15. Is a number of the examples fixed in your code? One level at full size has factor 1: multiply by it, and do not add it.",
             make=given([7] * 5, 1),
         ),
         Case(

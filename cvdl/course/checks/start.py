@@ -37,7 +37,7 @@ EXERCISES = [
             Case(
                 "random greys",
                 50,
-                "Black and white are right, the greys between them are not: 51 is a fifth of 255, so it must become 0.2, and 102 must become 0.4. No image here contains black or white, so do not rescale by what is in it.",
+                "Black and white are right, the greys between them are not: 51 must become 0.2 and 100 must become 0.392157. If yours is 0.39, do not round. If it is off by more: do you divide by 255, or by the brightest pixel of the image?",
                 make=around(_greys, 3, 5),
             ),
         ),
