@@ -419,5 +419,5 @@ WRONG = {
 }
 OTHERS = {
     "bptt.dh": [(_dh_one_minus, "da_2 = (0.75, 1)")],
-    "bptt.clip": [(_clip_two, ""), (_clip_above_1, "below the limit")],
+    "bptt.clip": [(_clip_two, "a list of any length"), (_clip_above_1, "below the limit")],
 }

@@ -561,7 +561,7 @@ WRONG = {
 OTHERS = {
     "flownet.picture": [(_picture(furthest="e"), "The *size* of a thing")],
     "flownet.epe": [(_epe_axis, "")],
-    "flownet.warp": [(_warp_open, "")],
+    "flownet.warp": [(_warp_open, "the size minus 1")],
     "flownet.score": [(_score_x_alone, ""), (_score_upper_alone, "An index of -1")],
     "flownet.product": [(_product_half_border, "each of the four sides")],
 }
