@@ -869,7 +869,7 @@ def _front_oracle(methods):
     return sorted((name for name in methods if not beaten(name)), key=lambda name: methods[name][0])
 
 
-_FOUR = {"a": (10.0, 5.0), "b": (20.0, 3.0), "c": (30.0, 4.0), "d": (40.0, 1.0)}
+_FOUR = {"c": (30.0, 4.0), "d": (10.0, 5.0), "a": (40.0, 1.0), "b": (20.0, 3.0)}  # neither by time nor by name
 
 
 def _front_args(g):
@@ -925,7 +925,7 @@ front = Exercise(
         Case(
             "four methods",
             3,
-            "c takes longer than b and errs more, so b beats it. Nobody beats a (the fastest), b or d (the most accurate): ['a', 'b', 'd'], by rising time.",
+            "c takes longer than b and errs more, so b beats it. Nobody beats d (the fastest), b or a (the most accurate): ['d', 'b', 'a'], by rising time, whatever the order of the dict or of the names.",
             make=given(_FOUR),
         ),
         Case(

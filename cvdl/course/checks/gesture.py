@@ -1213,9 +1213,9 @@ decide = Exercise(
         Case(
             "interrupted",
             2,
-            "Class 0 leads at the steps 0, 1, then «none» at step 2, then 0 at 3, 4, then 0 with only 0.5, then 0 at 6; class 2 leads at 7, 8, 9. «None» and an unsure step both set the count back to 0, so 0 never gets to 3: (2, 9).",
+            "Class 0 leads at the steps 0 and 1, at step 2 with only 0.5, again at 3; then «none» at step 4, then 0 at 5 and 6; class 2 leads at 7, 8, 9. «None» and an unsure step both set the count back to 0, so 0 never gets to 3: (2, 9).",
             make=given(
-                _rows(*[(0, 0.75)] * 2, (3, 0.75), *[(0, 0.75)] * 2, (0, 0.5), (0, 0.75), *[(2, 0.75)] * 3),
+                _rows(*[(0, 0.75)] * 2, (0, 0.5), (0, 0.75), (3, 0.75), *[(0, 0.75)] * 2, *[(2, 0.75)] * 3),
                 0.625,
                 3,
             ),
