@@ -179,7 +179,9 @@ def _number_difference(got, want, sizes):
         return _tensor_difference(*(torch.tensor(float(v), dtype=torch.double) for v in (got, want)), (), sizes)
     if got == want or (isinstance(got, float) and abs(got - want) < 1e-6 * min(abs(want) + 1, 1000)):
         return None  # 3.0000000001 is 3 after rounding; 697,028 is not 697,024
-    return "the value is nan" if got != got else f"the value differs (yours: {shown(got)})"
+    if got - got != 0:
+        return "the value is nan" if got != got else "the value is infinite"
+    return f"the value differs (yours: {shown(got)})"
 
 
 def _tensor_difference(got, want, axes, sizes=()):

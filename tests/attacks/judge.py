@@ -108,7 +108,7 @@ class Array:
     def __array__(self, *_): raise SystemExit
     def __float__(self): return 1.0
 """,
-            "returned a Array",
+            "returned an Array",
         ),
         (
             "__torch_function__",
@@ -143,7 +143,7 @@ class Text(str):
     def __eq__(self, other): return True
     __hash__ = str.__hash__
 """,
-            "returned a Text",
+            "not text",
         ),
         (
             "object array",

@@ -198,10 +198,11 @@ def test_a_strange_answer_is_wrong_in_its_own_case_alone():
     def call(*args, weights=None):
         calls.append(args)
         right = judge.answer(rnn.step, args, weights)
-        return right.to(torch.float8_e4m3fn) if len(calls) in (2, 4) else right  # which torch cannot compare
+        return right.to(torch.float8_e4m3fn) if len(calls) in (2, 4) else right  # with two digits
 
     score = judge.score("rnn.step", call, 0)
-    assert [c.message for c in score.cases if c.message] == ["the answer cannot be compared (NotImplementedError)"] * 2
+    messages = [c.message for c in score.cases if c.message]
+    assert len(messages) == 2 and all("differ" in message for message in messages)
     assert [not c.earned for c in score.cases] == [n in (1, 3) for n in range(6)] and len(calls) == 6
 
 

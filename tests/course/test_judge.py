@@ -182,6 +182,7 @@ def test_after_a_stop_no_case_is_tried():
         (torch.tensor(697_024), torch.tensor(697_028), "the value differs (yours: 697,024)"),
         (torch.tensor([1, 2**53 + 1]), torch.tensor([1, 2**53]), "1 of 2 values differ"),
         (nan, 3, "the value is nan"),
+        (-float("inf"), 3, "the value is infinite"),
         (nan, 3.0, "the value is nan"),
         (torch.tensor([1.0, 3.0, 2.0]), torch.tensor([1.0, 1.5, 2.0]), "1 of 3 values differ"),
         (torch.tensor([1.0, 3.0, 4.0]), torch.tensor([1.0, 1.5, 2.0]), "2 of 3 values: off by a factor 2"),
