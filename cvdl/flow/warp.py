@@ -99,7 +99,7 @@ def _check(image2, flow, padding):
     if padding not in ("border", "zeros"):
         raise InvalidInput(f'padding has to be "border" or "zeros", not {padding!r}.')
     # While a network is exported or traced, values are not known, and a graph cannot depend on them.
-    unknown = torch.compiler.is_exporting() or torch.jit.is_tracing()
+    unknown = flow.is_meta or torch.compiler.is_exporting() or torch.jit.is_tracing()
     if not unknown and not flow.isfinite().all():
         raise NotFinite(
             f"{(~flow.isfinite()).sum()} values of the flow are NaN or infinite, and so lead nowhere. Set unknown flow "

@@ -58,7 +58,8 @@ class FlowNet(nn.Module):
                     f"{name} is on {image.device} and the network on {weights.device}. Move one of them: "
                     f"{name}.to({str(weights.device)!r}), or net.to({str(image.device)!r})."
                 )
-        if len(image1) and not torch.jit.is_tracing() and not torch.compiler.is_compiling():
+        unknown = image1.is_meta or torch.jit.is_tracing() or torch.compiler.is_compiling()
+        if len(image1) and not unknown:
             check_values(image1, image2)
         return image1.to(weights.dtype), image2.to(weights.dtype)
 

@@ -86,3 +86,11 @@ def test_export(net, pair):
     wanted = net(*pair)
     torch.testing.assert_close(torch.export.export(net, tuple(pair)).module()(*pair), wanted)
     torch.testing.assert_close(torch.jit.trace(net, tuple(pair), check_trace=False)(*pair), wanted)
+
+
+@pytest.mark.parametrize("net", [FlowNetS, SPyNet])
+def test_on_the_meta_device_only_shapes_count(net):
+    """As where the operations of a network are counted without making them."""
+    with torch.device("meta"):
+        image = torch.empty(1, 3, 64, 64)
+        assert net().eval()(image, image).shape == (1, 2, 64, 64)
