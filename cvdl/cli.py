@@ -437,7 +437,7 @@ def evaluate(
 ):
     """Measure a network: end-point error, angular error, Fl-all and speed bands, for each pair and on average.
 
-    A pair that cannot be read or measured is reported and left out; exit code 0 means that none was.
+    A pair that cannot be read or measured is reported and left out; exit code 0 means that no pair was left out.
     A network for gestures is measured on --limit rendered clips, on streams of them, and on the real clips below CVDL_REAL.
     """
     from cvdl.bench import choose, machine
@@ -521,7 +521,7 @@ def compute_flow(
 ):
     """Compute the optical flow of two images, of a folder of images or of a video, and write it.
 
-    A pair that cannot be read is reported and left out; exit code 0 means that none was.
+    A pair that cannot be read is reported and left out; exit code 0 means that no pair was left out.
     """
     from cvdl.bench import choose
     from cvdl.flow.estimate import run

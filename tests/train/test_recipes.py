@@ -334,7 +334,7 @@ def test_spynet_goes_from_coarse_to_fine(profile):
 
 
 def test_unknown_names_are_told_what_there_is():
-    with pytest.raises(CourseError, match="no recipe 'spinet'. Did you mean spynet"):
+    with pytest.raises(CourseError, match=r"no recipe 'spinet'\. Did you mean spynet"):
         find("spinet")
     with pytest.raises(CourseError, match="no profile 'huge'; it has: quick, laptop, gpu"):
         find("spynet").stages_of("huge")
