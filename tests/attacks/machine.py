@@ -165,7 +165,7 @@ ATTACKS = [
             raise RuntimeError("shut")
         return image / 255
         """,
-        "shut",
+        "shut|not judged",
     ),
     attack(
         "fork bomb",
