@@ -401,6 +401,13 @@ def train_everything(profile, out, device, minutes, at_once, nice, dry_run, pool
     typer.echo(f"{out}: {'all finished' if done else 'the time is up; the same command continues'}", err=True)
 
 
+def end_with(left_out):
+    """End with exit code 1 if pairs were left out."""
+    if left_out:
+        typer.echo(f"{len(left_out)} pairs were left out, as reported above.", err=True)
+        raise typer.Exit(1)
+
+
 @app.command("eval")
 def evaluate(
     nets: Annotated[
@@ -473,9 +480,7 @@ def evaluate(
         typer.echo(f"Numbers written to {json}.")
     if paired:
         typer.echo("\n" + measures.paired_table(rows))
-    if left_out:
-        typer.echo(f"{len(left_out)} pairs were left out, as reported above.", err=True)
-        raise typer.Exit(1)
+    end_with(left_out)
 
 
 def evaluate_gestures(network, name, unfit, limit, json):
@@ -529,9 +534,7 @@ def compute_flow(
     written, left_out = run(inputs, out or [], network, choose(device), format)
     for line in written:
         typer.echo(line)
-    if left_out:
-        typer.echo(f"{len(left_out)} pairs were left out, as reported above.", err=True)
-        raise typer.Exit(1)
+    end_with(left_out)
 
 
 zoo = typer.Typer(help="Shipped weights: what there is, and what it was measured to do.")

@@ -19,7 +19,7 @@ from cvdl.flow.data.folder import PICTURES, VIDEOS
 from cvdl.flow.data.pictures import animation, read_picture
 from cvdl.flow.data.real import Pairs, open_pairs
 from cvdl.flow.data.sample import Files, as_image, read_image
-from cvdl.flow.evaluate import count, leave_out, readable
+from cvdl.flow.evaluate import count, leave_out, one_by_one, readable
 from cvdl.flow.io import write_flow
 
 RATE = 10.0  # frames a second of a clip whose source has no rate of its own, such as a folder
@@ -77,13 +77,7 @@ def method_of(network, device=None):
     if device is not None:
         network = network.to(device)
     here = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
-    network.eval()
-
-    @torch.no_grad()
-    def method(image1, image2):
-        return network(image1[None].to(here), image2[None].to(here))[0].float().cpu()
-
-    return method
+    return one_by_one(network.eval(), here)
 
 
 def to_image(image, name="image"):

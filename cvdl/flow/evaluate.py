@@ -108,15 +108,18 @@ def networks(name, net, device="cpu"):
     LikeNet comes with its oracle, the motion of least D, towards which its loss pulls.
     """
     net = net.to(device).eval()
+    oracle = {"oracle": one_by_one(net.oracle, device)} if hasattr(net, "oracle") else {}
+    return {name: one_by_one(net, device)} | oracle
 
-    def method(flow_of):
-        @torch.no_grad()
-        def flow(image1, image2):
-            return flow_of(image1[None].to(device), image2[None].to(device))[0].float().cpu()
 
-        return flow
+def one_by_one(flow_of, device):
+    """A function of batches as one of single images (3, H, W) -> flow (2, H, W), float32 on the CPU."""
 
-    return {name: method(net)} | ({"oracle": method(net.oracle)} if hasattr(net, "oracle") else {})
+    @torch.no_grad()
+    def flow(image1, image2):
+        return flow_of(image1[None].to(device), image2[None].to(device))[0].float().cpu()
+
+    return flow
 
 
 def zero(image1, image2):

@@ -1,9 +1,7 @@
 """All recipes that `cvdl train` knows: those of `cvdl.train.flow` and those of `cvdl.train.gestures`."""
 
-import difflib
-
 from cvdl import tables
-from cvdl.errors import InvalidInput
+from cvdl.errors import InvalidInput, nearest
 from cvdl.train.flow import FLOW
 from cvdl.train.gestures import GESTURES
 
@@ -13,9 +11,9 @@ RECIPES = FLOW | GESTURES
 def find(name):
     """The recipe of this name.  Raises InvalidInput if there is none."""
     if name not in RECIPES:
-        near = difflib.get_close_matches(name, RECIPES, n=3)
-        meant = f" Did you mean {' or '.join(near)}?" if near else ""
-        raise InvalidInput(f"There is no recipe {name!r}.{meant} `cvdl train` lists all: {', '.join(RECIPES)}.")
+        raise InvalidInput(
+            f"There is no recipe {name!r}.{nearest(name, RECIPES)} `cvdl train` lists all: {', '.join(RECIPES)}."
+        )
     return RECIPES[name]
 
 
