@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from cvdl.course import checks, desk, exercise, inmate, judge
 from cvdl.course.cards import Card
+from cvdl.course.cells import notebook_of
 from cvdl.course.cut import cut
 from cvdl.course.handins import chapter_of, stems
 from cvdl.course.loading import Loader, course_of
@@ -97,7 +98,7 @@ def writable(target):
 
 def stripped(data):
     """The bytes of a notebook without outputs, which may be large and are not graded."""
-    notebook = json.loads(data.decode("utf-8-sig"))
+    notebook = notebook_of(data)
     notebook.setdefault("metadata", {}).pop("widgets", None)
     notebook["metadata"][MARK] = 1
     for cell in notebook["cells"]:
