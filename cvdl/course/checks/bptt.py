@@ -300,7 +300,7 @@ def _weight(name, d, inputs, points, meant, special, hints, library):
                 "shape",
                 a,
                 f"The gradient has the shape of {name}: rows belong to d{d}, columns to what {name} was multiplied with. Time and batch are summed away.",
-                make=_pair_args(4, 3, 2, 2 if name == "W" else 5, extra),  # W is square
+                make=_pair_args(4, 2, 3, 3 if name == "W" else 5, extra),  # W is square
                 test=shape_only,
             ),
             Case(
