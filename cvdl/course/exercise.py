@@ -55,7 +55,10 @@ class Attempt:
         self.use_library = not self.attempted
 
     def __call__(self, *args, **kwargs):
-        if self.use_library or _checking not in (None, self.spec.id):
+        if _checking not in (None, self.spec.id):
+            may_call(self.spec.id, _checking)
+            return self.spec.library(*args, **kwargs)
+        if self.use_library:
             return self.spec.library(*args, **kwargs)
         way_out = f'This is your {self.spec.id}; use_library("{self.spec.id}") goes on with cvdl\'s.'
         try:
@@ -67,6 +70,15 @@ class Attempt:
         if result is None and not _checking:
             raise CourseError(f"{self.spec.id} returned nothing: is its last line a `return`? {way_out}")
         return result
+
+
+def may_call(id, checked):
+    """Raises CallFailed where the answer to the exercise that is checked calls one that comes after it."""
+    if not checks.comes_before(id, checked):
+        raise judge.CallFailed(
+            f"called {id}, which comes after {checked}",
+            f"An answer may call the exercises before it, not those that build on it. Write {checked} without {id}.",
+        )
 
 
 def exercise(id, points=None):

@@ -39,9 +39,11 @@ BEYOND = re.compile(
 def judge_bytes(data, notebook, seed, backend):
     """Judge the bytes of a notebook -> those parts of its result that say what it is worth."""
     begin = time.monotonic()
+    specs = exercises_of(notebook)
+    if not specs:
+        return unjudged(notebook, "holds no exercise of this course")
     try:
-        with Notebook(data, backend, course_of(notebook)) as opened:
-            specs = exercises_of(notebook)
+        with Notebook(data, backend, course_of(notebook), chapter_named(notebook)) as opened:
             rows = [judge_exercise(spec, opened, seed) for spec in specs]
             found = opened.found
     except CourseError as error:
@@ -135,8 +137,13 @@ def remarks(row, imports):
 
 def exercises_of(notebook):
     """The exercises of a notebook, in its order; none for an unknown one."""
-    chapter = next((c for c, stem in stems().items() if stem == notebook), None)
+    chapter = chapter_named(notebook)
     return list(checks.chapter(chapter).values()) if chapter else []
+
+
+def chapter_named(notebook):
+    """The chapter of a notebook, or None for an unknown one."""
+    return next((chapter for chapter, stem in stems().items() if stem == notebook), None)
 
 
 def unjudged(notebook, problem):

@@ -1,23 +1,31 @@
-"""What runs inside the jail: cuts the notebook that comes first, then answers for its exercises, call after call.
+"""What runs inside the sandbox: cuts the notebook that comes first, then answers for its exercises, call after call.
 
-Requests hold arguments only: what the judge expects is never sent.  The course's own code, its oracles among it, can be
-read in here, and called; `grade.remarks` tells of it.
+Process 1 never runs a student's code.  It cuts the notebook once, and makes a process of its own for the code of each
+exercise, which it stops at its limits.  Requests hold arguments only: what the judge expects is never sent, and what
+answers an exercise is not in the sandbox (`cvdl.course.lent`).  Where an answer calls another exercise, the library's
+answer to that one is asked for outside.
 """
 
+import ctypes
 import json
 import os
+import select
 import signal
+import socket
 import sys
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 
 import torch
 
-from cvdl.course import checks, exercise, wire
+from cvdl.course import checks, exercise, judge, wire
 from cvdl.course.compare import CallFailed, CallStopped, plain
 from cvdl.course.cut import cut
 from cvdl.course.limit import TimeIsUp
-from cvdl.course.loading import Loader
+from cvdl.course.loading import LOAD, Loader
 from cvdl.errors import CourseError
 from cvdl.settings import seed
 
@@ -25,67 +33,278 @@ QUIET = {  # what a notebook calls to see something: left out where its cells ar
     "cvdl.course.exercise": ("check", "hint", "progress", "use_library"),
     "cvdl.course.notebook": ("start", "show", "explore", "outcome"),
 }
+SPARE = 2  # seconds of processor time beyond the limit of a call, which stops it in the terms of Python if it can
+CLOCK = 5 * exercise.SECONDS  # seconds by the clock, after which a call is stopped although it used hardly any time
+SLOW = "Is there a loop that never ends, or a slow one over single numbers?"
+BROKE_OFF = "It ended Python, took too much memory, or sent what is no answer."
+UNDUMPABLE = 4, 0  # prctl(PR_SET_DUMPABLE, 0): nobody else may look into this process or write into its memory
 
 
 def main():
-    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    judges = wire.Line(socket.socket(fileno=os.dup(0)))
     mute()
+    ctypes.CDLL(None).prctl(*UNDUMPABLE)
     torch.set_num_threads(1)
     seed()
     exercise.time_limit = processor_time
     exercise.first_gradient()
+    with suppress(EOFError):  # the judge has gone
+        if sys.argv[1:] == ["library"]:
+            answer_for_library(judges)
+        else:
+            supervise(judges)
 
-    def receive():
-        head = requests.read(wire.LENGTHS.size)
-        if not head:
-            sys.exit()
-        return [requests.read(n) for n in wire.LENGTHS.unpack(head)]
 
-    def send(message):
-        replies.write(message if isinstance(message, bytes) else wire.pack(message))
-        replies.flush()
+def supervise(judges):
+    """Cut the notebook, and hand on the judge's calls, each to the process of its exercise."""
+    known, data = wire.split(judges.receive(limited=False)[1])
+    known = json.loads(known)
+    use(known["exercises"])
+    try:
+        found = cut(data)
+    except CourseError as error:
+        judges.send(wire.ANSWER, wire.pack({"problem": str(error)}))
+        return
+    told = {
+        "answered": {id: found.answered(id) for id in found.definitions},
+        "sources": {id: found.source(id)[:100_000] for id in found.definitions},
+        "imports": {id: found.imports(id)[:10_000] for id in found.definitions},
+        "broken": found.broken,
+        "unread": found.unread,
+        "ways": {id: len(found.slices(id)) + 1 for id in found.definitions},
+        "notes": found.notes,
+    }
+    judges.send(wire.ANSWER, wire.pack(told))
+    ward = None
+    while True:
+        _, message = judges.receive(limited=False)
+        request = wire.unpack(message)
+        id, way = request["id"], request["way"]
+        key = "notebook" if way == told["ways"][id] - 1 else (id, way)  # running the notebook goes on from there
+        if ward is None or ward.key != key or ward.stopped:
+            if ward:
+                ward.stop()
+            ward = Ward(key, found, known["course"], judges)
+        try:
+            reply = ward.call(id, way, message)
+        except (EOFError, ValueError, TimeoutError) as error:
+            ward.stop()
+            reply = wire.pack(failed(request, str(error), ward.hint(error), stopped=True))
+        judges.send(wire.ANSWER, reply)
 
+
+class Ward:
+    """A process for the code of one exercise, as one way of loading gives it.
+
+    key: what it is for; stopped: it is of no more use.
+    """
+
+    def __init__(self, key, found, course, judges):
+        self.key, self.judges, self.loaded, self.stopped = key, judges, set(), False
+        ours, theirs = socket.socketpair()
+        questions, asked = socket.socketpair()
+        self.process = os.fork()
+        if not self.process:
+            for line in (ours, questions, judges.socket):
+                line.close()
+            os.setsid()
+            serve(wire.Line(theirs), wire.Line(asked), found, course)
+        theirs.close()
+        asked.close()
+        self.line, self.questions = wire.Line(ours), wire.Line(questions)
+
+    def call(self, id, way, message):
+        """The bytes of the answer to a call.
+
+        Raises TimeoutError beyond the limits, EOFError if the process has ended, ValueError for what is no message.
+        """
+        if (id, way) not in self.loaded:
+            self.loaded.add((id, way))
+            self._ask(wire.pack({"id": id, "way": way}), 2 * LOAD + SPARE, CLOCK + 2 * LOAD)
+        return self._ask(message, exercise.SECONDS + SPARE, CLOCK)
+
+    def _ask(self, message, seconds, by_the_clock):
+        began, used = time.monotonic(), self._used()
+
+        def wait():
+            if self._used() - used > seconds or time.monotonic() - began > by_the_clock:
+                raise TimeoutError(f"stopped after {exercise.SECONDS} seconds")
+
+        self.line.send(wire.CALL, message, by_the_clock)
+        while True:
+            wait()
+            ready, _, _ = select.select([self.line, self.questions], [], [], wire.PAUSE)
+            if self.questions in ready:
+                self.judges.send(wire.QUESTION, self.questions.receive(wait)[1])
+                self.questions.send(wire.ANSWER, self.judges.receive(limited=False)[1], by_the_clock)
+            elif self.line in ready:
+                _, reply = self.line.receive(wait)
+                wait()  # an answer that comes too late does not count
+                return reply
+
+    def hint(self, error):
+        return SLOW if isinstance(error, TimeoutError) else BROKE_OFF
+
+    def stop(self):
+        """End the process and, in a sandbox, whatever it started."""
+        with suppress(ProcessLookupError):
+            os.kill(-1 if os.getpid() == 1 else self.process, signal.SIGKILL)
+        for line in (self.line, self.questions):
+            line.socket.close()
+        self.stopped = True
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, 0):
+                pass
+
+    def _used(self):
+        """Seconds of processor time that all processes but this one have used, or the one if this is no sandbox."""
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:  # what its parent left behind is counted as ours
+                pass
+        others = [p.name for p in Path("/proc").iterdir() if p.name.isdigit()] if os.getpid() == 1 else [self.process]
+        ticks = 0
+        for pid in others:
+            with suppress(OSError, IndexError):
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                ticks += sum(map(int, fields[11:15])) if int(pid) != os.getpid() else 0
+        ended = os.times()
+        return ticks / os.sysconf("SC_CLK_TCK") + ended.children_user + ended.children_system
+
+
+def serve(line, questions, found, course):
+    """Answer calls, in a process of its own.  Never returns."""
     quiet()
     sys.path.append(os.getcwd())  # last, and so hiding nothing: for modules that a cell of the notebook writes
+    for spec in [spec for name in checks.chapters() for spec in checks.chapter(name).values()]:
+        spec.library.line = questions
+    loader, calls = Loader(found, course), {}
     try:
-        course, data = receive()
-        found = cut(data)
-        for chapter in {id.partition(".")[0] for id in found.definitions} & set(checks.chapters()):
-            checks.chapter(chapter)
-    except CourseError as error:
-        send({"problem": str(error)})
-        return
-    send(
-        {
-            "answered": {id: found.answered(id) for id in found.definitions},
-            "sources": {id: found.source(id)[:100_000] for id in found.definitions},
-            "imports": {id: found.imports(id)[:10_000] for id in found.definitions},
-            "broken": found.broken,
-            "unread": found.unread,
-            "ways": {id: len(found.slices(id)) + 1 for id in found.definitions},
-            "notes": found.notes,
-        }
-    )
-    loader, calls = Loader(found, json.loads(course)), {}
-    while True:
-        request = wire.unpack(*receive(), strides=True)
-        id, way, lacks = request["id"], request["way"], ""
-        try:
-            if (id, way) not in calls:
+        while True:
+            request = wire.unpack(line.receive(limited=False)[1], strides=True)
+            id, way = request["id"], request["way"]
+            if "token" not in request:
                 calls.clear()  # what was loaded in another way may share its objects
                 calls[id, way] = loader.load(id, way)
-            loaded = calls[id, way]
-            lacks = loaded.lacks
-            if loaded.failure:
-                raise loaded.failure
-            answer = plain(exercise.caller(id, loaded.function)(*request["args"], weights=request["weights"]))
-            reply = wire.pack({"token": request["token"], "lacks": lacks, "answer": answer})
-        except CallFailed as failure:
-            lacks = lacks or loader.lacking(failure)
-            reply = failed(request, str(failure), failure.hint, isinstance(failure, CallStopped), lacks)
-        except BaseException as error:  # SystemExit among them
-            reply = failed(request, f"{type(error).__name__}: {error}", lacks=lacks)
-        send(reply)
+                line.send(wire.ANSWER, wire.pack({}))
+                continue
+            line.send(wire.ANSWER, answer(request, loader, calls[id, way]))
+    finally:
+        os._exit(1)
+
+
+def answer(request, loader, loaded):
+    """The bytes of the answer to a call of what was loaded."""
+    lacks = loaded.lacks
+    try:
+        if loaded.failure:
+            raise loaded.failure
+        call = exercise.caller(request["id"], loaded.function)
+        found = plain(call(*request["args"], weights=request["weights"]))
+        return wire.pack({"token": request["token"], "lacks": lacks, "answer": found})
+    except CallFailed as failure:
+        lacks = lacks or loader.lacking(failure)
+        reply = failed(request, str(failure), failure.hint, isinstance(failure, CallStopped), lacks)
+    except BaseException as error:  # SystemExit among them
+        reply = failed(request, f"{type(error).__name__}: {error}", lacks=lacks)
+    return wire.pack(reply)
+
+
+def failed(request, why, hint="", stopped=False, lacks=""):
+    """The reply to a call that came to nothing; lacks: what the notebook had and this place has not."""
+    return {"token": request["token"], "failed": why[:1000], "hint": hint, "stopped": stopped, "lacks": lacks}
+
+
+# --- exercises without their answers ----------------------------------------------------------------------
+
+
+@dataclass
+class Spec:
+    """What is known here of an exercise."""
+
+    id: str
+    title: str
+    points: int
+
+    def __post_init__(self):
+        self.library = Library(self.id)
+
+
+def use(exercises):
+    """Let `cvdl.course.checks` know these exercises and no others: {chapter: [(id, title, points)]}."""
+    checks.known = {name: {row[0]: Spec(*row) for row in rows} for name, rows in exercises.items()}
+
+
+class Library:
+    """The library's answer to an exercise, as a function whose body is outside of the sandbox."""
+
+    line = None
+
+    def __init__(self, id):
+        self.id = id
+
+    def __call__(self, *args, **kwargs):
+        inputs = [v for v in (*args, *kwargs.values()) if judge.is_float(v)]
+        if torch.is_grad_enabled() and any(v.requires_grad for v in inputs):
+            found = Answered.apply(self, args, kwargs, *inputs)
+            return found if self.many else found[0]
+        return self.ask(args, kwargs)
+
+    def ask(self, args, kwargs, weights=None):
+        request = {"id": self.id, "args": plain(args), "kwargs": plain(kwargs), "weights": weights}
+        self.line.send(wire.QUESTION, wire.pack(request))
+        reply = wire.unpack(self.line.receive(limited=False)[1])
+        if "failed" in reply:
+            raise CallFailed(reply["failed"], reply["hint"])
+        return reply["answer"]
+
+
+class Answered(torch.autograd.Function):
+    """The library's answer, a tensor or several, with its gradient."""
+
+    @staticmethod
+    def forward(context, library, args, kwargs, *inputs):
+        context.library, context.args, context.kwargs = library, args, kwargs
+        found = library.ask(args, kwargs)
+        library.many = isinstance(found, tuple | list)
+        return tuple(found) if library.many else (found,)
+
+    @staticmethod
+    def backward(context, *weights):
+        gradients = context.library.ask(context.args, context.kwargs, weights)
+        return None, None, None, *gradients
+
+
+def answer_for_library(judges):
+    """Answer for the library, in a sandbox of its own that has it."""
+    while True:
+        request = wire.unpack(judges.receive(limited=False)[1])
+        try:
+            with processor_time(exercise.SECONDS):
+                library = checks.find(request["id"]).library
+                found = evaluated(library, request["args"], request["kwargs"], request["weights"])
+            reply = {"answer": plain(found)}
+        except (Exception, TimeIsUp) as error:
+            reply = {"failed": f"{type(error).__name__}: {error}"[:300], "hint": getattr(error, "hint", "")}
+        judges.send(wire.ANSWER, wire.pack(reply))
+
+
+def evaluated(function, args, kwargs, weights=None):
+    """What a function returns; with weights, for each of the tensors that it returns: gradients, as `judge.answer` has them.
+
+    The gradients are those of the sum of weight times output with respect to the floating-point tensors among the arguments.
+    """
+    if weights is None:
+        return function(*args, **kwargs)
+    inputs = [v.requires_grad_() for v in (*args, *kwargs.values()) if judge.is_float(v)]
+    found = function(*args, **kwargs)
+    found = found if isinstance(found, tuple | list) else [found]
+    learnt = [(o, w) for o, w in zip(found, weights, strict=True) if judge.is_float(o) and o.requires_grad]
+    outputs, weights = zip(*learnt, strict=True)
+    gradients = torch.autograd.grad(outputs, inputs, weights, allow_unused=True)
+    return [torch.zeros_like(i) if g is None else g for i, g in zip(inputs, gradients, strict=True)]
+
+
+# --- around a student's code --------------------------------------------------------------------------------
 
 
 def mute():
@@ -107,11 +326,6 @@ def quiet():
 
 def nothing(*_, **__):
     pass
-
-
-def failed(request, why, hint="", stopped=False, lacks=""):
-    """The reply to a call that came to nothing; lacks: what the notebook had and this place has not."""
-    return {"token": request["token"], "failed": why[:1000], "hint": hint, "stopped": stopped, "lacks": lacks}
 
 
 @contextmanager

@@ -7,8 +7,6 @@ their size are limited.  `choose` tries a back-end on a tiny program before it t
 Bubblewrap is tested with the course; podman 4.3 and docker 20.10 were tried by `cvdl grade --self-test`.
 """
 
-import errno
-import functools
 import json
 import os
 import secrets
@@ -16,10 +14,10 @@ import shutil
 import site
 import subprocess
 import sys
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from cvdl.course import syscalls
 from cvdl.errors import CourseError
 from cvdl.settings import ROOT, data_path
 
@@ -30,6 +28,7 @@ SECONDS = 600  # of processor time, of one process
 LONGEST = 3600  # seconds by the clock, of all
 PATIENCE = 60  # seconds by the clock, for a tiny program in a jail and for podman's or docker's own commands
 IMAGE = "cvdl-jail"
+FILTER = 9  # the file descriptor by which bwrap is given the filter of system calls
 LIMITS = {"nproc": PROCESSES, "nofile": FILES, "fsize": FILE, "cpu": SECONDS, "core": 0, "data": MEMORY}
 SETTINGS = {
     "PATH": "/usr/bin:/bin",
@@ -50,13 +49,15 @@ class Bubblewrap:
     name, program = "bubblewrap", "bwrap"
     install = "sudo apt install bubblewrap (dnf, pacman and zypper have it under the same name; 0.8 or newer)"
 
-    def command(self, python, name):
-        """The command line that runs this Python's `python` arguments in the jail."""
+    def command(self, python, name, package=ROOT / "cvdl"):
+        """The command line that runs this Python's `python` arguments in the sandbox; package: what stands for cvdl."""
         bwrap = ["env", "-i", "bwrap"]  # what bwrap knows can be read inside, in /proc/1/environ
+        # The program is process 1, within its own limits and filter; bwrap's would have neither.
         jailed = [
             *("--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session"),
+            *("--as-pid-1", "--seccomp", str(FILTER)),
             *("--uid", str(NOBODY), "--gid", str(NOBODY), "--hostname", "jail", "--proc", "/proc", "--dev", "/dev"),
-            *private_tmp(),
+            *private_tmp(package if os.getuid() else ROOT / "cvdl"),  # where the first bwrap has put it
             *("--size", str(FILE), "--tmpfs", "/dev/shm", "--remount-ro", "/dev", "--remount-ro", "/"),
             *("--chdir", "/tmp", "--clearenv"),
             *(word for pair in (SETTINGS | paths(ROOT, data_path())).items() for word in ("--setenv", *pair)),
@@ -69,15 +70,16 @@ class Bubblewrap:
                 *python,
             ),
         ]
+        filtered = ["sh", "-c", f'exec "$@" {FILTER}<"$0"', syscalls.compiled().name]
         if os.getuid():
-            return [*bwrap, *readable(), *jailed]
+            return [*filtered, *bwrap, *readable(package), *jailed]
         # Between root and nobody stands a process that may kill: without it the jail would outlive its parent.
         become = ["timeout", "--signal=KILL", str(LONGEST)]
         become += ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"]
         kept = (word for name in ("SETUID", "SETGID", "KILL") for word in ("--cap-add", f"CAP_{name}"))
         return [
-            *(*bwrap, *readable(), "--bind", "/proc", "/proc", "--dev", "/dev", "--die-with-parent"),
-            *(*private_tmp(), "--cap-drop", "ALL", *kept),
+            *(*filtered, *bwrap, *readable(package), "--bind", "/proc", "/proc", "--dev", "/dev", "--die-with-parent"),
+            *(*private_tmp(package), "--cap-drop", "ALL", *kept),
             *(*become, "bwrap", "--ro-bind", "/", "/", *jailed),
         ]
 
@@ -88,8 +90,8 @@ class Bubblewrap:
 class Container:
     """podman or docker, with an image that holds Python and the course's packages; cvdl is lent from outside."""
 
-    def __init__(self, name, options=list):
-        """options: () -> what this program needs besides."""
+    def __init__(self, name, options=()):
+        """options: what this program needs besides."""
         self.name, self.program, self.options = name, name, options
         self.install = (
             f"{name}, and an image {IMAGE} of this Python and the course's packages: "
@@ -98,20 +100,20 @@ class Container:
             f"https://download.pytorch.org/whl/cpu\\n' | {name} build -t {IMAGE} -"
         )
 
-    def command(self, python, name):
+    def command(self, python, name, package=ROOT / "cvdl"):
         ulimits = {k: v for k, v in LIMITS.items() if k != "nproc"}  # --pids-limit counts this jail's alone
-        own = self.options()
         return [
-            *(self.program, "run", "--rm", "--interactive", "--init", "--pull", "never", "--name", name),
+            *(self.program, "run", "--rm", "--interactive", "--pull", "never", "--name", name),
             *("--network", "none", "--read-only", "--user", f"{NOBODY}:{NOBODY}", "--hostname", "jail"),
-            *("--cap-drop", "ALL", "--security-opt", "no-new-privileges", *own),
+            *("--cap-drop", "ALL", "--security-opt", "no-new-privileges", *self.options),
+            *("--security-opt", f"seccomp={syscalls.profile().name}"),
             *("--pids-limit", str(PROCESSES)),
             *("--memory", str(MEMORY), "--memory-swap", str(MEMORY), "--shm-size", str(FILE), "--log-driver", "none"),
             *(word for k, v in ulimits.items() for word in ("--ulimit", f"{k}={v}:{v}")),
             *("--tmpfs", f"/tmp:rw,nosuid,nodev,size={TMP},mode=1777", "--workdir", "/tmp"),
-            *("--volume", f"{ROOT / 'cvdl'}:/course/cvdl:ro", "--volume", f"{data_path()}:/course/data:ro"),
+            *("--volume", f"{package}:/course/cvdl:ro", "--volume", f"{data_path()}:/course/data:ro"),
             *(f"--env={k}={v}" for k, v in (SETTINGS | paths("/course", "/course/data")).items() if k != "PATH"),
-            *(IMAGE, "timeout", "--signal=KILL", str(LONGEST), "python", *python),
+            *(IMAGE, "python", *python),
         ]
 
     def stop(self, name):
@@ -120,39 +122,8 @@ class Container:
             subprocess.run([self.program, "kill", name], capture_output=True, check=False, timeout=PATIENCE)
 
 
-def of_podman():
-    """Without them, /run and /var/tmp could be written to, and namespaces be made."""
-    return ["--read-only-tmpfs=false", "--security-opt", f"seccomp={without_namespaces().name}"]
-
-
-@functools.cache
-def without_namespaces():
-    """Podman's own filter of system calls, but for those that make namespaces, which it allows -> file
-
-    Docker's forbids them.  The file lives as long as this process.  Raises CourseError.
-    """
-    info = ["podman", "info", "--format", "{{.Host.Security.SECCOMPProfilePath}}"]
-    try:
-        path = subprocess.run(info, capture_output=True, text=True, check=True, timeout=PATIENCE).stdout.strip()
-        profile = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, subprocess.SubprocessError, ValueError) as error:
-        raise CourseError(f"podman's filter of system calls cannot be read ({error}). Is podman whole?") from error
-    taken = {"unshare", "setns", "clone", "clone3", "mount", "umount", "umount2", "fsopen", "fsmount", "move_mount"}
-    for rule in profile["syscalls"]:
-        rule["names"] = [name for name in rule["names"] if name not in taken]
-    # Threads need clone, with none of its flags for namespaces.  Those of clone3 a filter cannot see; libc does without it.
-    flags = {"index": 0, "value": 0x7E020000, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}
-    profile["syscalls"] = [rule for rule in profile["syscalls"] if rule["names"]] + [
-        {"names": ["clone"], "action": "SCMP_ACT_ALLOW", "args": [flags]},
-        {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.ENOSYS},
-    ]
-    file = tempfile.NamedTemporaryFile("w", prefix="cvdl-seccomp-", suffix=".json", encoding="utf-8")  # noqa: SIM115
-    json.dump(profile, file)
-    file.flush()
-    return file
-
-
-BACKENDS = {b.name: b for b in (Bubblewrap(), Container("podman", of_podman), Container("docker"))}
+# Without its option podman leaves /run and /var/tmp open to be written to.
+BACKENDS = {b.name: b for b in (Container("podman", ["--read-only-tmpfs=false"]), Container("docker"), Bubblewrap())}
 
 
 def choose(name="auto"):
@@ -258,7 +229,7 @@ print(json.dumps(dict(zip({EXPECTED!r}, found))))
 """
 
 
-def readable():
+def readable(package):
     """Options of bwrap for what can be read inside."""
     shown = ["--perms", "0755", "--dir", "/tmp"]
     for folder in ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64"):
@@ -266,18 +237,18 @@ def readable():
             shown += ["--symlink", os.readlink(folder), folder]
         else:
             shown += ["--ro-bind-try", folder, folder]
-    return shown + lent(below_tmp=False)
+    return shown + lent(False, package)
 
 
-def private_tmp():
+def private_tmp(package):
     """Options for an empty /tmp, with what is lent from below the real one."""
-    return ["--size", str(TMP), "--perms", "1777", "--tmpfs", "/tmp", *lent(below_tmp=True)]
+    return ["--size", str(TMP), "--perms", "1777", "--tmpfs", "/tmp", *lent(True, package)]
 
 
-def lent(below_tmp):
+def lent(below_tmp, package):
     """Options for Python, its packages, cvdl and its data: those that lie below /tmp, or all others."""
     etc = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/localtime")
-    own = [sys.base_prefix, sys.prefix, *site.getsitepackages(), *user_site(), str(ROOT / "cvdl"), str(data_path())]
+    own = [sys.base_prefix, sys.prefix, *site.getsitepackages(), *user_site(), str(data_path())]
     shown, made, bound = [], {"/", "/usr", "/tmp"}, [Path("/usr")]
     for path in (*etc, *sorted({os.path.realpath(p) for p in own})):  # a folder before those in it
         if any(Path(path).is_relative_to(b) for b in bound) or not os.path.exists(path):
@@ -290,6 +261,11 @@ def lent(below_tmp):
                 made.add(str(parent))
                 shown += ["--perms", "0755", "--dir", str(parent)]
         shown += ["--ro-bind-try", path, path]
+    if (ROOT / "cvdl").is_relative_to("/tmp") == below_tmp:  # last, so that it covers the one that others may hold
+        for parent in reversed((ROOT / "cvdl").parents):
+            if str(parent) not in made and not any(parent.is_relative_to(b) for b in bound):
+                shown += ["--perms", "0755", "--dir", str(parent)]
+        shown += ["--ro-bind", str(package), str(ROOT / "cvdl")]
     return shown
 
 

@@ -1,56 +1,65 @@
-"""The judge's side of the jail: starts a process in it, sends calls, and reads the answers with care."""
+"""The judge's side of the sandbox: starts a process in it, sends calls, and reads the answers with care."""
 
 import json
 import re
 import secrets
-import select
 import socket
 import subprocess
 import time
 from pathlib import Path
 
-from cvdl.course import wire
+from cvdl.course import checks, exercise, lent, wire
 from cvdl.course.compare import CallFailed, CallStopped
-from cvdl.course.exercise import SECONDS
+from cvdl.course.inmate import BROKE_OFF, CLOCK, SLOW
 from cvdl.course.jail import MEMORY
 from cvdl.course.loading import LOAD
 from cvdl.errors import CourseError
+from cvdl.settings import ROOT
 
 PROGRAM = ("-BP", "-m", "cvdl.course.inmate")
-START = 300  # seconds in which a jail has to start and a notebook to be cut
-CALL = 6 * SECONDS  # seconds by the clock after which a call is stopped from outside; inside, the processor's count
-LACKS = 300  # characters, the most that are kept of what a jail lacks
-SLOW = "Is there a loop that never ends, or a slow one over single numbers?"
-BROKE_OFF = "It ended Python, took too much memory, or sent what is no answer."
+START = 300  # seconds in which a sandbox has to start and a notebook to be cut
+CALL = CLOCK + 30  # seconds by the clock after which the sandbox is ended; it ends calls by itself before that
+ALL = 1800  # seconds by the clock for one hand-in
+LACKS = 300  # characters, the most that are kept of what a sandbox lacks
 
 
 class Notebook:
-    """A hand-in in a jail, which is started anew once it is lost.
+    """A hand-in in a sandbox, which is started anew once it is lost.
 
-    lacks: what the last calls said that the notebook had and the jail has not, a text each; lost: did one of them have to
-    be stopped from outside?  stops: how many were stopped since the jail was opened.
+    lacks: what the last calls said that the notebook had and the sandbox has not, a text each; lost: did one of them have
+    to be stopped?  stops: how many were stopped since the notebook was opened.
     """
 
-    def __init__(self, data, backend, course=None):
-        """course: of loading.course_of."""
-        self.data, self.backend, self.inmate = data, backend, None
-        self.course = json.dumps(course).encode()
+    def __init__(self, data, backend, course, chapter):
+        """course: of loading.course_of; chapter: the one that the notebook is about."""
+        self.data, self.backend, self.package = data, backend, lent.package(chapter)
+        self.inmate = self.library = None
+        self.deadline = time.monotonic() + ALL
+        specs = {name: [(s.id, s.title, s.points) for s in checks.chapter(name).values()] for name in checks.chapters()}
+        self.known = json.dumps({"course": course, "exercises": specs}).encode()
         self.lacks, self.lost, self.stops = [], False, 0
         self.found = self._start()
 
     def _start(self):
-        """Raises CourseError where the jail does not cut the notebook: before any of its code has run."""
-        self.inmate, self.loaded = Inmate(self.backend), set()
+        """Raises CourseError where the sandbox does not cut the notebook: before any of its code has run."""
+        self.inmate, self.loaded = Inmate(self.backend, self.package), set()
         try:
-            head = wire.LENGTHS.pack(len(self.course), len(self.data))
-            found = self.inmate.ask(head + self.course + self.data, START)
-        except (CourseError, TimeoutError, MemoryError, EOFError, ValueError) as error:
+            head = wire.LENGTHS.pack(len(self.known), len(self.data))
+            found = self.inmate.ask(head + self.known + self.data, self._within(START))
+        except (TimeoutError, MemoryError, EOFError, ValueError) as error:
             self.close()
-            raise CourseError(f"it could not be read in the jail: {error}") from None
+            raise CourseError(f"it could not be read in the sandbox: {error}") from None
         if "problem" in found:
             self.close()
             raise CourseError(found["problem"])
         return found
+
+    def _within(self, seconds):
+        """So many seconds, or those that are left for this hand-in.  Raises CourseError if none are."""
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise CourseError(f"it took more than {ALL // 60} minutes, of which each of its exercises may take a few")
+        return min(seconds, left)
 
     def call(self, id, way=0):
         """What `judge.score` calls for the answers to exercise `id`, loaded in one of its ways.
@@ -64,37 +73,58 @@ class Notebook:
                 return call(*args, weights=weights)
             except CallStopped:
                 self.stops += 1
+                self.lost = True
                 raise
 
         def call(*args, weights=None):
             token = secrets.token_hex(16)
             if self.inmate is None:
                 self._start()
-            seconds = CALL if (id, way) in self.loaded else CALL + LOAD
+            seconds = self._within(CALL if (id, way) in self.loaded else 2 * CALL + 2 * LOAD)
             self.loaded.add((id, way))
             request = wire.pack({"token": token, "id": id, "way": way, "args": args, "weights": weights})
             try:
-                reply = self.inmate.ask(request, seconds)
+                reply = self.inmate.ask(request, seconds, lambda question: self._library_for(id, question))
                 if lacks := lacks_in(reply):
                     self.lacks.append(lacks)
                 return answer_in(reply, token)
             except TimeoutError:
                 self.close()
-                self.lost = True
-                raise CallStopped(f"stopped after {SECONDS} seconds", SLOW) from None
+                raise CallStopped(f"stopped after {exercise.SECONDS} seconds", SLOW) from None
             except CourseError:
                 raise
             except (MemoryError, EOFError, ValueError) as error:
                 self.close()
-                self.lost = True
                 raise CallStopped(f"stopped: {error}", BROKE_OFF) from None
 
         return counted
 
+    def _library_for(self, id, question):
+        """The library's answer, for an answer to exercise `id` that calls another one -> the bytes of a message.
+
+        Raises ValueError for what is no question.
+        """
+        request = wire.unpack(question)
+        if not isinstance(request, dict) or request.keys() != {"id", "args", "kwargs", "weights"}:
+            raise ValueError("no question")
+        try:
+            exercise.may_call(str(request["id"]), id)
+        except CallFailed as failure:
+            return wire.pack({"failed": str(failure), "hint": failure.hint})
+        if self.library is None:
+            self.library = Inmate(self.backend, ROOT / "cvdl", "library")
+        try:
+            return self.library.pass_on(question, self._within(CALL))
+        except (TimeoutError, MemoryError, EOFError, ValueError) as error:
+            self.library.close()
+            self.library = None
+            return wire.pack({"failed": f"{request['id']} came to no end: {error}", "hint": SLOW})
+
     def close(self):
-        if self.inmate:
-            self.inmate.close()
-        self.inmate = None
+        for process in (self.inmate, self.library):
+            if process:
+                process.close()
+        self.inmate = self.library = None
 
     def __enter__(self):
         return self
@@ -121,69 +151,60 @@ def answer_in(reply, token):
 
 
 class Inmate:
-    """A jailed process that answers messages, one after the other.
+    """A process in a sandbox that answers messages, one after the other.
 
     Whatever it sends was perhaps written by a student: it is read up to a size and up to a time, and taken apart with
-    care.  Not to be used after `ask` has raised.
+    care.  Not to be used after `ask` or `pass_on` has raised.
     """
 
-    def __init__(self, backend):
+    def __init__(self, backend, package=ROOT / "cvdl", *task):
+        """package: the folder that stands for the library `cvdl`; task: what the program is told."""
         self.backend, self.name = backend, f"cvdl-{secrets.token_hex(8)}"
-        self.line, theirs = socket.socketpair()
+        ours, theirs = socket.socketpair()
+        self.line = wire.Line(ours)
         with theirs:
             self.process = subprocess.Popen(
-                backend.command(PROGRAM, self.name),
+                backend.command((*PROGRAM, *task), self.name, package),
                 stdin=theirs,
                 stdout=theirs,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
             )
 
-    def ask(self, message, seconds):
-        """Send bytes, and wait for the answer -> what it holds.
+    def ask(self, message, seconds, answer=None):
+        """Send the bytes of a message, and wait for the answer -> what it holds.
 
-        Raises TimeoutError after `seconds`, MemoryError or CourseError over MEMORY, EOFError if the process has ended, ValueError for
-        what is no message.
+        answer: the bytes of a question -> those of its answer.  Raises TimeoutError after `seconds`, MemoryError over
+        MEMORY, EOFError if the process has ended, ValueError for what is no message.
         """
-        deadline, self.shared = time.monotonic() + seconds, shared()
-        try:
-            self.line.settimeout(seconds)
-            self.line.sendall(message)
-            parts = [self._read(n, deadline) for n in wire.lengths(self._read(wire.LENGTHS.size, deadline))]
-        except ConnectionError:
-            raise EOFError("the process has ended") from None
-        return wire.unpack(*parts)
+        return wire.unpack(self.pass_on(message, seconds, answer))
 
-    def _read(self, size, deadline):
-        parts = bytearray()
-        while len(parts) < size:
+    def pass_on(self, message, seconds, answer=None):
+        """As `ask` -> the bytes of the answer."""
+        deadline = time.monotonic() + seconds
+
+        def wait():
             if time.monotonic() > deadline:
                 raise TimeoutError("no answer")
             if resident(self.process.pid) > MEMORY:
                 raise MemoryError("too much memory")
-            if shared() - self.shared > MEMORY:  # nobody can say whose it is
-                raise CourseError(
-                    "not judged: shared memory of this machine was filled meanwhile. Grade again with --workers 1; "
-                    "if it is told again, it is this hand-in that does it."
-                )
-            if select.select([self.line], [], [], 0.1)[0]:
-                part = self.line.recv(min(size - len(parts), 1 << 20))
-                if not part:
-                    raise EOFError("the process has ended")
-                parts += part
-        return bytes(parts)
+
+        kind = wire.CALL
+        while True:
+            self.line.send(kind, message, max(deadline - time.monotonic(), 0.1))
+            kind, message = self.line.receive(wait)
+            if kind == wire.ANSWER:
+                return message
+            if kind != wire.QUESTION or answer is None:
+                raise ValueError("no answer to what was asked")
+            message = answer(message)
 
     def close(self):
         """End the process and all that it started."""
         self.process.kill()
         self.process.wait()
         self.backend.stop(self.name)
-        self.line.close()
-
-
-def shared():
-    """Bytes of shared memory in use on this machine, also where no process shows it: /tmp of jails is in it, too."""
-    return meminfo("Shmem")
+        self.line.socket.close()
 
 
 def meminfo(name):

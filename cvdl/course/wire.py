@@ -1,11 +1,12 @@
 """The messages between the judge and a jail: plain data as JSON, tensors as safetensors, nothing that runs.
 
 A message is two lengths, then JSON, then tensors.  Lists, tuples, dicts and tensors are marked in the JSON; numbers,
-text and None stand for themselves.
+text and None stand for themselves.  On a Line, one byte before it says what it is for.
 """
 
 import json
 import math
+import select
 import struct
 
 import safetensors.torch
@@ -16,6 +17,56 @@ from cvdl.course.compare import CallFailed, dense
 LENGTHS = struct.Struct(">II")
 TEXT, TENSORS = 1 << 21, 1 << 24  # bytes, the most that the judge reads of each
 TOO_BIG = "returned more than the judge can read"
+CALL, ANSWER, QUESTION = (
+    b"C",
+    b"A",
+    b"Q",
+)  # to the sandbox; from it; from it, for the library's answer to another exercise
+PAUSE = 0.05  # seconds between two looks at whether to go on waiting
+
+
+class Line:
+    """One end of a connection that carries messages.
+
+    `receive` raises EOFError if the other end is closed, ValueError for what is no message.
+    """
+
+    def __init__(self, socket):
+        self.socket = socket
+
+    def fileno(self):
+        return self.socket.fileno()
+
+    def send(self, kind, message, seconds=None):
+        """Send the bytes of a message.  Raises TimeoutError if the other end does not read them, EOFError if it is closed."""
+        self.socket.settimeout(seconds)
+        try:
+            self.socket.sendall(kind + message)
+        except ConnectionError:
+            raise EOFError("the process has ended") from None
+
+    def receive(self, wait=lambda: None, limited=True):
+        """The kind and the bytes of the next message.
+
+        wait: called now and then; it raises an exception to give up.  limited: as long as the judge reads, at most.
+        """
+        head = self._read(1 + LENGTHS.size, wait)
+        both = lengths(head[1:]) if limited else LENGTHS.unpack(head[1:])
+        return head[:1], head[1:] + self._read(sum(both), wait)
+
+    def _read(self, size, wait):
+        parts = bytearray()
+        while len(parts) < size:
+            wait()
+            if select.select([self.socket], [], [], PAUSE)[0]:
+                try:
+                    part = self.socket.recv(min(size - len(parts), 1 << 20))
+                except ConnectionError:
+                    part = b""
+                if not part:
+                    raise EOFError("the process has ended")
+                parts += part
+        return bytes(parts)
 
 
 def pack(message):
@@ -52,12 +103,19 @@ def lengths(head):
     return text, raw
 
 
-def unpack(text, raw, strides=False):
-    """The message in these two parts.  Raises ValueError if it is not in order.
+def split(message):
+    """The two parts of a message."""
+    end = LENGTHS.size + LENGTHS.unpack(message[: LENGTHS.size])[0]
+    return message[LENGTHS.size : end], message[end:]
+
+
+def unpack(message, strides=False):
+    """What is in the bytes of a message.  Raises ValueError if it is not in order.
 
     strides: lay tensors out in memory as the sender had them; not to be asked for on what a stranger sent.
     """
     try:
+        text, raw = split(message)
         tensors = safetensors.torch.load(raw) if raw else {}
         return _unmark(json.loads(text), tensors, strides)
     except Exception as error:  # whatever a stranger's bytes can set off, RecursionError among it
@@ -70,7 +128,7 @@ def _unmark(value, tensors, strides):
             return _laid_out(tensors[value["tensor"]], value["strides"] if strides else None)
         ((kind, inner),) = value.items()
         if kind == "dict":
-            return {_unmark(k, tensors, strides): _unmark(v, tensors, strides) for k, v in inner}
+            return {_unmark(k, {}, False): _unmark(v, tensors, strides) for k, v in inner}  # no tensor is a key
         return {"list": list, "tuple": tuple}[kind](_unmark(v, tensors, strides) for v in inner)
     if isinstance(value, list) or (isinstance(value, int) and abs(value) >= 1 << 63):
         raise ValueError("bare list, or a whole number that no judge can count to")
