@@ -193,6 +193,8 @@ def _tensor_difference(got, want, axes, sizes=()):
         return not_a_tensor(got, want.shape)
     if got.shape != want.shape:
         return f"shape {tuple(got.shape)} where {tuple(want.shape)} was expected"
+    if got.is_complex() != want.is_complex():
+        return f"{'real' if got.is_complex() else 'complex'} numbers were expected, not {got.dtype}"
     if want.dtype == torch.long and got.dtype != torch.long:
         return f"whole numbers were expected, dtype torch.long, not {got.dtype}"
     wrong = ~close(got, want)

@@ -49,9 +49,9 @@ class Bubblewrap:
     name, program = "bubblewrap", "bwrap"
     install = "sudo apt install bubblewrap (dnf, pacman and zypper have it under the same name; 0.8 or newer)"
 
-    def command(self, python, name, package=ROOT / "cvdl"):
+    def command(self, python, name, package=None):
         """The command line that runs this Python's `python` arguments in the sandbox; package: what stands for cvdl."""
-        bwrap = ["env", "-i", "bwrap"]  # what bwrap knows can be read inside, in /proc/1/environ
+        package = package or ROOT / "cvdl"
         # The program is process 1, within its own limits and filter; bwrap's would have neither.
         jailed = [
             *("--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session"),
@@ -72,13 +72,13 @@ class Bubblewrap:
         ]
         filtered = ["sh", "-c", f'exec "$@" {FILTER}<"$0"', syscalls.compiled().name]
         if os.getuid():
-            return [*filtered, *bwrap, *readable(package), *jailed]
+            return [*filtered, "bwrap", *readable(package), *jailed]
         # Between root and nobody stands a process that may kill: without it the jail would outlive its parent.
         become = ["timeout", "--signal=KILL", str(LONGEST)]
         become += ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"]
         kept = (word for name in ("SETUID", "SETGID", "KILL") for word in ("--cap-add", f"CAP_{name}"))
         return [
-            *(*filtered, *bwrap, *readable(package), "--bind", "/proc", "/proc", "--dev", "/dev", "--die-with-parent"),
+            *(*filtered, "bwrap", *readable(package), "--bind", "/proc", "/proc", "--dev", "/dev", "--die-with-parent"),
             *(*private_tmp(package), "--cap-drop", "ALL", *kept),
             *(*become, "bwrap", "--ro-bind", "/", "/", *jailed),
         ]
@@ -100,7 +100,7 @@ class Container:
             f"https://download.pytorch.org/whl/cpu\\n' | {name} build -t {IMAGE} -"
         )
 
-    def command(self, python, name, package=ROOT / "cvdl"):
+    def command(self, python, name, package=None):
         ulimits = {k: v for k, v in LIMITS.items() if k != "nproc"}  # --pids-limit counts this jail's alone
         return [
             *(self.program, "run", "--rm", "--interactive", "--pull", "never", "--name", name),
@@ -111,7 +111,7 @@ class Container:
             *("--memory", str(MEMORY), "--memory-swap", str(MEMORY), "--shm-size", str(FILE), "--log-driver", "none"),
             *(word for k, v in ulimits.items() for word in ("--ulimit", f"{k}={v}:{v}")),
             *("--tmpfs", f"/tmp:rw,nosuid,nodev,size={TMP},mode=1777", "--workdir", "/tmp"),
-            *("--volume", f"{package}:/course/cvdl:ro", "--volume", f"{data_path()}:/course/data:ro"),
+            *("--volume", f"{package or ROOT / 'cvdl'}:/course/cvdl:ro", "--volume", f"{data_path()}:/course/data:ro"),
             *(f"--env={k}={v}" for k, v in (SETTINGS | paths("/course", "/course/data")).items() if k != "PATH"),
             *(IMAGE, "python", *python),
         ]
@@ -162,7 +162,7 @@ def faults(backend):
 def probed(backend):
     """Run PROBE in a jail -> the finished process.  Raises TimeoutExpired, OSError or CourseError; nothing is left running."""
     name = f"cvdl-{secrets.token_hex(8)}"
-    command = backend.command(["-c", PROBE], name)
+    command = backend.command(["-c", PROBE.replace("FORBIDDEN", str(syscalls.forbidden()))], name)
     environment = os.environ | {"CVDL_CANARY": "sings"}
     try:
         return subprocess.run(command, capture_output=True, timeout=PATIENCE, stdin=subprocess.DEVNULL, env=environment)
@@ -183,9 +183,11 @@ EXPECTED = (
     "other programs can be seen",
     "namespaces can be made",
     "the environment is open",
+    "process 1 is another program, without these limits",
+    "system calls are not filtered",
 )
 PROBE = rf"""
-import ctypes, json, mmap, os, socket
+import ctypes, errno, fcntl, json, mmap, os, socket
 def refused(act):
     try:
         act()
@@ -210,6 +212,15 @@ def read(path):
         return b""
 def namespace():
     if ctypes.CDLL(None).unshare(0x10000000): raise OSError
+def filtered():
+    libc, F_SETLEASE = ctypes.CDLL(None, use_errno=True), 1024
+    def missing(number):
+        ctypes.set_errno(0)
+        return libc.syscall(number, 0, 0, 0, 0, 0, 0) == -1 and ctypes.get_errno() == errno.ENOSYS
+    with open("/tmp/lease", "w") as file:
+        leased = refused(lambda: fcntl.fcntl(file, F_SETLEASE, fcntl.F_WRLCK))
+    vsock = refused(lambda: socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM))
+    return status["Seccomp"].strip() == "2" and all(map(missing, FORBIDDEN)) and leased and vsock
 status = dict(line.split(":\t", 1) for line in open("/proc/self/status"))
 gate, hold = os.pipe()
 import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -224,6 +235,8 @@ found = [
     len([p for p in os.listdir("/proc") if p.isdigit()]) <= 4,
     refused(namespace),
     "CVDL_CANARY" not in os.environ and b"CVDL_CANARY" not in read("/proc/1/environ"),
+    os.getpid() == 1,
+    filtered(),
 ]
 print(json.dumps(dict(zip({EXPECTED!r}, found))))
 """

@@ -67,6 +67,17 @@ def allowed():
 
 
 @functools.cache
+def forbidden():
+    """Numbers of this processor's calls that are refused whatever their arguments are."""
+    seccomp = library()
+    numbers = []
+    for name in FORBIDDEN.split():
+        with suppress(OSError, ValueError):  # a name that libseccomp does not know is refused anyway
+            numbers.append(seccomp.resolve_syscall(seccomp.system_arch(), name))
+    return sorted(n for n in numbers if n >= 0)
+
+
+@functools.cache
 def compiled():
     """A file with the filter as a BPF program, as `bwrap --seccomp` reads it.  It lives as long as this process."""
     seccomp = library()

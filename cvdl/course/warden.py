@@ -14,7 +14,6 @@ from cvdl.course.inmate import BROKE_OFF, CLOCK, SLOW
 from cvdl.course.jail import MEMORY
 from cvdl.course.loading import LOAD
 from cvdl.errors import CourseError
-from cvdl.settings import ROOT
 
 PROGRAM = ("-BP", "-m", "cvdl.course.inmate")
 START = 300  # seconds in which a sandbox has to start and a notebook to be cut
@@ -112,7 +111,7 @@ class Notebook:
         except CallFailed as failure:
             return wire.pack({"failed": str(failure), "hint": failure.hint})
         if self.library is None:
-            self.library = Inmate(self.backend, ROOT / "cvdl", "library")
+            self.library = Inmate(self.backend, None, "library")
         try:
             return self.library.pass_on(question, self._within(CALL))
         except (TimeoutError, MemoryError, EOFError, ValueError) as error:
@@ -157,8 +156,8 @@ class Inmate:
     care.  Not to be used after `ask` or `pass_on` has raised.
     """
 
-    def __init__(self, backend, package=ROOT / "cvdl", *task):
-        """package: the folder that stands for the library `cvdl`; task: what the program is told."""
+    def __init__(self, backend, package=None, *task):
+        """package: the folder that stands for the library `cvdl`, by default itself; task: what the program is told."""
         self.backend, self.name = backend, f"cvdl-{secrets.token_hex(8)}"
         ours, theirs = socket.socketpair()
         self.line = wire.Line(ours)

@@ -119,9 +119,7 @@ def test_the_command_needs_the_attacks(monkeypatch, tmp_path):
 
 def crossed(answer):
     """An answer as it comes out of a jail."""
-    packed = wire.pack({"answer": answer})
-    text, raw = wire.lengths(packed[:8])
-    return wire.unpack(packed[8 : 8 + text], packed[8 + text : 8 + text + raw])["answer"]
+    return wire.unpack(wire.pack({"answer": answer}))["answer"]
 
 
 ODD = [None, True, 2**62, float("nan"), "", (), {"": None}]
