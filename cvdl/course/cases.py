@@ -4,7 +4,7 @@ import difflib
 
 import torch
 
-from cvdl.course.compare import NOTHING, difference
+from cvdl.course.compare import NOTHING, difference, quoted
 from cvdl.course.judge import Case
 
 GRADIENT = "The values are right, their derivatives are not: the message names the argument whose derivative differs. Something cuts the graph there, as .detach(), .item() or torch.no_grad() would."
@@ -88,11 +88,12 @@ def choice_case(key, hint, wrong, choices, told):
     def problem(answer):
         if answer in choices:
             return None
-        part = _words(str(answer))[:100]
+        said = str(answer)[:100] if isinstance(answer, str | int | float) else ""  # long text would take seconds
+        part = _words(said)
         near = [choice for choice in choices if len(part) > 2 and part in _words(choice)]
         if not near and "not" not in part.split():  # 'not found' is nearest to 'found', and means the opposite
-            near = difflib.get_close_matches(str(answer)[:100], choices, n=1)  # long text would take seconds
-        return f"{answer!r} {told}" + (f"; did you mean {' or '.join(map(repr, near))}?" if near else "")
+            near = difflib.get_close_matches(said, choices, n=1)
+        return f"{quoted(answer)} {told}" + (f"; did you mean {' or '.join(map(repr, near))}?" if near else "")
 
     def read(answer):
         return next((choice for choice in choices if _words(choice) == _words(answer)), answer)
@@ -117,6 +118,6 @@ def shape_like(example):
     def problem(answer):
         if isinstance(answer, tuple) and all(type(n) is int for n in answer):
             return None
-        return f"a shape is a tuple of whole numbers, such as {example}; this is {answer!r}"
+        return f"a shape is a tuple of whole numbers, such as {example}; this is {quoted(answer)}"
 
     return problem

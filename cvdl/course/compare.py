@@ -139,7 +139,7 @@ def difference(got, want, axes=(), parts=(), sizes=()):
         names = parts or [f"[{i}]" for i in range(len(want))]
         named = [(n, difference(g, w, axes, (), sizes)) for n, g, w in zip(names, got, want, strict=True)]
         return _first(named, FEW if parts else 0)
-    return f"got {got!r}"
+    return f"got {quoted(got)}"
 
 
 FEW = 4  # members of an answer that are listed as right before the first that differs
@@ -167,7 +167,7 @@ def _choice_difference(got, want):
         got = got.item()
     if not isinstance(got, bool | str | int | float):
         return f"{'text' if isinstance(want, str) else 'True or False'} was expected, not {kind_of(got)}"
-    return None if got == want else f"got {got!r}"
+    return None if got == want else f"got {quoted(got)}"
 
 
 def _number_difference(got, want, sizes):
@@ -299,6 +299,19 @@ def shown(value):
     if abs(value) < 1e15 and value == int(value):
         return f"{int(value):,}"
     return f"{value:,.1f}" if 1000 <= abs(value) < 1e15 else f"{value:.4g}"
+
+
+def quoted(value):
+    """An answer as a message shows it: a word, a number or a short row of them as it is, of anything else its kind.
+
+    The text of a stranger's tensor may take minutes to write.
+    """
+    if isinstance(value, list | tuple) and len(value) <= 8 and all(isinstance(v, int | float) for v in value):
+        return repr(value)
+    if value is None or isinstance(value, str | int | float):
+        text = repr(value[:100] if isinstance(value, str) else value)
+        return f"{text}…" if isinstance(value, str) and len(value) > 100 else text
+    return kind_of(value)
 
 
 def not_a_tensor(value, shape):

@@ -117,7 +117,10 @@ def test_the_probe_notices_a_hole(backend, option, fault):
 
 
 def test_the_probe_notices_another_process_1(backend):
-    assert faults(Leaky("--as-pid-1")) == ["the environment is open", "process 1 is another program, without these limits"]
+    assert faults(Leaky("--as-pid-1")) == [
+        "the environment is open",
+        "process 1 is another program, without these limits",
+    ]
 
 
 def test_the_probe_notices_that_there_is_no_filter(backend):

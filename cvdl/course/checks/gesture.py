@@ -22,7 +22,7 @@ from cvdl.course.cases import (
     shape_cases,
     shape_only,
 )
-from cvdl.course.compare import difference
+from cvdl.course.compare import difference, quoted
 from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.gesture import metrics, sequences
 
@@ -61,7 +61,7 @@ def _frames_test(got, want):
     wrong = difference(got, want)
     if wrong or all(map(_whole, got)):
         return wrong
-    return f"the number of a frame is an int, and {next(v for v in got if not _whole(v))!r} is none"
+    return f"the number of a frame is an int, and {quoted(next(v for v in got if not _whole(v)))} is none"
 
 
 def _some_one_late(got, want):

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from cvdl.course.cases import GRADIENT, answer_case, answered, around, choice_case, given, shape_only
+from cvdl.course.compare import quoted
 from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.flow import likelihood
 
@@ -185,7 +186,7 @@ def count_branches():
 
 def _no_number(answer):
     known = isinstance(answer, int | float) and not isinstance(answer, bool)
-    return None if known else f"{answer!r} is not a number"
+    return None if known else f"{quoted(answer)} is not a number"
 
 
 def _number_case(name):

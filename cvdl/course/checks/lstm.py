@@ -8,7 +8,7 @@ from torch import nn
 from torch.func import functional_call
 
 from cvdl.course.cases import GRADIENT, answered, around, given, misordered, normal, shape_cases, shape_only
-from cvdl.course.compare import difference
+from cvdl.course.compare import difference, quoted
 from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.sequence import attention, lstm
 
@@ -594,7 +594,7 @@ def _torch_names(got, want):
     for key in sorted(want.keys() - got.keys()):
         return f"the key {key!r} is missing"
     for key in sorted(got.keys() - want.keys()):
-        return f"the key {key!r} is none of the four names"
+        return f"the key {quoted(key)} is none of the four names"
     for key in want:
         if got[key] is None:
             return f"{key}: None, where a tensor of shape {tuple(want[key].shape)} was expected"
