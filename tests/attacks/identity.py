@@ -11,7 +11,11 @@ from tests.attacks.classes import GOOD, WRONG, ClassAttack, anna, grade, short
 from tests.attacks.files import zipped
 
 START = "00_start_here"
-COLLISION = ("mia\u200b", "mia\u200c")  # names whose SHA-256 has the same first 12 hexadecimal digits
+# Two names whose SHA-256 has the same first 12 hexadecimal digits, found among 2^25; each digit is an invisible character.
+COLLISION = tuple(
+    "mia" + "".join("\u200b\u200c\u200d\u2060"[number >> 2 * n & 3] for n in range(13))
+    for number in (2196085, 21410688)
+)
 ALSO = notebook(answer("return 7", "rnn.parameters"), stem=RNN)  # a notebook 01 without points
 DUE = "2026-11-20T12:00"
 EARLY, LATER = datetime(2026, 11, 19, 12).timestamp(), datetime(2026, 11, 28, 12).timestamp()
@@ -61,6 +65,15 @@ def stray(folder):
     put(second / "anna" / "other.ipynb", ALSO)
     put(second / "mallory" / "other.ipynb", ALSO)
     put(second / "mallory" / f"{START}.ipynb", b"")
+    return [grade(folder, "--students", names), grade(second, "--students", names)]
+
+
+def two_downloads(folder):
+    """Two groups of a class are downloaded and graded one after the other, with one list of names."""
+    names, second = folder.parent / "names.txt", folder.parent / "second"
+    put(names, b"anna\nberta\n")
+    anna(folder)
+    put(second / "berta" / "mine.ipynb", GOOD)
     return [grade(folder, "--students", names), grade(second, "--students", names)]
 
 
@@ -376,11 +389,12 @@ def data_here(folder):
 ATTACKS = short(
     [
         attack("stray notebook", "an empty notebook 00 among the hand-ins of 01, with a list of names", stray),
+        attack("two downloads", "two groups of a class, one after the other, with one list of names", two_downloads, honest={"anna": 100, "berta": 100}),
         attack("better and later", "the right notebook 00 comes with 01, weeks late", better_later, replaced, allowed=("mallory",)),
         attack("again after the due time", "a better attempt after the due time replaces the mark", after_due, replaced, allowed=("mallory",)),
         attack("Canvas name in a zip", "a member named as Canvas names another's hand-in", canvas_member, canvas_ids, honest={"annaalpha": 100}),
         attack("folder called submitted", "a student's folder that is taken for all of them", submitted, all_but_one, honest={"berta": 100}),
-        attack("invisible characters", "two names whose digests begin alike", invisible, both, allowed=("mia",), honest={"anna": 100}),
+        attack("invisible characters", "two names whose digests begin alike", invisible, both, allowed=COLLISION[:1], honest={"anna": 100}),
         attack("Li Wei (101)", "a name that another's becomes", three_of_one_name, three_rows, allowed=("Li Wei (101)", "Li Wei")),
         attack("Moodle without folders", "a file name that holds another's number", flat_moodle, moodle_ids, honest={"Anna Alpha": 100}),
         attack("Blackboard attempt in a name", "a file name that holds another's attempt", blackboard, mallory_of_blackboard),
