@@ -2,7 +2,8 @@
 
 An attack returns the right answer if it got what it wanted, and fails if not: whoever earns points has got through.
 Around each, `Trap` has things that an attack must not reach, and looks at them afterwards.  `suite` runs them all, then
-a few of them as canaries, without a jail: those must be seen to get through.
+a few of them as canaries, without a jail: those must be seen to get through.  Attacks that take several hand-ins are in
+`tests.attacks.classes`.  `python -m tests.attacks NAME` runs those whose names match NAME, and shows what was said.
 """
 
 import contextlib
@@ -42,7 +43,8 @@ class Attack:
     """A hostile hand-in.
 
     make(folder, trap): writes it, and returns what `cvdl grade` is pointed at, or None for the folder.
-    seen: regular expression, has to be found in what is told of it; noted: it may earn points, so long as that is told.
+    seen: regular expression, has to be found in what is told of it; noted: it may earn points, so long as that is told;
+    most: points that it may earn, since a part of it is right.
     contained: the same for podman and docker, which kill by themselves what takes too much.
     limits: {name in cvdl.course.warden: number}, to make it short; seconds: beyond which it has held up the judge, many
     times what it takes, since machines are slow or busy.
@@ -54,6 +56,7 @@ class Attack:
     make: Callable
     seen: str = ""
     noted: bool = False
+    most: int = 0
     contained: str = ""
     limits: dict = field(default_factory=dict)
     seconds: float = 600
@@ -260,7 +263,7 @@ def run(attacks, backend, canary=False):
 
 def gained(attack, results):
     earned = sum(e["earned"] for r in results if r["student"] != "anna" for e in r["exercises"] if e["id"] == attack.id)
-    return [f"it earned {earned} points"] if earned and not attack.noted else []
+    return [f"it earned {earned} points"] if earned > attack.most and not attack.noted else []
 
 
 def spoken(results, id):
@@ -288,9 +291,10 @@ class Open:
 
 def attacks():
     """All of them, by what they attack."""
-    from tests.attacks import files, judge, machine, notebooks
+    from tests.attacks import files, judge, kernel, machine, notebooks, points
 
-    return [*judge.ATTACKS, *machine.ATTACKS, *files.ATTACKS, *notebooks.ATTACKS]
+    parts = judge, points, machine, kernel, files, notebooks
+    return [attack for part in parts for attack in part.ATTACKS]
 
 
 CANARIES = ("writes a file", "reads the environment")  # by the first of a hand-in
@@ -307,9 +311,14 @@ def hand_ins():
 
 
 def suite(backend):
-    """Run all attacks, then the canaries -> Outcomes, as they come."""
+    """Run all attacks, those on a whole class, then the canaries -> Outcomes, as they come."""
+    from tests.attacks import classes
+
     for group in hand_ins():
         yield from run(group, backend)
+    for attack in classes.attacks():
+        through, seen = classes.run(attack, jail=backend.name)
+        yield Outcome(attack, through, seen.seconds)
     yield from canaries()
 
 
@@ -324,8 +333,11 @@ def table(name="auto"):
 
     Raises CourseError if no jail works.
     """
+    from tests.attacks import classes
+
     backend, begin, outcomes = jail.choose(name), time.monotonic(), []
     head, known = ("attack", "what it tries", "", "seconds"), [(a.name, a.tries) for group in hand_ins() for a in group]
+    known += [(a.name, a.tries) for a in classes.attacks()]
     known += [(f"canary: {name}", "") for name in CANARIES]
     widths = [*tables.widths_of([head[:2], *known]), len("GOT THROUGH"), len("seconds")]
     print(tables.line(head, widths, right=[3]))
@@ -345,3 +357,21 @@ def table(name="auto"):
         f"{time.monotonic() - begin:.0f} seconds."
     )
     return not through and len(caught) == len(CANARIES)
+
+
+def alone(wanted, backend="auto"):
+    """Run the attacks of single hand-ins whose names match this pattern, and print all about them -> how many got through."""
+    count = 0
+    for group in hand_ins():
+        if any(re.search(wanted, a.name) for a in group):
+            for outcome in run(group, jail.choose(backend)):
+                if re.search(wanted, outcome.attack.name):
+                    count += bool(outcome.through)
+                    print(
+                        f"{'THROUGH' if outcome.through else 'held   '} {outcome.attack.name}: {outcome.attack.tries}"
+                    )
+                    print(
+                        *(f"    {line}" for line in [*outcome.through, "It was told:", *outcome.told.splitlines()]),
+                        sep="\n",
+                    )
+    return count

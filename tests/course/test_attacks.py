@@ -4,13 +4,14 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from cvdl import cli
-from cvdl.course import jail, judge, wire
+from cvdl.course import checks, jail, judge, wire
 from cvdl.course import run as runs
 from cvdl.course.compare import CallFailed
 from cvdl.errors import CourseError
@@ -20,17 +21,22 @@ from tests.course.test_answers import EXERCISES
 pytestmark = pytest.mark.skipif(not (ROOT / "tests/attacks").exists(), reason="attacks are kept back from students")
 if (ROOT / "tests/attacks").exists():
     from tests import attacks
+    from tests.attacks import classes
 
+    CLASSES = classes.attacks()
     HAND_INS = attacks.hand_ins()[1:]
     KNOWN = [attack for group in HAND_INS for attack in group]
 else:
-    HAND_INS, KNOWN = [], []
+    CLASSES, HAND_INS, KNOWN = [], [], []
 # One of each mechanism; the rest takes too long for `make test`.
 SHORT = {
     *("equal to everything", "huge whole number", "forged answers", "calls the oracle"),
     *("IPv4", "writes a file", "reads the environment", "fork bomb", "memory bomb", "endless loop"),
     *("zip bomb", "code at the top"),
+    *("keyring read", "ptrace of process 1", "io_uring"),
+    *("comparison replaced", "derivative replaced", "a circle of two, step", "library of the attempt", "four guesses"),
 }
+judge_find = checks.find
 BACKENDS = [b if b == "bubblewrap" else pytest.param(b, marks=pytest.mark.long) for b in jail.BACKENDS]
 BECOME = ["setpriv", f"--reuid={jail.NOBODY}", f"--regid={jail.NOBODY}", "--clear-groups", "--"]
 
@@ -64,9 +70,55 @@ def test_held(attack, outcome):
     assert outcome(attack).through == []
 
 
+@pytest.mark.parametrize(
+    "attack", [pytest.param(a, marks=pytest.mark.long if a.long else (), id=a.name) for a in CLASSES]
+)
+def test_a_class_held(attack):
+    through, seen = classes.run(attack)
+    assert through == [], seen.said
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("attack", [pytest.param(a, id=a.name) for a in CLASSES if a.user])
+def test_a_class_held_for_an_ordinary_user(attack, tmp_path):
+    if os.getuid() or not shutil.which("setpriv"):
+        pytest.skip("it takes root, and setpriv, to become an ordinary user")
+    through, seen = classes.run(attack, become(tmp_path))
+    assert through == [], seen.said
+
+
+def drawn(monkeypatch, seed):
+    """The seeds of the generators that the cases of an exercise are made with."""
+    spec, seeds = judge_find("rnn.step"), []
+
+    def spied(case):
+        def make(generator):
+            seeds.append(generator.initial_seed())
+            return case.make(generator)
+
+        return replace(case, make=make)
+
+    monkeypatch.setattr(checks, "find", lambda id: replace(spec, cases=tuple(map(spied, spec.cases))))
+    judge.score("rnn.step", lambda *_, **__: None, seed)
+    return seeds
+
+
+def test_the_seed_of_one_case_does_not_give_those_of_others(monkeypatch):
+    """With a linear code as crc32, the exclusive or of two cases' seeds is the same whatever the secret is."""
+    one, two = drawn(monkeypatch, "0" * 32), drawn(monkeypatch, "a" * 32)
+    assert len(one) == len(two) > 2
+    assert all(a ^ one[0] != b ^ two[0] for a, b in zip(one[1:], two[1:], strict=True))
+
+
+def test_seeds_of_cases_cannot_all_be_tried(monkeypatch):
+    """A seed of 32 bits is found in minutes by whoever knows one case's arguments."""
+    assert max(drawn(monkeypatch, "0" * 32)).bit_length() > 48
+
+
 def test_there_are_enough_attacks():
     assert len({a.name for a in KNOWN}) == len(KNOWN) >= 60
     assert all(a.tries and (a.seen or a.noted) for a in KNOWN)
+    assert len({a.name for a in CLASSES}) == len(CLASSES)
     assert {a.name for a in KNOWN} >= SHORT
 
 
@@ -103,7 +155,8 @@ def test_an_ordinary_user(tmp_path):
         pytest.skip(f"an ordinary user cannot read this checkout, or has no jail: {tried.stderr[-300:]}")
     done = run(
         "import sys; sys.path.insert(0, sys.argv[1]); from tests import attacks\n"
-        "from tests.attacks import machine; attacks.attacks = lambda: machine.ATTACKS; sys.exit(not attacks.table())"
+        "from tests.attacks import classes, kernel, machine; classes.attacks = lambda: []\n"
+        "attacks.attacks = lambda: [*machine.ATTACKS, *kernel.ATTACKS]; sys.exit(not attacks.table())"
     )
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     assert f"as user {jail.NOBODY}" in done.stdout
