@@ -10,6 +10,7 @@ import ctypes
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -37,6 +38,7 @@ SPARE = 2  # seconds of processor time beyond the limit of a call, which stops i
 CLOCK = 5 * exercise.SECONDS  # seconds by the clock, after which a call is stopped although it used hardly any time
 SLOW = "Is there a loop that never ends, or a slow one over single numbers?"
 BROKE_OFF = "It ended Python, took too much memory, or sent what is no answer."
+SHARED = "/tmp", "/dev/shm"  # what an exercise leaves there is gone before the next one
 UNDUMPABLE = 4, 0  # prctl(PR_SET_DUMPABLE, 0): nobody else may look into this process or write into its memory
 
 
@@ -155,6 +157,8 @@ class Ward:
         with suppress(ChildProcessError):
             while os.waitpid(-1, 0):
                 pass
+        for path in [p for folder in SHARED for p in Path(folder).iterdir()] if os.getpid() == 1 else ():
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() and not path.is_symlink() else path.unlink()
 
     def _used(self):
         """Seconds of processor time that all processes but this one have used, or the one if this is no sandbox."""

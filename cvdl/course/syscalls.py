@@ -30,13 +30,14 @@ FORBIDDEN = """
     flock lsm_set_self_attr sync syncfs
 """
 NAMESPACES = 0x7E020000  # the flags of clone that make namespaces
-FAMILIES = (1, 2, 10, 16)  # of sockets: Unix, IPv4, IPv6, netlink; so not those to a virtual machine's host, for one
+FAMILIES = (1, 2, 10)  # of sockets: Unix, IPv4, IPv6; so not those to a virtual machine's host, or to kernel modules
 LEASES = (1024, 1026)  # fcntl's F_SETLEASE to F_NOTIFY: with a lease on a shared file others wait
 # Calls that are allowed with some arguments only -> [(index of the argument, comparison, value, second value)]
 CONDITIONS = {
     "clone": [(0, "MASKED_EQ", NAMESPACES, 0)],
     "socket": [(0, "EQ", family, 0) for family in FAMILIES],
     "socketpair": [(0, "EQ", 1, 0)],
+    "prlimit64": [(0, "EQ", 0, 0)],  # of oneself
     "fcntl": [(1, "LT", LEASES[0], 0), (1, "GT", LEASES[1], 0)],
 }
 HIGHEST = 1024  # above the number of every call that there is

@@ -219,7 +219,7 @@ def resident(pid):
     total = 0
     try:
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith(("RssAnon:", "RssShmem:")):
+            if line.startswith(("RssAnon:", "RssShmem:", "VmPTE:")):
                 total += int(line.split()[1]) << 10
         for task in Path(f"/proc/{pid}/task").iterdir():
             total += sum(map(resident, (task / "children").read_text().split()))

@@ -125,7 +125,7 @@ def unpack(message, strides=False):
 def _unmark(value, tensors, strides):
     if isinstance(value, dict):
         if value.keys() == {"tensor", "strides"}:
-            return _laid_out(tensors[value["tensor"]], value["strides"] if strides else None)
+            return _laid_out(tensors.pop(value["tensor"]), value["strides"] if strides else None)
         ((kind, inner),) = value.items()
         if kind == "dict":
             return {_unmark(k, {}, False): _unmark(v, tensors, strides) for k, v in inner}  # no tensor is a key

@@ -282,7 +282,7 @@ class Open:
 
     name = "none"
 
-    def command(self, python, name):
+    def command(self, python, name, package=None):
         return ["env", f"PYTHONPATH={ROOT}", sys.executable, *python]
 
     def stop(self, name):
