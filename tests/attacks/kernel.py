@@ -56,15 +56,17 @@ SHUT = "shut: |stopped: the process has ended"
 
 
 def reaches(name, tries, act):
-    """An attack that has got through if `act` works, and fails if it raises OSError."""
+    """An attack that has got through if `act` works the first time, and fails if it raises OSError."""
     body = f"""
 try:
-    {act}
+    if not opened:
+        {act.replace(chr(10), chr(10) + "    ")}
+        opened.append(1)
 except OSError as error:
     raise RuntimeError(f"shut: {{error}}")
 return "it is open"
 """
-    return name, tries, body, HELPERS, SHUT
+    return name, tries, body, HELPERS + "opened = []\n", SHUT
 
 
 def planted(folder, trap):
