@@ -56,15 +56,17 @@ SHUT = "shut: |stopped: the process has ended"
 def reaches(name, tries, act):
     """An attack that has got through if `act` works the first time, and fails if it raises OSError."""
     body = f"""
+import sys
+done = vars(sys).setdefault("done", set())
 try:
-    if not opened:
+    if {name!r} not in done:
         {act.replace(chr(10), chr(10) + "    ")}
-        opened.append(1)
+        done.add({name!r})
 except OSError as error:
     raise RuntimeError(f"shut: {{error}}")
 return "it is open"
 """
-    return name, tries, body, HELPERS + "opened = []\n", SHUT
+    return name, tries, body, HELPERS, SHUT
 
 
 def planted(folder, trap):
