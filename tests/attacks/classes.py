@@ -18,6 +18,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -90,8 +91,16 @@ class Seen:
         return {r["student_id"]: r["score"] for r in self.rows("grades.csv") if r["assignment"] == assignment}
 
     def results(self):
-        """All results as dicts."""
-        return [json.loads(p.read_text(encoding="utf-8")) for p in sorted(self.out.glob("results/*/*.json"))]
+        """All results as dicts, those that can be read."""
+        found = []
+        for path in sorted(self.out.glob("results/*/*.json")):
+            with suppress(ValueError):
+                found.append(json.loads(path.read_text(encoding="utf-8")))
+        return found
+
+    def students(self):
+        """The names in the table of exercises, which has everybody."""
+        return {row["student"] for row in self.rows("exercises.csv")}
 
     def of(self, student):
         return [r for r in self.results() if r["student"] == student]

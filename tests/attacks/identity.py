@@ -5,6 +5,7 @@ import shutil
 import zipfile
 from datetime import datetime
 
+from cvdl.course.jail import NOBODY
 from cvdl.settings import ROOT
 from tests.attacks import RNN, answer, notebook, put
 from tests.attacks.classes import GOOD, WRONG, ClassAttack, anna, grade, short
@@ -382,6 +383,30 @@ def below_data(folder):
     return [grade(inside / "hand-ins", out=str(inside / "marks"))]
 
 
+LEASE = """
+import fcntl, os
+for folder, _, files in os.walk(os.environ["CVDL_DATA"]):
+    for name in files:
+        try:
+            fcntl.fcntl(os.open(os.path.join(folder, name), os.O_RDONLY), fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        except OSError:
+            continue
+        return image / 255
+raise RuntimeError("no lease was given")
+"""
+
+
+def owned(folder):
+    """The data belong to the user that a jail runs as, and a hand-in takes a lease on one of its files."""
+    inside = folder.parent / "data"
+    shutil.copytree(ROOT / "data", inside)
+    if not os.getuid():
+        for path in [inside, *inside.rglob("*")]:
+            os.chown(path, NOBODY, NOBODY)
+    anna(folder)
+    put(folder / "mallory" / "mine.ipynb", notebook(answer(LEASE)))
+
+
 def data_here(folder):
     return {"CVDL_DATA": str(folder / "data")}
 
@@ -408,6 +433,7 @@ ATTACKS = short(
         attack("timestamp in a second zip", "late, with a timestamp.txt in a zip beside it", earlier_beside, lambda seen: not_late(seen, "mallory")),
         attack("link for a file", "the hand-in becomes a link to another's while the run goes on", waiting, meanwhile=link_for_file),
         attack("link for a folder", "the folder becomes a link to another's while the run goes on", waiting, meanwhile=link_for_folder),
+        attack("leases", "a lease on a file of the data, which makes others wait", owned, environment=data_here),
         attack("results below the data", "CVDL_DATA holds hand-ins and results", below_data, environment=data_here, user=True),
     ],
     "stray notebook",

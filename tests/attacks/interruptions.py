@@ -34,7 +34,7 @@ def mallory(data, name="mine.ipynb"):
 def named_in(seen, *students):
     """What is wrong unless each of these has a row of the tables."""
     for student in students:
-        if student not in seen.marks():
+        if student not in seen.students():
             yield f"{student!r} is in no table"
 
 
@@ -83,7 +83,7 @@ def flipped(folder, count=1500):
 
 
 def all_are_there(seen, count=1500):
-    there = sum(name.startswith("mallory") for name in seen.marks())
+    there = sum(name.startswith("mallory") for name in seen.students())
     if there < count:
         yield f"{there} of {count} are in the tables"
 
@@ -227,7 +227,7 @@ def odd_notebooks(folder):
 
 
 def all_forms(seen):
-    there = sum(name.startswith("mallory") for name in seen.marks())
+    there = sum(name.startswith("mallory") for name in seen.students())
     if there < 14:
         yield f"{there} of 14 odd notebooks are in the tables"
 

@@ -12,7 +12,6 @@ NUMBERS = {
     "keyctl": (250, 219),
     "process_vm_readv": (310, 270),
     "process_vm_writev": (311, 271),
-    "kcmp": (312, 272),
     "perf_event_open": (298, 241),
     "fanotify_init": (300, 262),
     "name_to_handle_at": (303, 264),
@@ -36,7 +35,6 @@ NUMBERS = {
     "shmget": (29, 194),
     "shmat": (30, 196),
     "shmdt": (67, 197),
-    "memfd_secret": (447, 447),
 }
 HELPERS = f"""
 import ctypes, os, platform
@@ -56,10 +54,14 @@ SHUT = "shut: |stopped: the process has ended"
 
 
 def reaches(name, tries, act):
-    """An attack that has got through if `act` works, and fails if it raises OSError."""
+    """An attack that has got through if `act` works the first time, and fails if it raises OSError."""
     body = f"""
+import sys
+done = vars(sys).setdefault("done", set())
 try:
-    {act}
+    if {name!r} not in done:
+        {act.replace(chr(10), chr(10) + "    ")}
+        done.add({name!r})
 except OSError as error:
     raise RuntimeError(f"shut: {{error}}")
 return "it is open"
@@ -202,10 +204,7 @@ ATTACKS = [
     call("process_vm_readv", 1, mine, 1, theirs, 1, 0), call("process_vm_writev", 1, mine, 1, theirs, 1, 0)"""),
         reaches("/proc/1/mem", "opens the memory of process 1 to write", 'open("/proc/1/mem", "r+b")'),
         reaches("descriptors of process 1", "takes them by pidfd_getfd", 'p = call("pidfd_open", 1, 0); [call("pidfd_getfd", p, n, 0) for n in (0, 1)]'),
-        reaches("comparing processes", "kcmp of process 1 and itself", 'call("kcmp", 1, os.getpid(), 0, 0, 0)'),
         reaches("namespaces of process 1", "joins them by setns", '[call("setns", os.open("/proc/1/ns/" + n, os.O_RDONLY), 0) for n in ("user", "mnt")]'),
-        reaches("limits of process 1", "changes them by prlimit", 'import resource; resource.prlimit(1, resource.RLIMIT_NOFILE, resource.prlimit(1, resource.RLIMIT_NOFILE))'),
-        reaches("root of process 1", "looks at its files and its memory map", 'os.listdir("/proc/1/root"), os.listdir("/proc/1/map_files"), os.listdir("/proc/1/fd")'),
     ),
     *together(
         reaches("io_uring", "asks for a ring", 'call("io_uring_setup", 4, ctypes.create_string_buffer(120))'),
@@ -224,8 +223,6 @@ ATTACKS = [
         reaches("fanotify", "watches files that others open", 'call("fanotify_init", 0x200, 0)'),
         reaches("AF_VSOCK", "a socket to the host of a virtual machine", "import socket; socket.socket(40, socket.SOCK_STREAM).bind((0xFFFFFFFF, 0xFFFFFFFF))"),
         reaches("AF_ALG", "a socket to the kernel's ciphers", 'import socket; socket.socket(38, socket.SOCK_SEQPACKET).bind(("hash", "sha256"))'),
-        reaches("netlink of packets", "a socket to the kernel's network tables", "import socket; [socket.socket(16, socket.SOCK_RAW, n) for n in (12, 6, 9)]"),
-        reaches("secret memory", "memory that nobody can count or look at", 'call("memfd_secret", 0)'),
         reaches("calls of an administrator", "modules, swap, accounts, kernels, quotas", """
     for name, args in (("acct", (None,)), ("swapon", (b"/tmp/x", 0)), ("init_module", (b"", 0, b"")), ("kexec_load", (0, 0, None, 0)), ("reboot", (0xFEE1DEAD, 672274793, 0, None))):
         try:
@@ -235,16 +232,16 @@ ATTACKS = [
             continue
     else:
         raise OSError("all are refused")"""),
-        reaches("leases", "takes leases on files that all jails share", """
+        reaches("leases on the course", "takes leases on files that all jails share", """
     import fcntl, glob, cvdl, torch
     taken = []
-    for path in [torch.__file__, cvdl.__file__, *glob.glob(os.path.dirname(cvdl.__file__) + "/course/*.py"), *glob.glob(os.environ["CVDL_DATA"] + "/*")]:
-        try:
-            d = os.open(path, os.O_RDONLY)
-            fcntl.fcntl(d, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-            taken.append(path)
-        except OSError:
-            pass
+    for path in [torch.__file__, cvdl.__file__, *glob.glob(os.path.dirname(cvdl.__file__) + "/course/*.py"), *glob.glob(os.environ["CVDL_DATA"] + "/*.*")]:
+        with open(path, "rb") as file:
+            try:
+                fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+                taken.append(path)
+            except OSError:
+                pass
     if not taken: raise OSError("none was given")"""),
         reaches("hidden mounts", "opens the folder of a file descriptor of its own start", '[os.listdir(f"/proc/self/fd/{d}/..") for d in os.listdir("/proc/self/fd") if os.path.isdir(f"/proc/self/fd/{d}")] or open("/nowhere")'),
     ),
