@@ -37,8 +37,12 @@ BEYOND = re.compile(
 
 
 def judge_bytes(data, notebook, seed, backend):
-    """Judge the bytes of a notebook -> those parts of its result that say what it is worth."""
+    """Judge the bytes of a notebook -> those parts of its result that say what it is worth.
+
+    Each file has cases of its own, so that what a student has seen of them is of no use in the next attempt.
+    """
     begin = time.monotonic()
+    seed = f"{seed}/{hashlib.sha256(data).hexdigest()}"
     specs = exercises_of(notebook)
     if not specs:
         return unjudged(notebook, "holds no exercise of this course")

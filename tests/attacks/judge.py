@@ -15,7 +15,7 @@ def token(frame):
 def send(data):
     for d in descriptors():
         try:
-            os.write(d, data)
+            os.write(d, b"A" + data)
         except OSError:
             pass
 """

@@ -170,13 +170,13 @@ ATTACKS = [
         import signal, sys, threading
         from cvdl.course import wire
         frame = sys._getframe()
-        while "request" not in frame.f_locals or "receive" not in frame.f_locals: frame = frame.f_back
-        receive, reply, request = frame.f_locals["receive"], frame.f_locals["send"], frame.f_locals["request"]
+        while "request" not in frame.f_locals or "line" not in frame.f_locals: frame = frame.f_back
+        line, request = frame.f_locals["line"], frame.f_locals["request"]
         def serve(request):
             burn()
             while True:
-                reply({"token": request["token"], "lacks": "", "answer": request["args"][0] / 255})
-                request = wire.unpack(*receive(), strides=True)
+                line.send(b"A", wire.pack({"token": request["token"], "lacks": "", "answer": request["args"][0] / 255}))
+                request = wire.unpack(line.receive(limited=False)[1], strides=True)
         signal.setitimer(signal.ITIMER_PROF, 0)
         thread = threading.Thread(target=serve, args=(request,))
         thread.start()
@@ -206,14 +206,14 @@ ATTACKS = [
 import sys
 from cvdl.course import checks, wire
 frame = sys._getframe()
-while "request" not in frame.f_locals or "receive" not in frame.f_locals: frame = frame.f_back
-receive, reply, kept = frame.f_locals["receive"], frame.f_locals["send"], []
+while "request" not in frame.f_locals or "line" not in frame.f_locals: frame = frame.f_back
+line = frame.f_locals["line"]
 if os.fork() == 0:
     while True:
-        request = wire.unpack(*receive(), strides=True)
+        request = wire.unpack(line.receive(limited=False)[1], strides=True)
         try:
             answer = checks.find(request["id"]).library(*request["args"])
-            reply({"token": request["token"], "lacks": "", "answer": answer})
+            line.send(b"A", wire.pack({"token": request["token"], "lacks": "", "answer": answer}))
         except BaseException:
             pass
 return None""",
