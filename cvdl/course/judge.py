@@ -328,14 +328,27 @@ def _holds(test, *args):
         return False
 
 
-def answer(function, args, weights=None):
+def _digest(value, sha256=hashlib.sha256):
+    """What tells a value from what it was before: of a tensor a hash, so that there is no copy to be found and changed."""
+    kind = type(value)
+    if isinstance(value, torch.Tensor):
+        numbers = value.detach().contiguous().view(-1).view(torch.uint8).numpy()
+        return kind, value.dtype, value.shape, sha256(numbers).digest()
+    if isinstance(value, dict):
+        return kind, [(key, _digest(inner)) for key, inner in value.items()]
+    if isinstance(value, list | tuple):
+        return kind, [_digest(inner) for inner in value]
+    return kind, repr(value) if isinstance(value, bool | int | float | str) else None
+
+
+def answer(function, args, weights=None, *, gradient_of=torch.autograd.grad, digest=_digest):
     """Call `function` on copies of `args` -> its answer.
 
     With `weights`, a tensor of the answer's shape: the gradient of sum(weights * answer) with respect to each
     floating-point tensor in `args`, as a tuple.  Raises CallFailed if the function changes an argument, or anything
-    in an argument that is a list, tuple or dict, or if the answer has no gradient.
+    in an argument that is a list, tuple or dict, or if the answer has no gradient.  gradient_of, digest: not to be given;
+    they are as they were before any of the student's code ran.
     """
-    gradient_of, digest = torch.autograd.grad, _digest  # as they are before any of the student's code runs
     args = deepcopy(args)
     before = [digest(a) for a in args]
     wanted = [a.requires_grad_() for a in args if is_float(a)] if weights is not None else []
@@ -358,6 +371,8 @@ def answer(function, args, weights=None):
             raise CallFailed(not_a_tensor(result, weights.shape), "Return one tensor, as the docstring says.")
     elif result.shape != weights.shape:
         raise CallFailed(f"shape {tuple(result.shape)} where {tuple(weights.shape)} was expected")
+    if isinstance(result, torch.Tensor) and result.is_complex():
+        raise CallFailed(f"real numbers were expected, not {result.dtype}", "Return its real part: .real")
     if not isinstance(result, torch.Tensor) or not result.requires_grad:
         raise CallFailed(
             "the answer has no gradient, so nothing can learn through it",
@@ -380,19 +395,6 @@ def _names(function, args):
         parameters = ()
     names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     return [*names, *(f"args[{n}]" for n in range(len(names), len(args)))][: len(args)]
-
-
-def _digest(value):
-    """What tells a value from what it was before: of a tensor a hash, so that there is no copy to be found and changed."""
-    kind = type(value)
-    if isinstance(value, torch.Tensor):
-        numbers = value.detach().contiguous().view(-1).view(torch.uint8).numpy()
-        return kind, value.dtype, value.shape, hashlib.sha256(numbers).digest()
-    if isinstance(value, dict):
-        return kind, [(key, _digest(inner)) for key, inner in value.items()]
-    if isinstance(value, list | tuple):
-        return kind, [_digest(inner) for inner in value]
-    return kind, repr(value) if isinstance(value, bool | int | float | str) else None
 
 
 def is_float(value):
