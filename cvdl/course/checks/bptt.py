@@ -78,7 +78,7 @@ def _differences(points, target, *names):
     return Case(
         f"central differences of L by {target}",
         points,
-        "Here every weight of a complete network was nudged up and down, and the loss measured. Your formula must agree to six digits: stay in the dtype of the arguments, which is float64 here.",
+        "Here every weight of a complete network was moved slightly up and down, and the change in the loss was measured. Your formula must agree to six digits: keep the dtype of the arguments, which is float64 here.",
         make=lambda g: tuple(_one_run()[n].clone() for n in names),
         want=lambda *_: _one_run()["d" + target],
         test=_exactly,
@@ -138,13 +138,13 @@ forward = Exercise(
         Case(
             "one step",
             3,
-            "One step: hs holds h_0 and h_1, ys is softmax(U h_1 + b_y), losses has one number, F.cross_entropy of the logits, which contains softmax, and L equals it. The message names the first of the four that differs, so begin there.",
+            "One step: hs holds h_0 and h_1, ys is softmax(U h_1 + b_y), losses has one number, F.cross_entropy of the logits (it applies softmax itself), and L equals that number. The message names the first of the four that differs, so start there.",
             make=_forward_args(1, 2, 3, 4, 3),
         ),
         Case(
             "random, against torch's cross-entropy",
             4,
-            "With one step you are right, with several you are not. Does step t read xs[t] and hs[t]? Is each loss the mean over the batch, and L the *sum* of the losses? The message names the first of the four that differs.",
+            "Your answer is right for one step but not for several. Does step t read xs[t] and hs[t]? Is each loss the mean over the batch, and L the *sum* of the losses? The message names the first of the four that differs.",
             make=around(_forward_args, 6, 3, 4, 5, 7),
         ),
         Case(
@@ -216,14 +216,14 @@ do = Exercise(
         Case(
             "by hand: two classes, even odds",
             2,
-            "With ŷ = (½, ½), one sample and class 0 the right one, do is ŷ minus the one-hot target (1, 0): (½ - 1, ½ - 0) = (-½, ½).",
+            "With ŷ = (½, ½), one sample and the right class 0, do is ŷ minus the one-hot target (1, 0): (½ - 1, ½ - 0) = (-½, ½).",
             make=lambda g: (torch.tensor([[[0.5, 0.5]]]), torch.tensor([[0]])),
             want=lambda *_: torch.tensor([[[-0.5, 0.5]]]),
         ),
         Case(
             "random, against autograd",
             4,
-            "With one sample and one step you are right. With B samples L_t is a mean, so the *whole* difference ŷ - one-hot is divided by B; with T steps L is a sum, so there is no division by T.",
+            "Your answer is right for one sample and one step. With B samples, L_t is a mean, so the *whole* difference ŷ - one-hot is divided by B; with T steps L is a sum, so there is no division by T.",
             make=around(_do_args, 5, 3, 4),
         ),
         Case(
@@ -299,14 +299,14 @@ def _weight(name, d, inputs, points, meant, special, hints, library):
             Case(
                 "shape",
                 a,
-                f"The gradient has the shape of {name}: rows belong to d{d}, columns to what {name} was multiplied with. Time and batch are summed away.",
+                f"The gradient has the shape of {name}: its rows belong to d{d}, its columns to what {name} was multiplied with. Time and batch are summed over.",
                 make=_pair_args(4, 2, 3, 3 if name == "W" else 5, extra),  # W is square
                 test=shape_only,
             ),
             Case(
                 "random, against autograd",
                 b,
-                f"Compare with the loop: for each step t and sample b add torch.outer(d{d}[t, b], v), where v is what {name} was multiplied with at that step. A sum over steps and samples, without any mean.",
+                f"Compare with the loop: for each step t and sample b add torch.outer(d{d}[t, b], v), where v is what {name} was multiplied with at that step. Sum over steps and samples; do not take a mean.",
                 make=around(lambda T, B, N, M: _pair_args(T, B, N, M, extra), 5, 3, 4, 4),
             ),
             _differences(c, name, f"d{d}", inputs),
@@ -367,14 +367,14 @@ def _bias(name, d, library):
             Case(
                 "shape",
                 1,
-                f"The gradient has the shape of {name}: one number per unit, so the axes of time and batch are summed away and the last one stays.",
+                f"The gradient has the shape of {name}: one number per unit, so sum over the axes of time and batch and keep the last one.",
                 make=make(5, 3, 4),
                 test=shape_only,
             ),
             Case(
                 "random, against autograd",
                 2,
-                f"{name} is added at every step and to every sample: sum over axes 0 and 1. Each unit gets T · B terms, from every step and every sample, without any mean. All sizes are equal here, so check which axis remains.",
+                f"{name} is added at every step and to every sample: sum over axes 0 and 1. Each unit gets T · B terms, one from every step and sample; do not take a mean. All sizes are equal here, so check which axis remains.",
                 make=around(make, 4, 4, 4),
             ),
             _differences(3, name, f"d{d}"),
@@ -455,13 +455,13 @@ dh = Exercise(
         Case(
             "a single step",
             1,
-            "With one step nothing comes from later: dh is do[0] @ U. Compare the two.",
+            "With one step, nothing comes from later steps: dh is do[0] @ U. Compare the two.",
             make=_dh_args(1, 2, 4, 3),
         ),
         Case(
             "two steps by hand",
             4,
-            "Two units, U = (1, 1), W = [[2, 0], [1, 4]], h_2 = (0.5, 0), do_1 = 2 and do_2 = 1. So dh_2 = (1, 1); through the tanh of step 2 it becomes da_2 = (0.75, 1); through W, (2.5, 4). Added to (2, 2) from the output of h_1 that makes dh_1 = (4.5, 6). Which of these is the first that you do not get?",
+            "Two units, U = (1, 1), W = [[2, 0], [1, 4]], h_2 = (0.5, 0), do_1 = 2 and do_2 = 1. So dh_2 = (1, 1); through the tanh of step 2 it becomes da_2 = (0.75, 1); through W, (2.5, 4). Added to (2, 2) from the output of h_1, that makes dh_1 = (4.5, 6). Which of these is the first that is different in yours?",
             make=lambda g: (
                 torch.tensor([[[2.0]], [[1.0]]]),
                 torch.tensor([[[0.3, 0.6]], [[0.8, -0.6]], [[0.5, 0.0]]]),
@@ -473,13 +473,13 @@ dh = Exercise(
         Case(
             "random, against autograd",
             5,
-            "Two steps are right, six are not. What comes from later must be the *complete* dh_{t+1}, with all that it received itself: da_{t+1} = dh_{t+1} * (1 - h_{t+1}^2), then W^T da_{t+1}, added to U^T do_t.",
+            "Your answer is right for two steps but not for six. What comes from the next step must be the *complete* dh_{t+1}, with everything that it received itself: da_{t+1} = dh_{t+1} * (1 - h_{t+1}^2), then W^T da_{t+1}, added to U^T do_t.",
             make=around(_dh_args, 6, 3, 4, 4),
         ),
         Case(
             "all sizes equal",
             4,
-            "All sizes are equal here, so a transposed matrix gives no error, only wrong numbers. Rows of gradients meet U and W as they are, without .T.",
+            "All sizes are equal here, so a transposed matrix gives no error, only wrong numbers. Gradients are rows and are multiplied by U and W as they are, without .T.",
             make=_dh_args(4, 4, 4, 4),
         ),
     ),
@@ -501,17 +501,17 @@ dh = Exercise(
         ),
         Mistake(
             "square forgotten",
-            "The slope of tanh is 1 - h_{t+1}^2; the square is missing.",
+            "The derivative of tanh is 1 - h_{t+1}^2; the square is missing.",
             like=_dh_like(slope=lambda hs, t: 1 - hs[t + 1]),
         ),
         Mistake(
             "tanh' after W",
-            "You multiply by the slope of tanh *after* W. Going back from h_{t+1} the gradient meets tanh first, then W: (dh * (1 - h^2)) @ W.",
+            "You multiply by the derivative of tanh *after* W. On its way back from h_{t+1}, the gradient passes through tanh first, then W: (dh * (1 - h^2)) @ W.",
             like=lambda do, hs, W, U: _dh_slope_late(do, hs, W, U, lambda t: t + 1),
         ),
         Mistake(
             "tanh' after W, one step early",
-            "You multiply by the slope of tanh at h_t after W. The slope belongs to h_{t+1}, and comes before W: (dh * (1 - h_{t+1}^2)) @ W.",
+            "You multiply by the derivative of tanh at h_t, after W. It must be the derivative at h_{t+1}, and come before W: (dh * (1 - h_{t+1}^2)) @ W.",
             like=lambda do, hs, W, U: _dh_slope_late(do, hs, W, U, lambda t: t),
         ),
         Mistake(
@@ -564,7 +564,7 @@ da = Exercise(
         Case(
             "where tanh is flat and where it is steep",
             3,
-            "The slope of tanh is 1 - h^2: 1 where h = 0, 0.75 where h = -0.5, 0 where h = 1. With dh = 2, 4 and 3 there, da must be 2, 3 and 0. hs begins with h_0, which is 0.5.",
+            "The derivative of tanh is 1 - h^2: 1 where h = 0, 0.75 where h = -0.5, 0 where h = 1. With dh = 2, 4 and 3 there, da must be 2, 3 and 0. hs begins with h_0, which is 0.5.",
             make=lambda g: (
                 torch.tensor([[[2.0]], [[4.0]], [[3.0]]]),
                 torch.tensor([[[0.5]], [[0.0]], [[-0.5]], [[1.0]]]),
@@ -574,7 +574,7 @@ da = Exercise(
         Case(
             "random, against autograd",
             5,
-            "With one sample and unit you are right. da has the shape of dh, (T, B, H): da_t = dh_t * (1 - h_t^2), element by element, without any sum.",
+            "Your answer is right for one sample and one unit. da has the shape of dh, (T, B, H): da_t = dh_t * (1 - h_t^2), element by element, without a sum.",
             make=around(_da_args, 5, 3, 4),
         ),
     ),
@@ -601,12 +601,12 @@ da = Exercise(
         ),
         Mistake(
             "brackets forgotten",
-            "dh * 1 - h ** 2 is dh minus h^2. The slope needs brackets: dh * (1 - h ** 2).",
+            "dh * 1 - h ** 2 is dh minus h^2. The derivative needs brackets: dh * (1 - h ** 2).",
             like=lambda d, hs: d * 1 - hs[1:] ** 2,
         ),
         Mistake(
             "sign of the slope",
-            "You have h^2 - 1. The slope of tanh is never negative: 1 - h^2.",
+            "You have h^2 - 1. The derivative of tanh is never negative: 1 - h^2.",
             like=lambda d, hs: d * (hs[1:] ** 2 - 1),
         ),
         Mistake(
@@ -651,14 +651,14 @@ jacobian = Exercise(
         Case(
             "by hand",
             3,
-            "h = (0, 0.5), so the slopes 1 - h² are 1 and 0.75. Row j belongs to unit j of the new state: row 0 is 1 · (1, 2), row 1 is 0.75 · (4, 8) = (3, 6).",
+            "h = (0, 0.5), so the derivatives 1 - h² are 1 and 0.75. Row j belongs to unit j of the new state: row 0 is 1 · (1, 2), row 1 is 0.75 · (4, 8) = (3, 6).",
             make=lambda g: (torch.tensor([0.0, 0.5]), torch.tensor([[1.0, 2.0], [4.0, 8.0]])),
             want=lambda *_: torch.tensor([[1.0, 2.0], [3.0, 6.0]]),
         ),
         Case(
             "random, against autograd",
             6,
-            "By hand with two units you are right. Entry (j, k) is (1 - h_j²) · W_jk: compare your entry (0, 1) with that, and see whether j or k chooses the slope.",
+            "Your answer is right for the two units computed by hand. Entry (j, k) is (1 - h_j²) · W_jk: compare your entry (0, 1) with that, and check whether j or k selects the derivative.",
             make=around(_jacobian_args, 5),
         ),
     ),

@@ -55,7 +55,7 @@ def error_by_speed(flow, truth, edges):
 
 
 def pareto_front(methods):
-    """Names of the methods, {name: (time, error)}, that none beats, the fastest first.
+    """Names of the methods, {name: (time, error)}, that no other method beats, the fastest first.
 
     A method is beaten by another that is no worse in either and better in one; so of two equal ones neither is.
     """
@@ -111,19 +111,19 @@ rate = Exercise(
         Case(
             "the beginning",
             1,
-            "A tenth of our steps is done, and the first mark is at a half: the rate must be `start`, unchanged. How many marks do you count as reached? None.",
+            "A tenth of our steps is done, and the first mark is at a half: the rate must be `start`, unchanged. How many marks do you count as reached? It must be none.",
             make=_rate_args(0.1, 6000, S_SHORT),
         ),
         Case(
             "at a mark",
             2,
-            "Step 300 of 600, and a mark at 300 of 600: in the very step at which a mark is reached the rate is halved already, so start / 2. How many marks do you count? One.",
+            "Step 300 of 600, and a mark at 300 of 600: the rate is halved at the very step at which a mark is reached, so it is start / 2. How many marks do you count? It must be one.",
             make=_rate_args(0.5, 600, S_SHORT),
         ),
         Case(
             "the step before a mark",
             1,
-            "Step 299 of 600, and the first mark is at 300: not reached, so the rate is `start`. Steps are counted from 0; no + 1 belongs in the comparison.",
+            "Step 299 of 600, and the first mark is at 300: it is not reached, so the rate is `start`. Steps are counted from 0, so do not add 1 in the comparison.",
             make=given(299, 600, 1e-4, *S_SHORT),
         ),
         Case(
@@ -135,20 +135,20 @@ rate = Exercise(
         Case(
             "after four marks",
             2,
-            "At 0.95 all four marks are reached, the last at 1000/1200 = 0.83. Each halves what the one before has left: start / 2⁴ = start / 16.",
+            "At 0.95 all four marks are reached, the last at 1000/1200 = 0.83. Each mark halves the rate again: start / 2⁴ = start / 16.",
             make=_rate_args(0.95, 3000, S_LONG),
         ),
         Case(
             "a length that marks do not divide",
             2,
-            "Step 23 of 70, and the first mark is at 400/1200 of them, which is step 23.33: not reached yet. Do not round marks: compare step / steps with mark / length.",
+            "Step 23 of 70, and the first mark is at 400/1200 of the training, which is step 23.33: it is not reached yet. Do not round marks: compare step / steps with mark / length.",
             make=given(23, 70, 3e-4, *S_LONG),
         ),
     ),
     mistakes=(
         Mistake(
             "not scaled",
-            "Your step and the marks are not in the same unit: our training has another length than the paper's. Compare the *parts* that are done, step / steps with mark / length.",
+            "Your step and the marks are not in the same unit, because our training has a different length from the paper's. Compare the *fractions* of the training, step / steps with mark / length.",
             like=_rate_like(scaled=False),
         ),
         Mistake(
@@ -163,12 +163,12 @@ rate = Exercise(
         ),
         Mistake(
             "one step early",
-            "You halve one step too early. At step 299 a mark at 300 is not reached: compare `step` itself, not step + 1.",
+            "You halve the rate one step too early. At step 299, a mark at 300 is not reached: compare `step` itself, not step + 1.",
             like=lambda step, *rest: _rate_like()(step + 1, *rest),
         ),
         Mistake(
             "marks rounded",
-            "You round a mark to a whole step, and down. A mark at step 23.33 is not reached at step 23: compare without rounding.",
+            "You round a mark down to a whole step. A mark at step 23.33 is not reached at step 23: compare without rounding.",
             like=lambda step, steps, start, marks, length: (
                 start / 2 ** sum(step >= mark * steps // length for mark in marks)
             ),
@@ -218,26 +218,26 @@ spread = Exercise(
         Case(
             "by hand: 1, 2, 3",
             3,
-            "The mean is 2. The squares of the deviations are 1, 0, 1; their sum, divided by n - 1 = 2, is 1, so the standard deviation is 1. Of three runs the mean is known to 1/√3 of it: 0.577. Which of these is the first that you do not get?",
+            "The mean is 2. The squares of the deviations are 1, 0, 1; their sum, divided by n - 1 = 2, is 1, so the standard deviation is 1. With three runs, the error of the mean is the deviation divided by √3: 0.577. Which of these is the first that is different in yours?",
             make=given([1.0, 2.0, 3.0]),
             want=lambda _: (2.0, 1 / math.sqrt(3)),
         ),
         Case(
             "three seeds",
             3,
-            "1, 2, 3 are right, other numbers are not. The message names the first of the two that differs: compare the mean with sum(values) / n, and the error with statistics.stdev(values) / √n.",
+            "Your answer is right for 1, 2, 3 but not for other numbers. The message names the first of the two that differs: compare the mean with sum(values) / n, and the error with statistics.stdev(values) / √n.",
             make=_spread_args(3),
         ),
         Case(
             "nine seeds",
             2,
-            "Three runs are right, nine are not: is a 3, or a √3, fixed in your code? With nine runs the error of the mean is the deviation divided by √9 = 3.",
+            "Your answer is right for three runs but not for nine: does your code contain a fixed 3 or √3? With nine runs, the error of the mean is the deviation divided by √9 = 3.",
             make=_spread_args(9),
         ),
         Case(
             "no spread at all",
             2,
-            "4, 4, 4, 4: the mean is 4 and the error is 0, not nan and not an exception. What do you divide by?",
+            "For 4, 4, 4, 4 the mean is 4 and the error is 0; there must be neither nan nor an exception. What do you divide by?",
             make=given([4.0, 4.0, 4.0, 4.0]),
             want=lambda _: (4.0, 0.0),
         ),
@@ -245,12 +245,12 @@ spread = Exercise(
     mistakes=(
         Mistake(
             "in the wrong order",
-            "Both are right, in the wrong order: the mean, then its error.",
+            "Both are right, but in the wrong order. Return the mean, then its error.",
             when=misordered,
         ),
         Mistake(
             "root of n - 1",
-            "n - 1 belongs in the deviation, and there only. The deviation is then divided by √n: 1 for the values 1, 2, 3, and of three runs the mean is known to 1/√3.",
+            "n - 1 belongs only in the deviation. The deviation is then divided by √n: for the values 1, 2, 3 it is 1, so the error of the mean of three runs is 1/√3.",
             like=_spread_like(lambda v, n: statistics.stdev(v) / math.sqrt(n - 1)),
         ),
         Mistake(
@@ -352,7 +352,7 @@ stacked = Exercise(
         Case(
             "by hand: a grey step",
             3,
-            "Channels 0–2 are image 1 (0 0 0), 3–5 image 2 (0 1 1), 6–8 image 2 fetched from x + 1 (1 1 1), 9–10 flow / 20 = (0.05, 0), 11 the length of the difference between 6–8 and 0–2, √3. See the channel named above.",
+            "Channels 0–2 are image 1 (0 0 0), 3–5 image 2 (0 1 1), 6–8 image 2 warped, that is, read at x + 1 (1 1 1), 9–10 flow / 20 = (0.05, 0), 11 the length of the difference between 6–8 and 0–2, √3. See the channel named above.",
             make=lambda g: (
                 torch.zeros(1, 3, 1, 3),
                 torch.tensor([0.0, 1.0, 1.0]).expand(1, 3, 1, 3).clone(),
@@ -362,13 +362,13 @@ stacked = Exercise(
         Case(
             "random",
             5,
-            "The grey step is right. Here all three colours and both components of the flow vary: channels 0–2 image 1, 3–5 image 2, 6–8 warp(image2, flow), 9–10 flow / 20, 11 the length over the colours of image 1 minus 6–8. See the channel named above.",
+            "Your answer is right for the grey step. Here all three colours and both components of the flow vary: channels 0–2 image 1, 3–5 image 2, 6–8 warp(image2, flow), 9–10 flow / 20, 11 the length over the colours of image 1 minus 6–8. See the channel named above.",
             make=around(_input_args, 4, 6),
         ),
         Case(
             "square",
             3,
-            "H and W are equal here, so exchanged axes give no error: lengths and torch.cat go along axis 1, the channels.",
+            "H and W are equal here, so swapped axes give no error: lengths and torch.cat use axis 1, the channels.",
             make=_input_args(5, 5),
         ),
         Case("gradients", 2, GRADIENT, make=_input_args(3, 4, B=1), gradient=True),
@@ -442,11 +442,11 @@ _ALL, _VAIN, _NONE = "it learns", "gradients in vain", "nothing"
 _WAYS = {
     "A": (
         _ALL,
-        "Follow A line by line: does any line keep autograd from recording the first network, or the optimiser from holding its weights?",
+        "Follow A line by line: does any line prevent autograd from recording the first network, or the optimiser from having its weights?",
     ),
     "B": (
         _VAIN,
-        "The optimiser decides which weights are *changed*. Which setting decides for which weights gradients are computed? Is it touched in B?",
+        "The optimiser decides which weights are *changed*. Which setting decides for which weights gradients are computed? Does B change it?",
     ),
     "C": (
         _NONE,
@@ -466,7 +466,7 @@ def what_is_frozen():
 
 
 def _way_case(way):
-    return choice_case(way, _WAYS[way][1], "think again", (_ALL, _VAIN, _NONE), "is none of the three")
+    return choice_case(way, _WAYS[way][1], "think again", (_ALL, _VAIN, _NONE), "is not one of the three")
 
 
 frozen = Exercise(
@@ -566,26 +566,26 @@ counting = Exercise(
         Case(
             "by hand: one layer",
             2,
-            "One layer, 3 channels to 2 by 3 × 3: 3 · 2 · 9 = 54 weights, and a bias for each of the 2. Which part of it do you get?",
+            "One layer with 3 × 3 kernels from 3 channels to 2 has 3 · 2 · 9 = 54 weights, and a bias for each of the 2 outputs. Which of these numbers do you get?",
             make=given([(3, 2, 3, True)], 1, 12),
             want=lambda *_: 56,
         ),
         Case(
             "one network",
             2,
-            "6 → 4 by 7 × 7 with bias: 1180. 4 → 8 by 3 × 3 with bias: 296. 8 → 2 by 3 × 3 *without*: 144. Print yours layer by layer. The first network has its own 6 channels, not 12.",
+            "6 → 4 by 7 × 7 with bias: 1180. 4 → 8 by 3 × 3 with bias: 296. 8 → 2 by 3 × 3 *without*: 144. Print yours layer by layer. The first network has 6 input channels, not 12.",
             make=given(_TOY, 1, 12),
         ),
         Case(
             "two networks",
             3,
-            "One network is right. The second one has 12 channels instead of 6 at the entrance of its *first* layer, so 6 · 4 · 49 = 1176 weights more than the first; all else is the same.",
+            "Your answer is right for one network. The *first* layer of the second network has 12 input channels instead of 6, so it has 6 · 4 · 49 = 1176 more weights; everything else is the same.",
             make=given(_TOY, 2, 12),
         ),
         Case(
             "three networks",
             3,
-            "Two networks are right. Of three, the second *and* the third have `channels` at the entrance. Is a 2 fixed in your code, or a size of the example?",
+            "Your answer is right for two networks. Of three, the second *and* the third have `channels` input channels. Does your code contain a fixed 2, or a size from the example?",
             make=_count_args,
         ),
     ),
@@ -685,7 +685,7 @@ fusing = Exercise(
         Case(
             "square",
             2,
-            "H and W are equal here, so exchanged axes give no error: lengths and torch.cat go along axis 1, the channels.",
+            "H and W are equal here, so swapped axes give no error: lengths and torch.cat use axis 1, the channels.",
             make=_fusion_args(5, 5),
         ),
         Case("gradients", 2, GRADIENT, make=_fusion_args(3, 4, B=1), gradient=True),
@@ -797,19 +797,19 @@ bands = Exercise(
         Case(
             "three bands",
             3,
-            "One edge is right, two are not: n edges make n + 1 bands. The middle one is (speed >= 3) & (speed < 7), with both conditions.",
+            "Your answer is right for one edge but not for two: n edges make n + 1 bands. The middle one is (speed >= 3) & (speed < 7), with both conditions.",
             make=_bands_args(6, 6, (3.0, 7.0)),
         ),
         Case(
             "exactly at an edge",
             2,
-            "Speeds are exactly 0, 5 and 10, the edges 5 and 10: one pixel in each of the three bands. A pixel of speed 5 belongs to the band that *begins* at 5: >= below, < above.",
+            "The speeds are exactly 0, 5 and 10, and the edges are 5 and 10: there is one pixel in each of the three bands. A pixel with speed 5 belongs to the band that *begins* at 5: use >= at the lower edge and < at the upper edge.",
             make=_at_edges,
         ),
         Case(
             "an empty band",
             2,
-            "No pixel is faster than 1000 px, so the last band is empty and has no mean: return NaN for it, neither 0 nor an exception.",
+            "No pixel is faster than 1000 px, so the last band is empty and has no mean: return NaN for it, not 0, and do not raise an exception.",
             make=_bands_args(3, 4, (2.0, 1000.0)),
         ),
     ),
@@ -869,7 +869,7 @@ def _front_oracle(methods):
     return sorted((name for name in methods if not beaten(name)), key=lambda name: methods[name][0])
 
 
-_FOUR = {"c": (30.0, 4.0), "d": (10.0, 5.0), "a": (40.0, 1.0), "b": (20.0, 3.0)}  # neither by time nor by name
+_FOUR = {"c": (30.0, 4.0), "d": (10.0, 5.0), "a": (40.0, 1.0), "b": (20.0, 3.0)}  # sorted neither by time nor by name
 
 
 def _front_args(g):
@@ -902,7 +902,7 @@ def _front_like(keep="front"):
 
 
 def _sweep(methods):
-    """By rising time, then error: each one whose error is below all before it."""
+    """Sorted by time, then error: keep each one whose error is below all before it."""
     names, least = [], math.inf
     for name, (_, error) in sorted(methods.items(), key=lambda item: item[1]):
         if error < least:
@@ -912,7 +912,7 @@ def _sweep(methods):
 
 
 def _either_twin_first(got, want):
-    """The order of two methods that take equally long is free."""
+    """Two methods that take equally long may come in either order."""
     return None if got == ("b", "a", "c") else difference(got, want)
 
 
@@ -925,32 +925,32 @@ front = Exercise(
         Case(
             "four methods",
             3,
-            "c takes longer than b and errs more, so b beats it. Nobody beats d (the fastest), b or a (the most accurate): ['d', 'b', 'a'], by rising time, whatever the order of the dict or of the names.",
+            "c is slower than b and has a larger error, so b beats it. No method beats d (the fastest), b or a (the most accurate): ['d', 'b', 'a'], sorted by time from the fastest, whatever the order of the dict or of the names.",
             make=given(_FOUR),
         ),
         Case(
             "nine methods",
             2,
-            "A method is beaten if *any* other is at least as good in both, and better in one. Sort by time and go down the list: along the front the errors must fall, and every name that you left out must have one before it with a smaller error.",
+            "A method is beaten if *any* other is at least as good in both, and better in one of them. Sort by time and go down the list: along the front the errors must fall, and every name that you left out must have one before it with a smaller error.",
             make=_front_args,
         ),
         Case(
             "equally fast",
             2,
-            "x and y take equally long, and y errs less, so y beats x. y and z err equally, and y is faster, so y beats z. Only y is left: better in one and *equal* in the other is enough.",
+            "x and y take equally long, and y has the smaller error, so y beats x. y and z have the same error, and y is faster, so y beats z. Only y is left: it is enough to be better in one and *equal* in the other.",
             make=given({"x": (10.0, 5.0), "y": (10.0, 4.0), "z": (20.0, 4.0)}),
         ),
         Case(
             "twins",
             2,
-            "a and b have the same time and the same error. Neither is better in anything, so neither beats the other, and both belong to the front: three names.",
+            "a and b have the same time and the same error. Neither is better in either of them, so neither beats the other, and both belong to the front: three names.",
             make=given({"a": (1.0, 2.0), "b": (1.0, 2.0), "c": (5.0, 1.0)}),
             test=_either_twin_first,
         ),
         Case(
             "one alone",
             1,
-            "With a single method nobody beats it: a list of one name. Do you compare a method with itself?",
+            "If there is only one method, no other beats it: return a list with one name. Do you compare a method with itself?",
             make=given({"only": (1.0, 1.0)}),
         ),
     ),
@@ -962,7 +962,7 @@ front = Exercise(
         ),
         Mistake(
             "in the wrong order",
-            "The names are right, their order is not: by rising time, so the fastest comes first.",
+            "The names are right, but their order is not: sort them by time, with the fastest first.",
             when=misordered,
         ),
         Mistake("the beaten ones", "You return those that *are* beaten.", like=_front_like("beaten")),
@@ -979,12 +979,12 @@ front = Exercise(
         Mistake("all", "You return all of them. Some are beaten in both.", like=_front_like("all")),
         Mistake(
             "one of two twins",
-            "Of two methods with the same time and the same error you keep one. Neither is better in anything, so neither beats the other: keep both.",
+            "Of two methods with the same time and the same error, you keep only one. Neither is better in time or error, so neither beats the other: keep both.",
             like=_sweep,
         ),
         Mistake(
             "both twins thrown out",
-            "Two methods with the same time and the same error throw each other out. To beat another, a method must be better in at least one of the two.",
+            "In your code, two methods with the same time and the same error beat each other. To beat another, a method must be better in at least one of the two.",
             like=_front_like("worse twins"),
         ),
     ),
@@ -1054,32 +1054,32 @@ clip = Exercise(
         Case(
             "shape",
             2,
-            "T frames make T - 1 pairs, with one number each: (T - 1,). The mean goes over pixels and colours of a pair, not over the pairs.",
+            "T frames make T - 1 pairs, with one number each: (T - 1,). Take the mean over the pixels and colours of a pair, not over the pairs.",
             make=_clip_args(4, 6, 0.5),
             test=shape_only,
         ),
         Case(
             "the true flow of a moving texture",
             4,
-            "A texture moves 1 px to the right, and the flow says so: both numbers must be 0. If not, do you warp frame t + 1 by +flow t and compare with frame t, inside the frame only?",
+            "A texture moves 1 px to the right, and the flow is exactly that: both numbers must be 0. If they are not, do you warp frame t + 1 by +flow t and compare with frame t, inside the frame only?",
             make=_pan,
         ),
         Case(
             "small motions",
             4,
-            "The true flow gives 0; here the flows are wrong. Per pixel: 255 · |warped - frame t|, absolute and not squared, mean over the three colours; then the mean over the pixels with in_frame.",
+            "Your answer is right for the true flow; here the flows are wrong. For each pixel, take 255 · |warped - frame t|, absolute rather than squared, and the mean over the three colours; then take the mean over the pixels where in_frame is True.",
             make=_clip_args(5, 7, 0.4),
         ),
         Case(
             "much leaves the frame",
             3,
-            "Many pixels leave the frame: each pair has its own number of pixels that stay, stays.sum((1, 2, 3)). Sum the errors where `stays` is True and divide by that number, pair by pair.",
+            "Many pixels leave the frame, and the number of pixels that stay, stays.sum((1, 2, 3)), is different for each pair. Sum the errors where `stays` is True and divide by that number, pair by pair.",
             make=_clip_args(6, 6, 3.0),
         ),
         Case(
             "four frames",
             2,
-            "Three frames are right, four are not: is a 2 or a 3 fixed in your code? Pair t is frames t and t + 1, with flow t.",
+            "Your answer is right for three frames but not for four: does your code contain a fixed 2 or 3? Pair t consists of frames t and t + 1, with flow t.",
             make=_clip_args(4, 5, 1.0, T=4),
         ),
     ),

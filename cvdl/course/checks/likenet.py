@@ -92,14 +92,14 @@ square = Exercise(
         Case(
             "how many",
             2,
-            "With reach 3, dx is -3 … 3: 2 · reach + 1 = 7 values, as many of dy, and every pair of them: (49, 2), whole numbers (torch.long). How many rows have you?",
+            "With reach 3, dx is -3 … 3, which is 2 · reach + 1 = 7 values, and so is dy. Every pair of them is a row: (49, 2), whole numbers (torch.long). How many rows do you have?",
             make=given(3),
             test=shape_only,
         ),
         Case(
             "only standing still",
             1,
-            "With reach 0 there is one candidate, (0, 0), in a tensor of shape (1, 2): two axes still.",
+            "With reach 0 there is one candidate, (0, 0), in a tensor of shape (1, 2), which still has two axes.",
             make=given(0),
         ),
         Case(
@@ -111,7 +111,7 @@ square = Exercise(
         Case(
             "reach 4",
             3,
-            "Reach 1 is right, 4 is not: is a 1 or a 3 fixed in your code? There are 81 candidates, row k being (k % 9 - 4, k // 9 - 4).",
+            "Your answer is right for reach 1 but not for 4: does your code contain a fixed 1 or 3? There are 81 candidates, and row k is (k % 9 - 4, k // 9 - 4).",
             make=given(4),
         ),
     ),
@@ -164,7 +164,7 @@ _NUMBERS = {
     "50 values in t_x and t_y each": (2500, "A branch stands for a *pair* of t_x and t_y. How many pairs are there?"),
     "branches in the whole row": (
         357,
-        "Each scale has its own branches, and all are counted: add the five numbers of the row, 9 twice.",
+        "Each scale has its own branches, and all of them count: add the five numbers in the row, where 9 occurs twice.",
     ),
     "different values of d_x at 1/8": (13, "169 branches are pairs of as many values of d_x as of d_y."),
     "reach in full-size pixels": (
@@ -173,7 +173,7 @@ _NUMBERS = {
     ),
     "one scale with that reach": (
         82_369,
-        "At full size t_x runs from -143 to 143. How many values is that, with 0? And t_y has as many: how many pairs?",
+        "At full size t_x runs from -143 to 143. How many values is that, including 0? t_y has just as many, so how many pairs are there?",
     ),
 }
 
@@ -284,7 +284,7 @@ divergence = Exercise(
         Case(
             "shape",
             1,
-            "The channels, axis 1, are summed away: (B, C, h, w) becomes (B, h, w). One .sum(1), or .sum(dim=1), and no other.",
+            "Sum over the channels, axis 1: (B, C, h, w) becomes (B, h, w). You need one .sum(1), or .sum(dim=1), and no other sum.",
             make=lambda g: _two(g, 2, 5, 3, 4),
             test=shape_only,
         ),
@@ -305,25 +305,25 @@ divergence = Exercise(
         Case(
             "random",
             3,
-            "The extremes are right, what is between them is not. Compare with ½ Σ p log(p / m) + ½ Σ q log(q / m), where m = (p + q) / 2, natural logarithm, sums over axis 1.",
+            "Your answer is right for the extremes but not between them. Compare with ½ Σ p log(p / m) + ½ Σ q log(q / m), where m = (p + q) / 2, natural logarithm, sums over axis 1.",
             make=around(lambda *shape: lambda g: _two(g, *shape), 2, 6, 3, 4),
         ),
         Case(
             "square",
             2,
-            "All axes are equally long here, so a sum over the wrong one gives no error. The distribution is along axis 1.",
+            "All axes have the same length here, so a sum over the wrong one gives no error. The distribution is along axis 1.",
             make=lambda g: _two(g, 4, 4, 4, 4),
         ),
         Case(
             "two axes",
             1,
-            "p and q are (B, C) here, and the answer is (B,). The docstring says (B, C, …): whatever comes after axis 1 may be missing. Sum over axis 1, and neither unpack p.shape into four names nor count axes from the end.",
+            "p and q are (B, C) here, and the answer is (B,). The docstring says (B, C, …): the axes after axis 1 may be missing. Sum over axis 1; do not unpack p.shape into four names or count axes from the end.",
             make=lambda g: _two(g, 3, 5),
         ),
         Case(
             "zeros here and there",
             3,
-            "Some channels are 0 in p, in q, or in both. Where p is 0, its term is 0, and not NaN; the same for q. Look at what log gets there, and at 0 / 0.",
+            "Some channels are 0 in p, in q, or in both. Where p is 0, its term must be 0, not NaN, and likewise for q. Check what you pass to log there, and look for 0 / 0.",
             make=_with_zeros,
         ),
     ),
@@ -449,26 +449,26 @@ distance = Exercise(
         Case(
             "everything moves by (2, -1)",
             4,
-            "p at (x, y) is q at (x + 2, y - 1), so D must be 0 for the candidate (2, -1), which is number 1 · 5 + 4 = 9 of 25. Print D[0, :, 3, 3].argmin(): 15 means that you look at x - m, 21 that dx and dy are exchanged.",
+            "p at (x, y) is q at (x + 2, y - 1), so D must be 0 for the candidate (2, -1), which is number 1 · 5 + 4 = 9 of 25. Print D[0, :, 3, 3].argmin(): 15 means that you look at x - m, 21 that dx and dy are swapped.",
             make=_moved_args,
             test=_moved_case,
         ),
         Case(
             "random",
             4,
-            "The best candidate is right, the values are not: each map is jsd(p, q shifted) where the candidate stays inside the frame, and ln 2 = 0.693 where it leaves it. Is yours wrong inside, or at the edge only?",
+            "The best candidate is right, but the values are not: each map is jsd(p, q shifted) where the candidate stays inside the frame, and ln 2 = 0.693 where it leaves the frame. Are your values wrong inside, or only at the edge?",
             make=around(lambda h, w: _maps_args(h, w, 2), 4, 6),
         ),
         Case(
             "square",
             3,
-            "h and w are equal here, so exchanged axes give no error: dx is a step along the last axis, dy along the one before.",
+            "h and w are equal here, so swapped axes give no error: dx is a step along the last axis, dy along the one before it.",
             make=_maps_args(6, 6, 2),
         ),
         Case(
             "at the frame's edge",
             2,
-            "The map is 2 × 3 and the reach 3, so most candidates leave the frame, some of them from every pixel: they have nothing to be compared with, and their D is ln 2. From the first pixel only dx = 0, 1, 2 with dy = 0, 1 stay inside.",
+            "The map is 2 × 3 and the reach 3, so most candidates leave the frame, some of them from every pixel: these have nothing to be compared with, and their D is ln 2. From the first pixel only dx = 0, 1, 2 with dy = 0, 1 stay inside.",
             make=_maps_args(2, 3, 3, B=1),
         ),
     ),
@@ -529,10 +529,10 @@ distance = Exercise(
 _PLACES = {
     "A": (
         "edge",
-        "The map of A is a ridge: across it D changes, along it it does not. Which kind of place looks the same when you slide along it in one direction only?",
+        "The map of A is a ridge: D changes across the ridge, but not along it. Which kind of place looks the same when you slide along it in one direction only?",
     ),
     "B": ("wall", "The map of B is flat: all motions fit about equally well. Where does every place look the same?"),
-    "C": ("texture", "The map of C has one peak: a single motion fits. Which kind of place is like no other?"),
+    "C": ("texture", "The map of C has one peak: only one motion fits. Which kind of place looks like no other?"),
     "what the ridge of A shows": ("the edge's direction", "Along which direction does a motion change nothing?"),
     "which can be matched by itself": ("C", "Whose map has one peak?"),
 }
@@ -634,7 +634,7 @@ def _no_mask(scores, free):
 
 
 LOW = (
-    "The score that you fill in for a forbidden candidate is not low enough: where all real scores are lower still, it "
+    "The score that you fill in for a forbidden candidate is not low enough: where all real scores are even lower, it "
     "takes probability from them. Fill in a very low finite number, such as -1e9."
 )
 
@@ -648,14 +648,14 @@ chances = Exercise(
         Case(
             "by hand: one of three is forbidden",
             2,
-            "Equal scores, the first and third candidate allowed: (½, 0, ½). ⅓ each means that the mask is not used, (⅓, 0, ⅓) that it comes after the softmax, (0, 1, 0) that it is inverted. The shares of a pixel add up to 1.",
+            "Equal scores, the first and third candidate allowed: (½, 0, ½). If all three are ⅓, the mask is not used; (⅓, 0, ⅓) means that it is applied after the softmax, (0, 1, 0) that it is inverted. The probabilities at a pixel add up to 1.",
             make=given(torch.zeros(1, 3, 1, 1), torch.tensor([True, False, True]).view(1, 3, 1, 1)),
             want=lambda *_: torch.tensor([0.5, 0.0, 0.5]).view(1, 3, 1, 1),
         ),
         Case(
             "random",
             2,
-            "Equal scores are right, others are not. Print P.sum(1): it must be 1 at each pixel. If it is, compare the *scores* that go into the softmax: unchanged where free is True, very low where not.",
+            "Your answer is right for equal scores but not for others. Print P.sum(1): it must be 1 at each pixel. If it is, compare the *scores* that go into the softmax: unchanged where free is True, very low where not.",
             make=around(_scores_args, 3, 5),
         ),
         Case(
@@ -667,19 +667,19 @@ chances = Exercise(
         Case(
             "large scores",
             1,
-            "Scores are some hundreds here, and in one sample below -1000. exp of 300 is infinite: leave it to softmax, which subtracts the greatest first. And what you fill in for a forbidden candidate must be much lower than any score: -1e9, not -10 or -100.",
+            "The scores are a few hundred here, and below -1000 in one sample. In float32, exp of 300 is infinite: leave it to softmax, which subtracts the largest score first. And what you fill in for a forbidden candidate must be much lower than any score: -1e9, not -10 or -100.",
             make=_far_scores,
         ),
         Case(
             "nothing is allowed",
             2,
-            "At two pixels no candidate is allowed: there all of P must be 0, and nothing NaN. Equal shares remain if the low number is finite; multiply by `free` at the end.",
+            "At two pixels no candidate is allowed: there all of P must be 0, and nothing may be NaN. If the low number is finite, equal probabilities remain; multiply by `free` at the end.",
             make=_scores_args(3, 4, none=True),
         ),
         Case(
             "gradients, with nothing allowed somewhere",
             1,
-            "The value is right, but its derivative by the scores is NaN or missing. A NaN that is replaced afterwards may still spoil the gradient: do not let it arise. And no .detach(), .item() or NumPy.",
+            "The value is right, but its derivative with respect to the scores is NaN or missing. A NaN that is replaced afterwards may still spoil the gradient, so prevent it from occurring at all. Do not use .detach(), .item() or NumPy.",
             make=_scores_args(3, 4, none=True),
             gradient=True,
         ),
@@ -759,7 +759,7 @@ expectation = Exercise(
         Case(
             "by hand: half and half",
             3,
-            "Probability ½ on (1, 0) and ½ on (2, 0): ½ · (1, 0) + ½ · (2, 0) = (1.5, 0), in the shape (1, 2, 1, 1). (0.5, 0) is a mean over the three candidates, (2, 0) or (1, 0) the likeliest, (0, 1.5) has x and y exchanged.",
+            "Probability ½ on (1, 0) and ½ on (2, 0): ½ · (1, 0) + ½ · (2, 0) = (1.5, 0), in the shape (1, 2, 1, 1). If you get (0.5, 0), you took a mean over the three candidates; (2, 0) or (1, 0) is the most likely candidate; in (0, 1.5), x and y are swapped.",
             make=given(
                 torch.tensor([0.0, 0.5, 0.5]).view(1, 3, 1, 1), torch.tensor([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]])
             ),
@@ -774,7 +774,7 @@ expectation = Exercise(
         Case(
             "random",
             4,
-            "One pixel is right, many are not: channel 0 is (P * M[:, 0].view(1, -1, 1, 1)).sum(1), channel 1 the same with M[:, 1]. Sum over the candidates, axis 1 of P.",
+            "Your answer is right for one pixel but not for many: channel 0 is (P * M[:, 0].view(1, -1, 1, 1)).sum(1), channel 1 the same with M[:, 1]. Sum over the candidates, axis 1 of P.",
             make=around(lambda h, w: _expected_args(h, w, 1), 3, 5),
         ),
         Case(
@@ -838,7 +838,7 @@ def _cost_oracle(P, D):
 
 
 def _cost_args(h, w, counted=None, n=9):
-    """counted: how many pixels of each of two samples count, all of them if None."""
+    """counted: the number of pixels that count in each of two samples; all of them if None."""
 
     def make(g):
         P = _distribution(g, 2, n, h, w)
@@ -866,26 +866,26 @@ charge = Exercise(
         Case(
             "by hand: one pixel",
             2,
-            "¼ · 0.4 + ¾ · 0 = 0.1, at one pixel. 0.05 is a mean over the two candidates, 0.2 the plain mean of D, 0 the D of the likeliest.",
+            "¼ · 0.4 + ¾ · 0 = 0.1, at one pixel. If you get 0.05, you took a mean over the two candidates; 0.2 is the plain mean of D, and 0 is the D of the most likely candidate.",
             make=given(torch.tensor([0.25, 0.75]).view(1, 2, 1, 1), torch.tensor([0.4, 0.0]).view(1, 2, 1, 1)),
             want=lambda *_: torch.tensor(0.1),
         ),
         Case(
             "all pixels count",
             2,
-            "One pixel is right, many are not: (P * D).sum(1) is one number for each pixel, (B, h, w); the answer is its mean over all pixels of all samples.",
+            "Your answer is right for one pixel but not for many: (P * D).sum(1) is one number for each pixel, (B, h, w); the answer is its mean over all pixels of all samples.",
             make=_cost_args(3, 5),
         ),
         Case(
             "some do not count",
             3,
-            "Where P is all 0, nothing was allowed, and the pixel does not count. 7 pixels of the first sample and 18 of the second do: one sum over all of them, divided by 25, not by 48, and no mean for each sample. A pixel counts if *any* of its candidates has a share, P.sum(1) > 0, not only if all have.",
+            "Where P is all 0, no candidate was allowed, and the pixel does not count. 7 pixels of the first sample and 18 of the second do count: take one sum over all of them and divide it by 25, not by 48, and do not take a mean for each sample. A pixel counts if *any* of its candidates has a probability above 0, P.sum(1) > 0, not only if all have.",
             make=_cost_args(4, 6, (7, 18)),
         ),
         Case(
             "none counts",
             1,
-            "No pixel counts here: the sum is 0 and the number of pixels is 0, so 0 / 0 is NaN. C must be 0: divide by 1 at least.",
+            "No pixel counts here: the sum is 0 and the number of pixels is 0, and 0 / 0 is NaN. C must be 0, so divide by at least 1.",
             make=lambda g: (torch.zeros(1, 4, 2, 2), torch.rand(1, 4, 2, 2, generator=g)),
         ),
         Case("gradients", 2, GRADIENT, make=_cost_args(3, 4), gradient=True),
@@ -903,7 +903,7 @@ charge = Exercise(
         ),
         Mistake(
             "mean of the samples' means",
-            "You take a mean for each sample, then the mean of those. So a pixel of a sample with few that count weighs more. One sum over all pixels that count, divided by their number.",
+            "You take a mean for each sample, then the mean of those. This gives more weight to a pixel in a sample where few pixels count. Take one sum over all pixels that count, divided by their number.",
             like=lambda P, D: torch.stack(
                 [(p * d).sum() / (p.sum(0) > 0).sum().clamp(min=1) for p, d in zip(P, D, strict=True)]
             ).mean(),
@@ -967,7 +967,7 @@ sharing = Exercise(
         Case(
             "one extractor",
             2,
-            "c = 8, one extractor, no branch: 5 × 5 from 1 channel to c has 25 · 8 + 8 = 208 parameters, 5 × 5 from c to c 25 · 64 + 8 = 1608. Which of the two do you get?",
+            "c = 8, one extractor, no branch: the 5 × 5 layer from 1 channel to c has 25 · 8 + 8 = 208 parameters, the 5 × 5 layer from c to c has 25 · 64 + 8 = 1608. Which of the two do you get?",
             make=given(8, 1, 0),
         ),
         Case(
@@ -979,7 +979,7 @@ sharing = Exercise(
         Case(
             "LikeNet, 64 channels",
             3,
-            "Eight channels are right, 64 are not: is an 8 fixed in your code? One extractor, and four times one branch.",
+            "Your answer is right for 8 channels but not for 64: does your code contain a fixed 8? One extractor, and four times one branch.",
             make=given(64, 1, 4),
         ),
         Case(
@@ -997,7 +997,7 @@ sharing = Exercise(
         ),
         Mistake(
             "bias of the score forgotten",
-            "The last layer of a branch, from c channels to the score, has a bias, too: one for its one output.",
+            "The last layer of a branch, from c channels to the score, has a bias, too: one for its single output.",
             like=lambda c, e, b: _counted(c, e, b) - b,
         ),
         Mistake(

@@ -32,7 +32,7 @@ def _sums(B, D, H, gates=None):
     )
 
 
-ORDER = "The lecture joins them as [h_{t-1}, x_t], the state first: the first H columns of each W meet h. Both orders fit in shape, so there is no error, only wrong numbers."
+ORDER = "The lecture joins them as [h_{t-1}, x_t], with the state first: the first H columns of each W are multiplied by h. Both orders have the right shape, so there is no error, only wrong numbers."
 
 # --- lstm.sigmoid -------------------------------------------------------------------------------------
 
@@ -51,28 +51,28 @@ sigmoid = Exercise(
         Case(
             "by hand: 0 and ln 3",
             2,
-            "σ(0) = 1/2, σ(ln 3) = 3 / (1 + 3) = 0.75 and σ(-ln 3) = 0.25. Which of the three differs? If 0.75 and 0.25 have changed places, the sign of x is wrong. The formula is 1 / (1 + exp(-x)), without straight pieces.",
+            "σ(0) = 1/2, σ(ln 3) = 3 / (1 + 3) = 0.75 and σ(-ln 3) = 0.25. Which of the three differs? If 0.75 and 0.25 are swapped, the sign of x is wrong. The formula is 1 / (1 + exp(-x)), not a piecewise linear function.",
             make=given(torch.tensor([0.0, math.log(3), -math.log(3)])),
             want=lambda x: torch.tensor([0.5, 0.75, 0.25]),
         ),
         Case(
             "random, against torch.sigmoid",
             2,
-            "The three values by hand are right, a random matrix is not. σ works element by element: compare each of your values with 1 / (1 + e^-x), and keep the shape. No max, sum or `if` over the whole tensor.",
+            "Your answer is right for the three values computed by hand, but not for a random matrix. σ works element by element: compare each of your values with 1 / (1 + e^-x), and keep the shape. No max, sum or `if` over the whole tensor.",
             make=around(lambda *shape: lambda g: (normal(g, *shape),), 4, 5),
         ),
         Case(
             "far out: -1000 and 1000",
             3,
-            "Compare yours with 0, 1e-87, 2e-9, 1, 1, 1 for -1000, -200, -20, 20, 200, 1000. e^1000 is infinite for a computer, and inf / inf is nan: take exp of numbers below 0 only.",
+            "Compare yours with 0, 1e-87, 2e-9, 1, 1, 1 for -1000, -200, -20, 20, 200, 1000. On a computer, e^1000 is infinite, and inf / inf is nan: take exp only of numbers below 0.",
             make=given(torch.tensor([-1000.0, -200.0, -20.0, 20.0, 200.0, 1000.0])),
         ),
         Case(
             "the slope, far out too",
             3,
-            "The values are right, the derivative is not: it must be σ (1 - σ), so 0 far out and never nan. Stay with torch "
-            "all the way. e^1000 must occur nowhere, not even in the branch that torch.where does not take, since that one "
-            "has a derivative, too: give each element the form whose exponent is at most 0.",
+            "The values are right, but the derivative is not: it must be σ (1 - σ), which is 0 for large |x| and never nan. Use torch "
+            "for every step. e^1000 must not occur anywhere, not even in the branch that torch.where does not take, because that "
+            "branch has a derivative, too. For each element, use the form whose exponent is at most 0.",
             make=given(torch.tensor([-1000.0, -200.0, -3.0, 0.5, 3.0, 200.0, 1000.0])),
             gradient=True,
         ),
@@ -85,7 +85,7 @@ sigmoid = Exercise(
         ),
         Mistake(
             "sign turned",
-            "Yours falls where σ rises: look at the sign of x in the exponent.",
+            "Your function falls where σ rises: look at the sign of x in the exponent.",
             like=lambda x: torch.sigmoid(-x),
         ),
         Mistake(
@@ -130,14 +130,14 @@ forget = Exercise(
         Case(
             "by hand: one input, one unit",
             2,
-            "With h = 2, x = 1, W_f = [3, -4] and b_f = -1 the sum is 3 · 2 - 4 · 1 - 1 = 1: is yours? A sum of -3 means that x came before h. Then σ(1) = 0.731.",
+            "With h = 2, x = 1, W_f = [3, -4] and b_f = -1 the sum is 3 · 2 - 4 · 1 - 1 = 1. Is yours? If it is -3, you have put x before h. Then σ(1) = 0.731.",
             make=given(*_ONE),
             want=lambda *_: torch.tensor([[1 / (1 + math.exp(-1))]]),
         ),
         Case(
             "random",
             3,
-            "With one input and one unit you are right. Here W_f is (H, H + D) with D ≠ H: compare your sum with h @ W_f[:, :H].T + x @ W_f[:, H:].T + b_f.",
+            "Your answer is right for one input and one unit. Here W_f is (H, H + D) with D ≠ H: compare your sum with h @ W_f[:, :H].T + x @ W_f[:, H:].T + b_f.",
             make=around(_sums, 4, 3, 5),
         ),
         Case("as many inputs as units and samples", 1, ORDER, make=_sums(3, 3, 3)),
@@ -219,14 +219,14 @@ candidate = Exercise(
         Case(
             "by hand: one input, one unit",
             2,
-            "With h = 2 and x = 1 the sum for i is 3 · 2 - 4 · 1 - 1 = 1, and the one for C̃ is 1 · 2 - 1 · 1 - 0.5 = 0.5: are yours? Then i = σ(1) = 0.731 and C̃ = tanh(0.5) = 0.462.",
+            "With h = 2 and x = 1 the sum for i is 3 · 2 - 4 · 1 - 1 = 1, and the one for C̃ is 1 · 2 - 1 · 1 - 0.5 = 0.5. Are yours? Then i = σ(1) = 0.731 and C̃ = tanh(0.5) = 0.462.",
             make=given(*_ONE, torch.tensor([[1.0, -1.0]]), torch.tensor([-0.5])),
             want=lambda *_: (torch.tensor([[1 / (1 + math.exp(-1))]]), torch.tensor([[math.tanh(0.5)]])),
         ),
         Case(
             "random",
             4,
-            "With one unit you are right. The message names the first of the two that differs: is its sum [h, x] @ W.T + b, with its own weights, and .T on them?",
+            "Your answer is right for one unit. The message names the first of the two that differs: is its sum [h, x] @ W.T + b, with its own weights transposed?",
             make=around(_two, 4, 3, 5),
         ),
         Case("as many inputs as units and samples", 2, ORDER, make=_two(3, 3, 3)),
@@ -291,14 +291,14 @@ update = Exercise(
         Case(
             "by hand: a half and a quarter",
             1,
-            "With C = 3, f = 1/2, i = 1/4 and C̃ = 1 the new state is 1/2 · 3 + 1/4 · 1 = 1.75. Print the two products: 1.5 and 0.25.",
+            "With C = 3, f = 1/2, i = 1/4 and C̃ = 1 the new state is 1/2 · 3 + 1/4 · 1 = 1.75. Print the two products: they must be 1.5 and 0.25.",
             make=given(*map(torch.tensor, ([[3.0]], [[0.5]], [[0.25]], [[1.0]]))),
             want=lambda *_: torch.tensor([[1.75]]),
         ),
         Case(
             "random",
             2,
-            "Single numbers are right, matrices are not: `*` is element by element, `@` is not. f * C + i * C̃, without any sum over an axis.",
+            "Your answer is right for single numbers but not for matrices: `*` works element by element, `@` does not. It is f * C + i * C̃, without a sum over an axis.",
             make=around(_update_args, 3, 4),
         ),
         Case("gradients", 1, GRADIENT, make=_update_args(3, 4), gradient=True),
@@ -384,14 +384,14 @@ output = Exercise(
         Case(
             "by hand: one input, one unit",
             2,
-            "h is 2, so the sum in the gate is 3 · 2 - 4 · 1 - 1 = 1: is yours? Then o = σ(1) = 0.731. C_t is -1, and tanh(-1) = -0.762. The product is -0.557.",
+            "h is 2, so the sum in the gate is 3 · 2 - 4 · 1 - 1 = 1. Is yours? Then o = σ(1) = 0.731. C_t is -1, and tanh(-1) = -0.762. The product is -0.557.",
             make=given(_ONE[0], _ONE[1], torch.tensor([[-1.0]]), *_ONE[2:]),
             want=lambda *_: torch.tensor([[math.tanh(-1) / (1 + math.exp(-1))]]),
         ),
         Case(
             "random",
             3,
-            "With one unit you are right. Compare o with σ(h @ W_o[:, :H].T + x @ W_o[:, H:].T + b_o), and your answer with o * torch.tanh(c), element by element.",
+            "Your answer is right for one unit. Compare o with σ(h @ W_o[:, :H].T + x @ W_o[:, H:].T + b_o), and your answer with o * torch.tanh(c), element by element.",
             make=around(_hidden_args, 4, 3, 5),
         ),
         Case("as many inputs as units and samples", 1, ORDER, make=_hidden_args(3, 3, 3)),
@@ -475,7 +475,7 @@ def _step_like(order=(0, 1, 2, 3), new_of=torch.tanh, kept=None, shown=torch.tan
 
 
 def _peeping(x, h, c, W, b):
-    """Right, but for an output gate that reads the new cell state."""
+    """Right, except that the output gate reads the new cell state."""
     _, after = _step_like()(x, h, c, W, b)
     return torch.sigmoid(_joined(x, after, W[3], b[3])) * torch.tanh(after), after
 
@@ -498,13 +498,13 @@ step = Exercise(
         Case(
             "keep, and write nothing",
             2,
-            "Here b opens f and shuts i, so C_t must be C_{t-1}. Print f and i: are they 1 and 0? If not, is b in your sums, and does each gate take its own W[k] and b[k], in the order f, i, C̃, o? If only h_t differs: o reads [h_{t-1}, x_t], neither the new h nor C, and h_t is o * tanh(C_t).",
+            "Here b opens f and closes i, so C_t must be C_{t-1}. Print f and i: are they 1 and 0? If not, is b in your sums, and does each gate use its own W[k] and b[k], in the order f, i, C̃, o? If only h_t differs: o reads [h_{t-1}, x_t], neither the new h nor C, and h_t is o * tanh(C_t).",
             make=_step_args(3, 2, 4, (60.0, -60.0, 0.0, 0.0)),
         ),
         Case(
             "random, against torch.nn.LSTMCell",
             5,
-            "With f open and i shut you are right. If C_t differs, compare i, C̃ and f * C_{t-1} + i * C̃; if only h_t differs, compare o, and h_t = o * tanh(C_t). What does a gate read? [h_{t-1}, x_t], neither C nor the new state.",
+            "Your answer is right with f open and i closed. If C_t differs, compare i, C̃ and f * C_{t-1} + i * C̃; if only h_t differs, compare o, and h_t = o * tanh(C_t). A gate reads [h_{t-1}, x_t], neither C nor the new state.",
             make=around(_step_args, 4, 3, 5),
         ),
         Case("as many inputs as units and samples", 3, ORDER, make=_step_args(4, 4, 4)),
@@ -532,17 +532,17 @@ step = Exercise(
         ),
         Mistake(
             "biases forgotten",
-            "The biases are missing: each gate's sum ends with its own b[k].",
+            "The biases are missing: each gate adds its own b[k] to the sum.",
             like=lambda x, h, c, W, b: _step_like()(x, h, c, W, 0 * b),
         ),
         Mistake(
             "gates read the cell state",
-            "Your gates read C_{t-1}. What does a gate read? [h_{t-1}, x_t]. C only passes through f, i and tanh.",
+            "Your gates read C_{t-1}. A gate reads only [h_{t-1}, x_t]. C only passes through f, i and tanh.",
             like=lambda x, h, c, W, b: _step_like(join=lambda x, h, w, v: _joined(x, c, w, v))(x, h, c, W, b),
         ),
         Mistake(
             "output gate reads the new state",
-            "Your output gate reads C_t. What does a gate read? [h_{t-1}, x_t], like the other three; only tanh reads C_t.",
+            "Your output gate reads C_t. It must read [h_{t-1}, x_t], like the other three gates; only tanh reads C_t.",
             like=lambda x, h, c, W, b: _peeping(x, h, c, W, b),
         ),
         Mistake("output without tanh", "h_t is made from C_t without tanh.", like=_step_like(shown=lambda c: c)),
@@ -594,7 +594,7 @@ def _torch_names(got, want):
     for key in sorted(want.keys() - got.keys()):
         return f"the key {key!r} is missing"
     for key in sorted(got.keys() - want.keys()):
-        return f"the key {key!r} is none of the four names"
+        return f"the key {key!r} is not one of the four names"
     for key in want:
         if got[key] is None:
             return f"{key}: None, where a tensor of shape {tuple(want[key].shape)} was expected"
@@ -654,14 +654,14 @@ to_torch = Exercise(
         Case(
             "random",
             4,
-            "With one unit you are right. With H units each gate is a *block* of H rows: reorder whole blocks, not rows. And the first H columns, not the first D, belong to weight_hh_l0.",
+            "Your answer is right for one unit. With H units, each gate is a *block* of H rows: reorder whole blocks, not rows. The first H columns, not the first D, belong to weight_hh_l0.",
             make=around(_torch_args, 3, 5),
             test=_torch_test,
         ),
         Case(
             "as many inputs as units",
             3,
-            "Both weights are (4 H, H) here, so exchanging them gives no error: hh takes the first H columns, ih the rest.",
+            "Both weights are (4 H, H) here, so swapping them gives no error: hh takes the first H columns, ih the rest.",
             make=_torch_args(4, 4),
             test=_torch_test,
         ),
@@ -790,26 +790,26 @@ backward = Exercise(
         Case(
             "only dc comes in",
             4,
-            "With dh = 0 everything comes from C_t = f C_{t-1} + i C̃. Each factor's gradient is dc times the other factor: f gets dc · C_{t-1}, i gets dc · C̃, C̃ gets dc · i, and dc_before is dc · f. Times the derivative of σ or tanh that makes da; da_o is 0.",
+            "With dh = 0 everything comes from C_t = f C_{t-1} + i C̃. Each factor's gradient is dc times the other factor: f gets dc · C_{t-1}, i gets dc · C̃, C̃ gets dc · i, and dc_before is dc · f. Multiply by the derivative of σ or tanh to get da; da_o is 0.",
             make=_backward_args(3, 4, h=0.0),
         ),
         Case(
             "only dh comes in",
             4,
-            "With dc = 0 and only dh: h_t = o tanh(C_t), so da_o = dh · tanh(C_t) · o (1 - o), and the gradient at C_t is dh · o · (1 - tanh²(C_t)). The other four follow from that one as they did from dc. The message names the first that differs.",
+            "Here dc = 0, so only dh counts: h_t = o tanh(C_t), so da_o = dh · tanh(C_t) · o (1 - o), and the gradient at C_t is dh · o · (1 - tanh²(C_t)). The other four follow from that gradient as they did from dc. The message names the first that differs.",
             make=_backward_args(3, 4, c=0.0),
         ),
         Case(
             "both, against autograd",
             4,
-            "dc alone is right, and so is dh alone. Together the gradient at C_t is a *sum*: dc from the next step, plus what comes through h_t. All but da_o use this sum.",
+            "Your answer is right for dc alone, and for dh alone. Together, the gradient at C_t is a *sum*: dc from the next step, plus what comes through h_t. All except da_o use this sum.",
             make=_backward_args(4, 4),
         ),
     ),
     mistakes=(
         Mistake(
             "in the wrong order",
-            "All five are right, in the wrong order: da_f, da_i, da_C, da_o, dc_before.",
+            "All five are right, but in the wrong order. The order is da_f, da_i, da_C, da_o, dc_before.",
             when=misordered,
         ),
         Mistake(
@@ -899,7 +899,7 @@ backward = Exercise(
 _SHAPES = {
     "hs": (
         (11, 3, 14),
-        "hs holds all T steps of the last layer, (T, B, …). Both directions are side by side in the last axis: how many numbers is that?",
+        "hs holds all T steps of the last layer, (T, B, …). Both directions are side by side in the last axis. How many numbers does that make?",
     ),
     "h": (
         (4, 3, 7),
@@ -907,7 +907,7 @@ _SHAPES = {
     ),
     "c": (
         (4, 3, 7),
-        "c has the same shape as h: each unit has one number in either.",
+        "c has the same shape as h: each unit has one number in each of them.",
     ),
     "weight_hh_l0": (
         (28, 7),
@@ -1028,7 +1028,7 @@ attend = Exercise(
         Case(
             "by hand: one step fits, the other does not",
             2,
-            "The products of query and keys are 2 ln 3 = 2.197 and 0; divided by √4 they are 1.099 and 0; softmax gives 3/4 and 1/4; the context is 3/4 · 8 + 1/4 · 4 = 7. Which is the first that you do not get?",
+            "The products of query and keys are 2 ln 3 = 2.197 and 0; divided by √4 they are 1.099 and 0; softmax gives 3/4 and 1/4; the context is 3/4 · 8 + 1/4 · 4 = 7. Which is the first that is different in yours?",
             make=given(
                 torch.tensor([[2 * math.log(3), 0.0, 0.0, 0.0]]),
                 torch.tensor([[[1.0, 5.0, 0.0, 0.0], [0.0, 1.0, 2.0, 3.0]]]),
@@ -1040,7 +1040,7 @@ attend = Exercise(
         Case(
             "random",
             2,
-            "With one sample you are right. Each sample b meets its own keys[b] and values[b]; H, not T or R, is under the root, and softmax goes over the steps, axis 1.",
+            "Your answer is right for one sample. Each sample b uses its own keys[b] and values[b]; H, not T or R, is under the root, and softmax runs over the steps, axis 1.",
             make=around(_attend_args, 4, 6, 3, 5),
         ),
         Case(
@@ -1052,7 +1052,7 @@ attend = Exercise(
         Case(
             "with padding",
             3,
-            "Without padding you are right. Where mask is False the weight must be exactly 0, and weights.sum(1) must still be 1: set those *scores* to minus infinity before the softmax.",
+            "Your answer is right without padding. Where mask is False, the weight must be exactly 0, and weights.sum(1) must still be 1: set those *scores* to minus infinity before the softmax.",
             make=_attend_args(4, 6, 3, 5, padded=True),
         ),
     ),
