@@ -218,7 +218,7 @@ def add(run, name, data=ROOT / "data", card_only=False, force=False):
     net = read_weights(weights)
     if weights.stat().st_size > LARGEST and not card_only:
         raise InvalidInput(
-            f"{weights} has {weights.stat().st_size:,} bytes; a file in the zoo may have at most {LARGEST:,}."
+            f"{weights} has {weights.stat().st_size:,} bytes; the zoo takes files of at most {LARGEST:,}."
         )
     card = {
         "name": name,

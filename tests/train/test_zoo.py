@@ -159,7 +159,7 @@ def test_what_cannot_be_shipped(run, data, tmp_path, monkeypatch):
     with pytest.raises(CourseError, match="no finished stage"):
         zoo.add(tmp_path / "nothing", "small", data)
     monkeypatch.setattr(zoo, "LARGEST", 1000)
-    with pytest.raises(CourseError, match="1,000 at most"):
+    with pytest.raises(CourseError, match="at most 1,000"):
         zoo.add(run, "small", data)
     assert zoo.names() == [] and not (data / "runs").exists()
 
@@ -167,7 +167,7 @@ def test_what_cannot_be_shipped(run, data, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "changed, told",
     [
-        ({"profile": "quick"}, "of the profile quick"),
+        ({"profile": "quick"}, "from the profile quick"),
         ({"scale": 0.5}, "shortened by --scale 0.5"),
         ({"recipe": "spynet"}, "unfinished: coarse, level3, level4, joint must still be trained"),
     ],
@@ -204,7 +204,7 @@ def test_weights_of_ones_own_come_first(run, data, tmp_path, monkeypatch):
 def test_unknown_names(run, data):
     zoo.add(run, "small", data)
     for ask in (zoo.load, zoo.card):
-        with pytest.raises(ValueError, match=r"no weights 'large'.*small"):
+        with pytest.raises(ValueError, match=r"no weights and no file 'large'.*small"):
             ask("large")
 
 

@@ -167,12 +167,12 @@ forward = Exercise(
         ),
         Mistake(
             "no softmax",
-            "ys are probabilities: softmax of o_t. What you keep is o_t itself.",
+            "ys are probabilities: softmax of o_t. You keep o_t itself.",
             like=_forward_like(lambda hs, os, each, y: (hs, os, each, each.sum())),
         ),
         Mistake(
             "softmax over the batch",
-            "The softmax runs over the wrong axis. Classes are the last one.",
+            "The softmax runs over the wrong axis. The classes are the last one.",
             like=_forward_like(lambda hs, os, each, y: (hs, torch.softmax(os, 1), each, each.sum())),
         ),
         Mistake(
@@ -246,7 +246,7 @@ do = Exercise(
         ),
         Mistake(
             "target forgotten",
-            "The probabilities are there; the one-hot target is to be subtracted.",
+            "You have the probabilities; subtract the one-hot target.",
             like=lambda ys, y: ys / ys.shape[1],
         ),
         Mistake(
@@ -256,7 +256,7 @@ do = Exercise(
         ),
         Mistake(
             "derivative by y",
-            "That is -1/ŷ_t, the derivative by ŷ_t. Go on through the softmax, down to o_t.",
+            "That is -1/ŷ_t, the derivative with respect to ŷ_t. Continue through the softmax, down to o_t.",
             like=lambda ys, y: -_hot(ys, y) / ys / ys.shape[1],
         ),
     ),
@@ -277,8 +277,10 @@ def _pair_args(T, B, N, M, extra):
 ALL = slice(None)
 NOW, BEFORE = slice(1, None), slice(None, -1)
 MEAN = "L sums over time, and so does its gradient: no mean over the steps."
-LAST = "Only the last step is in it. The same weights work at every step: add the gradients of all."
-BATCH = "The factor 1/B is already in what comes in, since each L_t is a mean. Sum over the batch."
+LAST = (
+    "Your gradient covers only the last step. The same weights are used at every step: add the gradients of all steps."
+)
+BATCH = "The incoming gradient already contains the factor 1/B, because each L_t is a mean. Sum over the batch."
 
 
 def _product(d, inputs, axis="nm"):
@@ -315,7 +317,7 @@ def _weight(name, d, inputs, points, meant, special, hints, library):
             *special,
             Mistake(
                 "transposed",
-                f"Rows and columns are swapped: the row belongs to d{d}, the column to what went in.",
+                f"Rows and columns are swapped: rows belong to d{d}, columns to the input.",
                 like=lambda x, y: _product(x, y[meant], "mn"),
             ),
             Mistake("mean over time", MEAN, like=lambda x, y: _product(x, y[meant]) / len(x)),
@@ -330,23 +332,23 @@ STEPS = "Loop over t and add d[t].T @ inputs[t], or write torch.einsum with the 
 
 dU = _weight(
     "U", "o", "hs", (2, 3, 3), NOW,
-    (Mistake("state before", "U reads h_t, the state of its own step: hs[t + 1] where do[t] stands, since hs begins with h_0.", like=lambda x, y: _product(x, y[BEFORE])),),
-    ("o_t = U h_t + b_y: which state does U meet at step t?", "hs[1:] are h_1 … h_T, beside do, which is for o_1 … o_T.", STEPS),
+    (Mistake("state before", "U reads h_t, the state of its own step: hs[t + 1] goes with do[t], because hs begins with h_0.", like=lambda x, y: _product(x, y[BEFORE])),),
+    ("o_t = U h_t + b_y: which state is U multiplied by at step t?", "hs[1:] are h_1 … h_T, which go with do for o_1 … o_T.", STEPS),
     lambda do, hs: bptt.weight_gradient(do, hs[1:]),
 )  # fmt: skip
 
 dW = _weight(
     "W", "a", "hs", (2, 5, 5), BEFORE,
-    (Mistake("h_t for h_{t-1}", "You used h_t. W meets the state *before*: a_t = V x_t + W h_{t-1} + b_h.", like=lambda x, y: _product(x, y[NOW])),
-     Mistake("h_0 left out", "The first step is missing: there W met h_0.", like=lambda x, y: _product(x[1:], y[1:-1]))),
-    ("a_t = V x_t + W h_{t-1} + b_h: which state does W meet at step t?", "hs[:-1] are h_0 … h_{T-1}, beside da, which is for a_1 … a_T.", STEPS),
+    (Mistake("h_t for h_{t-1}", "You used h_t. W is multiplied by the *previous* state: a_t = V x_t + W h_{t-1} + b_h.", like=lambda x, y: _product(x, y[NOW])),
+     Mistake("h_0 left out", "The first step is missing: there W is multiplied by h_0.", like=lambda x, y: _product(x[1:], y[1:-1]))),
+    ("a_t = V x_t + W h_{t-1} + b_h: which state is W multiplied by at step t?", "hs[:-1] are h_0 … h_{T-1}, which go with da for a_1 … a_T.", STEPS),
     lambda da, hs: bptt.weight_gradient(da, hs[:-1]),
 )  # fmt: skip
 
 dV = _weight(
     "V", "a", "xs", (1, 2, 3), ALL,
-    (Mistake("inputs one step late", "V meets the input of its own step, x_t.", like=lambda x, y: _product(x[1:], y[:-1])),),
-    ("a_t = V x_t + W h_{t-1} + b_h: what does V meet at step t?", "xs has no row for a step 0, so xs and da fit as they are.", STEPS),
+    (Mistake("inputs one step late", "V is multiplied by the input of its own step, x_t.", like=lambda x, y: _product(x[1:], y[:-1])),),
+    ("a_t = V x_t + W h_{t-1} + b_h: what is V multiplied by at step t?", "xs has no row for a step 0, so xs and da fit as they are.", STEPS),
     lambda da, xs: bptt.weight_gradient(da, xs),
 )  # fmt: skip
 
@@ -383,12 +385,12 @@ def _bias(name, d, library):
             Mistake("mean over time", MEAN, like=lambda x: x.sum(1).mean(0)),
             Mistake("last step only", LAST, like=lambda x: x[-1].sum(0)),
             Mistake("mean over the batch", BATCH, like=lambda x: x.sum(0).mean(0)),
-            Mistake("batch kept", "Sum over the samples too, not over time alone.", like=lambda x: x.sum(0)),
-            Mistake("time kept", "Sum over time too, not over the samples alone.", like=lambda x: x.sum(1)),
+            Mistake("batch kept", "Sum over the samples, too, not only over time.", like=lambda x: x.sum(0)),
+            Mistake("time kept", "Sum over time, too, not only over the samples.", like=lambda x: x.sum(1)),
         ),
         hints=(
             "A bias is a weight whose input is always 1.",
-            "So each step and each sample adds what comes in, times 1.",
+            "So each step and each sample adds its incoming gradient, times 1.",
             ".sum takes a tuple of axes: x.sum((0, 1)).",
         ),
     )
@@ -491,12 +493,12 @@ dh = Exercise(
         ),
         Mistake(
             "one step back only",
-            "Carry the *whole* dh_{t+1} back, with what it got from later, not only its own output's part.",
+            "Carry the *complete* dh_{t+1} back, including what it received from later steps, not only the part from its own output.",
             like=_dh_like(total=False),
         ),
         Mistake(
             "W not transposed",
-            "Going forward a row of states meets W.T; going back a row of gradients meets W.",
+            "In the forward pass, a row of states is multiplied by W.T; in the backward pass, a row of gradients is multiplied by W.",
             like=_dh_like(back=lambda da, W: da @ W.T),
         ),
         Mistake(
@@ -516,29 +518,29 @@ dh = Exercise(
         ),
         Mistake(
             "tanh' forgotten",
-            "On its way from h_{t+1} to h_t the gradient passes tanh: multiply by 1 - h_{t+1}^2.",
+            "On its way from h_{t+1} to h_t, the gradient passes through tanh: multiply by 1 - h_{t+1}^2.",
             like=_dh_like(slope=lambda hs, t: 1.0),
         ),
         Mistake(
             "tanh' one step early",
-            "The slope belongs to the state that the gradient comes from: 1 - h_{t+1}^2.",
+            "Take the derivative at the state that the gradient comes from: 1 - h_{t+1}^2.",
             like=_dh_like(slope=lambda hs, t: 1 - hs[t] ** 2),
         ),
         Mistake(
             "tanh' at the pre-activation",
-            "hs are already past the tanh: the slope is 1 - h^2, without another tanh.",
+            "hs are already the outputs of tanh: the derivative is 1 - h^2, without another tanh.",
             like=_dh_like(slope=lambda hs, t: 1 - torch.tanh(hs[t + 1]) ** 2),
         ),
         Mistake(
             "forwards in time",
-            "The loop runs forwards. The gradient of the last state is known first: go back from there.",
+            "Your loop runs forwards. The gradient of the last state is known first: work backwards from there.",
             like=lambda do, hs, W, U: _dh_like()(do.flip(0), hs.flip(0), W, U).flip(0),
         ),
     ),
     hints=(
-        "Loop over t backwards. Keep one variable: what comes back from the step after, zero at first.",
+        "Loop over t backwards. Keep one variable for the gradient that comes back from the next step; it starts at zero.",
         "dh[t] = do[t] @ U + later. Then compute `later` for the step before.",
-        "later = (dh[t] * (1 - hs[t + 1] ** 2)) @ W. Mind that hs begins with h_0, so hs[t + 1] is the state of row t of do.",
+        "later = (dh[t] * (1 - hs[t + 1] ** 2)) @ W. Remember that hs begins with h_0, so hs[t + 1] is the state of row t of do.",
     ),
 )
 
@@ -581,17 +583,17 @@ da = Exercise(
     mistakes=(
         Mistake(
             "tanh' at the pre-activation",
-            "1 - tanh(·)^2 wants the pre-activation a_t; hs are already past the tanh, so the slope is 1 - h_t^2.",
+            "1 - tanh(·)^2 takes the pre-activation a_t; hs are already the outputs of tanh, so the derivative is 1 - h_t^2.",
             like=lambda d, hs: d * (1 - torch.tanh(hs[1:]) ** 2),
         ),
         Mistake(
             "state before",
-            "The slope belongs to h_t, whose gradient dh_t is: hs[1:].",
+            "Take the derivative at h_t, the state whose gradient is dh_t: use hs[1:].",
             like=lambda d, hs: d * (1 - hs[:-1] ** 2),
         ),
         Mistake(
             "square forgotten",
-            "The slope of tanh is 1 - h^2; the square is missing.",
+            "The derivative of tanh is 1 - h^2; the square is missing.",
             like=lambda d, hs: d * (1 - hs[1:]),
         ),
         Mistake(
@@ -611,7 +613,7 @@ da = Exercise(
         ),
         Mistake(
             "slope of the sigmoid",
-            "h (1 - h) is the slope of the sigmoid. That of tanh is 1 - h^2.",
+            "h (1 - h) is the derivative of the sigmoid. That of tanh is 1 - h^2.",
             like=lambda d, hs: d * hs[1:] * (1 - hs[1:]),
         ),
     ),
@@ -665,7 +667,7 @@ jacobian = Exercise(
     mistakes=(
         Mistake(
             "slope on the columns",
-            "Your slopes scale the columns of W. They belong to the new state, so to the rows: diag(1 - h^2) W.",
+            "Your derivatives scale the columns of W. They belong to the new state and must scale the rows: diag(1 - h^2) W.",
             like=lambda h, W: W * (1 - h**2),
         ),
         Mistake(
@@ -675,19 +677,19 @@ jacobian = Exercise(
         ),
         Mistake(
             "tanh' forgotten",
-            "The slope of tanh is missing: W alone is the Jacobian of the pre-activation.",
+            "The derivative of tanh is missing: W alone is the Jacobian of the pre-activation.",
             like=lambda h, W: W.clone(),
         ),
         Mistake(
             "tanh' at the pre-activation",
-            "h is already past the tanh: the slope is 1 - h^2.",
+            "h is already the output of tanh: the derivative is 1 - h^2.",
             like=lambda h, W: torch.diag(1 - torch.tanh(h) ** 2) @ W,
         ),
     ),
     hints=(
-        "Write down one entry: the derivative of tanh(Σ_k W_jk h_k + …), unit j of the new state, by h_k, unit k of the old one.",
-        "It is W_jk times the slope of tanh at unit j.",
-        "torch.diag makes a matrix of the slopes; multiply it with W from the left.",
+        "Write down one entry: the derivative of tanh(Σ_k W_jk h_k + …), unit j of the new state, with respect to h_k, unit k of the old one.",
+        "It is W_jk times the derivative of tanh at unit j.",
+        "torch.diag makes a matrix of the derivatives; multiply W by it from the left.",
     ),
 )
 
@@ -718,15 +720,15 @@ clip = Exercise(
         Case("zero stays zero", 1, "All gradients are 0, so the norm is 0, and 0 / 0 is nan. Divide only if the norm is above the limit.", make=lambda g: ([torch.zeros(2), torch.zeros(1)], 1.0), want=lambda *_: [torch.zeros(2), torch.zeros(1)]),
     ),
     mistakes=(
-        Mistake("each by its own norm", "Each tensor was clipped by its own norm. That turns the direction: take *one* norm of all of them.", like=lambda gs, c: [g * min(1.0, c / max(g.norm().item(), 1e-12)) for g in gs]),
-        Mistake("clipped by value", "Every number was cut at the limit. That turns the direction; by norm, all shrink by one factor.", like=lambda gs, c: [g.clamp(-c, c) for g in gs]),
-        Mistake("small ones enlarged", "Gradients below the limit were enlarged to it. The factor must not exceed 1.", like=lambda gs, c: [g * c / _common(gs).clamp(min=1e-12) for g in gs]),
+        Mistake("each by its own norm", "You clipped each tensor by its own norm. That changes the direction: take *one* norm of all of them.", like=lambda gs, c: [g * min(1.0, c / max(g.norm().item(), 1e-12)) for g in gs]),
+        Mistake("clipped by value", "You cut every number at the limit. That changes the direction; with clipping by norm, all numbers shrink by the same factor.", like=lambda gs, c: [g.clamp(-c, c) for g in gs]),
+        Mistake("small ones enlarged", "You enlarged gradients that were below the limit. The factor must not exceed 1.", like=lambda gs, c: [g * c / _common(gs).clamp(min=1e-12) for g in gs]),
         Mistake("squares compared", "You compare the *square* of the norm with the limit. Take the root first.", like=lambda gs, c: [g * min(1.0, c / max(_common(gs).item() ** 2, 1e-12)) for g in gs]),
         Mistake("sum of the norms", "Norms do not add up: square them, add, and take the root.", like=lambda gs, c: [g * min(1.0, c / max(sum(x.norm().item() for x in gs), 1e-12)) for g in gs]),
     ),
     hints=(
         "All gradients together are one long vector. What is its norm?",
-        "The root of the sum of all squares. If it is above the limit, the factor is limit / norm; else it is 1.",
+        "The root of the sum of all squares. If it is above the limit, the factor is limit / norm; otherwise it is 1.",
         "Return a list: every gradient times that factor.",
     ),
 )  # fmt: skip

@@ -131,7 +131,7 @@ picture = Exercise(
     mistakes=(
         Mistake(
             "turning and growing confused",
-            "Where something turns, arrows run *along* its rim. Where it grows, they point away from its middle. You took one for the other.",
+            "Where something rotates, arrows run *along* its rim. Where it grows, they point away from its centre. You confused the two.",
             when=lambda got, want: answered("turns", "E")(got, want) or answered("comes nearer", "D")(got, want),
         ),
         Mistake(
@@ -141,24 +141,24 @@ picture = Exercise(
         ),
         Mistake(
             "dx for dy",
-            "That is the other component. A goes straight up: its dx is 0. Asked is dy.",
+            "That is the other component. A goes straight up: its dx is 0. The question asks for dy.",
             when=answered("sign of dy in A", "zero"),
         ),
         Mistake(
             "largest taken for furthest",
-            "The *size* of a thing says nothing about how far it goes. Look at the strength of the colour, and at the arrows.",
+            "The *size* of a disc has nothing to do with how far it moves. Look at the strength of the colour, and at the arrows.",
             when=answered("goes furthest", "E"),
         ),
         Mistake(
             "middle of the turning one",
-            "The middle of what turns is at rest, but its rim is not. Which one is white all over?",
+            "The centre of a rotating disc is at rest, but its rim is not. Which disc is completely white?",
             when=answered("stands still", "D", "E"),
         ),
     ),
     hints=(
         "Take one disc at a time. Look at its colour, then find that colour on the wheel: the direction is the answer.",
-        "Two discs have all the colours of the wheel. In one of them the arrows go round, in the other outwards.",
-        "Row numbers grow downwards, and so does y. A step to the row above is a step by -1.",
+        "Two discs show all the colours of the wheel. In one of them the arrows go round, in the other they point outwards.",
+        "Row numbers grow downwards, and so does y. A step to the row above is a step of -1.",
     ),
 )
 
@@ -238,22 +238,22 @@ error = Exercise(
         ),
         Mistake(
             "mask forgotten",
-            "Unknown pixels count in your mean, with a truth that nobody knows. Leave them out.",
+            "Unknown pixels count in your mean, although their ground truth is not known. Leave them out.",
             like=lambda f, t, v: _lengths(f, t).mean(),
         ),
         Mistake(
             "sum of both components",
-            "You add |x| and |y|: 3 and 4 makes 7. The length of the vector is wanted, by Pythagoras.",
+            "You add |x| and |y|, so 3 and 4 make 7. Use the length of the vector, by Pythagoras.",
             like=lambda f, t, v: (f - t).abs().sum(1, keepdim=True)[v].mean(),
         ),
         Mistake(
             "mean of both components",
-            "You take a mean over x and y. They are two sides of one triangle: the length is the root of the *sum* of squares.",
+            "You take a mean over x and y. They are two sides of a right-angled triangle: the length is the root of the *sum* of squares.",
             like=lambda f, t, v: (f - t).abs().mean(1, keepdim=True)[v].mean(),
         ),
         Mistake(
             "root forgotten",
-            "That is in square pixels: 3 and 4 makes 25. The root is missing.",
+            "That is in square pixels: 3 and 4 make 25. The root is missing.",
             like=lambda f, t, v: _lengths(f, t).square()[v].mean(),
         ),
         Mistake(
@@ -263,12 +263,12 @@ error = Exercise(
         ),
         Mistake(
             "difference of lengths",
-            "You compare how *long* the two are. Then a flow in the wrong direction would be perfect. Subtract first.",
+            "You compare the *lengths* of the two. A flow in the wrong direction would then be perfect. Subtract first.",
             like=lambda f, t, v: (f.norm(dim=1, keepdim=True) - t.norm(dim=1, keepdim=True)).abs()[v].mean(),
         ),
         Mistake(
             "sum for mean",
-            "You summed over the pixels. Take the mean, so that large and small pictures can be compared.",
+            "You summed over the pixels. Take the mean, so that large and small images can be compared.",
             like=lambda f, t, v: _lengths(f, t)[v].sum(),
         ),
         Mistake(
@@ -295,7 +295,7 @@ error = Exercise(
         ),
     ),
     hints=(
-        "First the difference, (B, 2, H, W). Then its length at each pixel: which axis goes away?",
+        "First the difference, (B, 2, H, W). Then its length at each pixel: which axis disappears?",
         "The length: square, sum over axis 1, root. keepdim=True keeps (B, 1, H, W), which fits `valid`.",
         "errors[valid] is a list of the errors that count. Its mean is the answer.",
     ),
@@ -418,7 +418,7 @@ warping = Exercise(
         ),
         Mistake(
             "forward",
-            "You push pixels to where they go. Then some places get nothing and others get two. Go the other way: for each pixel of the result, *fetch* from frame 2.",
+            "You move pixels to where they go. Some positions then get no pixel and others get two. Do the reverse: for each pixel of the result, *look up* its value in frame 2.",
             like=_forward,
         ),
         Mistake(
@@ -428,17 +428,17 @@ warping = Exercise(
         ),
         Mistake(
             "nearest pixel",
-            "You round to the nearest pixel. Weigh the four neighbours by how near they are.",
+            "You round to the nearest pixel. Weight the four neighbours by how near they are.",
             like=lambda i, f: _warp_at(i, *(p.round() for p in _target(f))),
         ),
         Mistake(
             "rounded down",
-            "You take the upper left neighbour alone. There are four, each with its weight.",
+            "You take only the upper left neighbour. There are four, each with its own weight.",
             like=lambda i, f: _warp_at(i, *(p.floor() for p in _target(f))),
         ),
         Mistake(
             "weights swapped",
-            "The nearer neighbour has to weigh more. If x is 0.9 beyond the left one, the *right* one gets 0.9.",
+            "The nearer neighbour must have the larger weight. If x is 0.9 to the right of the left one, the *right* one gets 0.9.",
             like=lambda i, f: _warp_at(
                 i,
                 *(
@@ -449,19 +449,19 @@ warping = Exercise(
         ),
         Mistake(
             "zeros beyond the frame",
-            "Beyond the frame you take zeros. The nearest pixel inside is wanted: clamp x and y before anything else.",
+            "Outside the frame you take zeros. Use the nearest pixel inside: clamp x and y before anything else.",
             like=_zeros_beyond,
         ),
         Mistake(
             "wrapped around",
-            "Beyond the right edge you begin again at the left one. Clamp x and y first.",
+            "Beyond the right edge you start again at the left one. Clamp x and y first.",
             like=lambda i, f: _wrapped(i, f),
         ),
     ),
     hints=(
         "Make two maps first: x + flow[0] and y + flow[1], where each pixel of frame 1 is found in frame 2. Clamp them.",
-        "left = floor(x) and right = left + 1, but at most W - 1. The share of the right one is x - left. Likewise up and down.",
-        'image2[:, top, left] with whole-numbered maps (long) fetches all pixels at once. Add four such pieces, each times its two shares. (F.grid_sample does all of it, with align_corners=True and padding_mode="border"; its places go from -1 to 1.)',
+        "left = floor(x) and right = left + 1, but at most W - 1. The weight of the right one is x - left. Do the same vertically.",
+        'image2[:, top, left] with maps of whole numbers (long) looks up all pixels at once. Add four such maps, each times its two weights. (F.grid_sample does all of this, with align_corners=True and padding_mode="border"; its positions go from -1 to 1.)',
     ),
 )
 
@@ -555,7 +555,7 @@ step = Exercise(
         ),
         Mistake(
             "order: flow first",
-            "The order is skip, features, flow. You begin with the flow.",
+            "The order is skip, features, flow. Yours begins with the flow.",
             like=_refine_like((2, 0, 1)),
         ),
         Mistake(
@@ -565,12 +565,12 @@ step = Exercise(
         ),
         Mistake(
             "ReLU on the flow",
-            "You put the flow through the leaky ReLU, too. Then motions to the left and up become ten times shorter.",
+            "You apply the leaky ReLU to the flow, too. Motions to the left and up then become ten times shorter.",
             like=_refine_like(slope_flow=0.1),
         ),
         Mistake(
             "no ReLU",
-            "After the up-convolution of the features comes a leaky ReLU with slope 0.1.",
+            "The transposed convolution of the features must be followed by a leaky ReLU with slope 0.1.",
             like=_refine_like(slope=1.0),
         ),
         Mistake(
@@ -580,12 +580,12 @@ step = Exercise(
         ),
         Mistake(
             "other slope",
-            "PyTorch's leaky ReLU has slope 0.01, unless you say otherwise. FlowNet's is 0.1.",
+            "The default slope of PyTorch's leaky ReLU is 0.01. FlowNet's is 0.1.",
             like=_refine_like(slope=0.01),
         ),
         Mistake(
             "flow interpolated",
-            "You enlarge the flow by interpolation. FlowNet does it by an up-convolution of its own, with the weights `up_flow`.",
+            "You enlarge the flow by interpolation. FlowNet uses a separate transposed convolution, with the weights `up_flow`.",
             like=_refine_like(interpolate=True),
         ),
         Mistake(
@@ -595,9 +595,9 @@ step = Exercise(
         ),
     ),
     hints=(
-        "Three pieces, each (B, something, 2h, 2w). Make them one by one, and torch.cat them along axis 1.",
-        "F.conv_transpose2d(x, weight, stride=2, padding=1) makes a 4 × 4 up-convolution to exactly twice the size.",
-        "F.leaky_relu(x, 0.1) keeps a tenth. Which of the three goes through it, and in which order do they stand? The list above says it.",
+        "There are three parts, each (B, something, 2h, 2w). Compute them one by one, and join them with torch.cat along axis 1.",
+        "F.conv_transpose2d(x, weight, stride=2, padding=1) is a 4 × 4 transposed convolution that exactly doubles the size.",
+        "F.leaky_relu(x, 0.1) keeps a tenth of negative values. Which of the three parts goes through it, and what is their order? See the list above.",
     ),
 )
 
@@ -691,7 +691,7 @@ losses = Exercise(
         ),
         Mistake(
             "not divided by the batch",
-            "Divide by the number of pairs, or a larger batch makes larger steps.",
+            "Divide by the number of pairs; otherwise a larger batch makes larger steps.",
             like=_loss_like(batch=False),
         ),
         Mistake(
@@ -706,20 +706,20 @@ losses = Exercise(
         ),
         Mistake(
             "every so many-th pixel",
-            "You pick single pixels of the truth. Average over the block that becomes one pixel of the level.",
+            "You pick single pixels of the ground truth. Average over the block that becomes one pixel of the level.",
             like=_loss_like(target="pick"),
         ),
-        Mistake("weights left out", "Each level has its weight.", like=_loss_like(ones=True)),
+        Mistake("weights left out", "Each level has its own weight: multiply by it.", like=_loss_like(ones=True)),
         Mistake(
             "truth scaled with its size",
-            "You divide the truth's values by how much it shrinks. FlowNet's levels all speak in full-size pixels: only the size changes.",
+            "You divide the values of the ground truth by the factor by which it shrinks. All of FlowNet's levels use full-size pixels: only the size of the map changes.",
             like=_loss_like(values=0),
         ),
     ),
     hints=(
-        "One level first: how many times smaller is it than the truth? F.avg_pool2d(truth, that) has its size.",
-        "Difference, divided by 20; length over axis 1; sum over everything; divided by the batch size.",
-        "Add that up over the levels, each times its weight: zip(flows, weights) goes through both lists together.",
+        "One level first: how many times smaller is it than the ground truth? F.avg_pool2d(truth, that number) has its size.",
+        "Divide the difference by 20, take the length over axis 1, sum over everything, and divide by the batch size.",
+        "Add this up over the levels, each multiplied by its weight: zip(flows, weights) goes through both lists together.",
     ),
 )
 
@@ -811,7 +811,7 @@ score = Exercise(
     mistakes=(
         Mistake(
             "mean for sum",
-            "That is a mean. The lecture's formula is a sum, over the offsets and, in the scalar product, over the channels.",
+            "You took a mean. The lecture's formula is a sum over the offsets and, in the scalar product, over the channels.",
             like=_score_like(mean=True),
         ),
         Mistake(
@@ -831,18 +831,18 @@ score = Exercise(
         ),
         Mistake(
             "patch left out",
-            "You compare the two points only. With k = 1 there are nine offsets.",
+            "You compare only the two points. With k = 1 there are nine offsets.",
             like=_score_like(centre_only=True),
         ),
         Mistake("upper end missing", "range(-k, k) ends before k.", like=_score_like(half=True)),
         Mistake(
             "normalised",
-            "You divide by the lengths of the vectors: that is the cosine. The formula has the scalar product as it is.",
+            "You divide by the lengths of the vectors, which gives the cosine. The formula uses the plain scalar product.",
             like=_score_like(normalised=True),
         ),
         Mistake(
             "around the corner",
-            "At the frame's edge you get a pixel from the opposite side: a negative index counts from the end. Beyond the frame all is zero.",
+            "At the frame's edge you get a pixel from the opposite side, because a negative index counts from the end. Outside the frame, everything is zero.",
             like=lambda f1, f2, here, there, k: sum(
                 f1[:, (here[1] + i) % f1.shape[1], (here[0] + j) % f1.shape[2]]
                 @ f2[:, (there[1] + i) % f1.shape[1], (there[0] + j) % f1.shape[2]]
@@ -852,9 +852,9 @@ score = Exercise(
         ),
     ),
     hints=(
-        "Two loops over the offsets, each from -k to k. In each turn one scalar product is added.",
+        "Write two loops over the offsets, each from -k to k. Each iteration adds one scalar product.",
         "The feature vector of f1 at (x, y) is f1[:, y, x]. v @ w is the scalar product of two vectors.",
-        "Before a product ask whether both places are inside: 0 <= x < W and 0 <= y < H. If not, go on with the next offset.",
+        "Before each product, check that both points are inside: 0 <= x < W and 0 <= y < H. If not, continue with the next offset.",
     ),
 )
 
@@ -965,7 +965,7 @@ shifts = Exercise(
         ),
         Mistake(
             "mx slowest",
-            "All displacements are there, in another order: my has to change slowest, mx fastest.",
+            "All displacements are there, but in the wrong order: my must change slowest, mx fastest.",
             like=_correlation_like(swap=True),
         ),
         Mistake(
@@ -975,29 +975,29 @@ shifts = Exercise(
         ),
         Mistake(
             "wrapped around",
-            "torch.roll brings in on one side what leaves on the other. Beyond the frame all is zero: pad first.",
+            "torch.roll moves what leaves on one side to the other side. Outside the frame, everything is zero: pad first.",
             like=_correlation_like(roll=True),
         ),
         Mistake(
             "border repeated",
-            "Beyond the frame you repeat its edge. There f2 is zero.",
+            "Outside the frame you repeat its edge. There, f2 must be zero.",
             like=_correlation_like(replicate=True),
         ),
         Mistake(
             "stride ignored",
-            "You take every displacement. With stride 2 it is every second one.",
+            "You use every displacement. With stride 2, use only every second one.",
             like=_correlation_like(step=1),
         ),
         Mistake(
             "displacements last",
-            "The displacements are axis 1, in the place of the channels: torch.stack(…, dim=1).",
+            "The displacements belong on axis 1, where the channels were: torch.stack(…, dim=1).",
             like=_correlation_like(last=True),
         ),
     ),
     hints=(
-        "One displacement first: shift f2 so that at x stands what was at x + m. Then f1 times it, mean over axis 1.",
-        "F.pad(f2, [d] * 4) puts d zeros around. The window that begins at row d + my and column d + mx is f2, shifted by (mx, my).",
-        "Two loops, my outside and mx inside, over range(-d, d + 1, stride). Collect the maps in a list and stack them, dim=1.",
+        "Start with one displacement: shift f2 so that the value at x is the one that was at x + m. Then multiply by f1 and take the mean over axis 1.",
+        "F.pad(f2, [d] * 4) adds d zeros on each side. The window that begins at row d + my and column d + mx is f2, shifted by (mx, my).",
+        "Write two loops over range(-d, d + 1, stride), with my outside and mx inside. Collect the maps in a list and stack them, dim=1.",
     ),
 )
 
@@ -1067,12 +1067,12 @@ product = Exercise(
     mistakes=(
         Mistake(
             "transposed",
-            "Rows and columns have changed places: a row belongs to a point of f1, a column to a point of f2.",
+            "Rows and columns are swapped: a row belongs to a point of f1, a column to a point of f2.",
             like=_product_like(turned=True),
         ),
         Mistake(
             "sum over channels",
-            "A product of matrices sums over the channels. The mean is wanted: divide by C.",
+            "A matrix product sums over the channels. The answer is the mean: divide by C.",
             like=_product_like(summed=True),
         ),
         Mistake(
@@ -1092,7 +1092,7 @@ product = Exercise(
         ),
         Mistake(
             "border around f1",
-            "You put the border around f1. It belongs around f2, where one looks for partners.",
+            "You put the border around f1. It belongs around f2, because that is where you look for matches.",
             like=_product_like(pad_first=True),
         ),
         *(
@@ -1108,8 +1108,8 @@ product = Exercise(
     ),
     hints=(
         "flatten(2) turns (B, C, H, W) into (B, C, HW): a column for each point.",
-        "A product of matrices sums over what stands inside: (B, HW, C) @ (B, C, HW) -> (B, HW, HW).",
-        "transpose(1, 2) makes rows of columns: do that to f1. f2 needs its border before it is flattened. And a mean is a sum, divided by what?",
+        "A matrix product sums over the inner axis: (B, HW, C) @ (B, C, HW) -> (B, HW, HW).",
+        "transpose(1, 2) turns columns into rows: apply it to f1. f2 needs its border before it is flattened. And what must you divide a sum by to get the mean?",
     ),
 )
 
@@ -1168,7 +1168,7 @@ channels = Exercise(
         ),
         Mistake(
             "one direction only",
-            "Each mx goes with each my: square the number of values.",
+            "Every mx is combined with every my: square the number of values.",
             like=lambda d, s, k: (2 * d // s + 1, d * k, s * k),
         ),
         Mistake(
@@ -1188,29 +1188,29 @@ channels = Exercise(
         ),
         Mistake(
             "stride ignored",
-            "With stride 2 only every second displacement is compared.",
+            "With stride 2, only every second displacement is compared.",
             like=lambda d, s, k: ((2 * d + 1) ** 2, d * k, s * k),
         ),
         Mistake(
             "reach in points of the map",
-            "Reach and step are in points of the map. In full-size pixels each is `shrink` times as much.",
+            "Your reach and step are in points of the map. In full-size pixels they are `shrink` times as large.",
             like=lambda d, s, k: ((2 * d // s + 1) ** 2, d, s),
         ),
         Mistake(
             "reach multiplied by the stride",
-            "d is the greatest displacement already, in points of the map. The stride is only the step on the way there.",
+            "d is already the largest displacement, in points of the map. The stride is only the distance between displacements.",
             like=lambda d, s, k: ((2 * d // s + 1) ** 2, d * s * k, s * k),
         ),
         Mistake(
             "step forgotten to stretch",
-            "The channels and the reach are right. The step between two displacements is `stride` points of the map, and each of them `shrink` pixels.",
+            "The channels and the reach are right. The step between two displacements is `stride` points of the map, each of which is `shrink` pixels wide.",
             like=lambda d, s, k: ((2 * d // s + 1) ** 2, d * k, s),
         ),
     ),
     hints=(
         "How many values has mx? From -d to d in steps of `stride`: write them down for d = 4, stride 2.",
         "With n values of mx there are n values of my, and n² pairs. Each pair is a channel.",
-        "Which displacement is the greatest, in points of the map? And how many full-size pixels is a point wide?",
+        "What is the largest displacement, in points of the map? And how many full-size pixels wide is a point?",
     ),
 )
 

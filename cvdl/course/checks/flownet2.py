@@ -153,12 +153,12 @@ rate = Exercise(
         ),
         Mistake(
             "halved once",
-            "You halve once, however many marks were reached. Each of them halves again.",
+            "You halve the rate once, however many marks were reached. Each mark halves it again.",
             like=_rate_like(once=True),
         ),
         Mistake(
             "one step late",
-            "At the mark itself your rate is still the old one. *From* the mark on it is lower: ≥, not >.",
+            "At the mark itself, your rate is still the old one. It must be lower *from* the mark on: ≥, not >.",
             like=_rate_like(late=True),
         ),
         Mistake(
@@ -175,19 +175,19 @@ rate = Exercise(
         ),
         Mistake(
             "divided by their number",
-            "After three marks you divide by 4. Three halvings are a division by 8.",
+            "After three marks you divide by 4. Halving three times means dividing by 8.",
             like=_rate_like(power=1),
         ),
         Mistake(
             "divided by twice their number",
-            "Each mark halves what is left. So it is a power of 2, not a multiple of it.",
+            "Each mark halves what is left, so divide by a power of 2, not by a multiple of 2.",
             like=_rate_like(power=2),
         ),
         Mistake("tenth", "You divide by 10 at each mark. FlowNet 2.0 divides by 2.", like=_rate_like(fall=0.1)),
     ),
     hints=(
-        "How would you say in words where a mark lies, so that it holds for any number of steps?",
-        "Count the marks that are reached: those with mark / length not above step / steps.",
+        "How would you describe where a mark is, so that the description holds for any number of steps?",
+        "Count the marks that have been reached: those where mark / length is at most step / steps.",
         "With n of them, the rate is start / 2**n.",
     ),
 )
@@ -255,22 +255,22 @@ spread = Exercise(
         ),
         Mistake(
             "deviation",
-            "That is the standard *deviation*: how much single runs differ. How well is their *mean* known? Better, the more runs.",
+            "That is the standard *deviation*: how much single runs differ. How well is their *mean* known? The more runs, the better.",
             like=_spread_like(lambda v, n: statistics.stdev(v)),
         ),
         Mistake(
             "divided by n",
-            "You divide by n where n - 1 belongs. The mean came from the same few numbers, so their deviations from it are too small.",
+            "You divide by n instead of n - 1. The mean comes from the same few numbers, so their deviations from it are too small.",
             like=_spread_like(lambda v, n: statistics.pstdev(v) / math.sqrt(n)),
         ),
         Mistake(
             "deviation, divided by n",
-            "Two things: n - 1 in the deviation, and the root of n is missing.",
+            "Change two things: use n - 1 in the deviation, and divide by the root of n.",
             like=_spread_like(lambda v, n: statistics.pstdev(v)),
         ),
         Mistake(
             "root of n missing",
-            "You divide the deviation by n. Errors of means fall with the *root* of n.",
+            "You divide the deviation by n. The error of a mean falls with the *root* of n.",
             like=_spread_like(lambda v, n: statistics.stdev(v) / n),
         ),
         Mistake(
@@ -280,14 +280,14 @@ spread = Exercise(
         ),
         Mistake(
             "range",
-            "You take half the distance from least to greatest. It grows with the number of runs, and the error of a mean falls.",
+            "You take half the range from the smallest to the largest value. The range grows with the number of runs, but the error of a mean falls.",
             like=_spread_like(lambda v, n: (max(v) - min(v)) / 2),
         ),
     ),
     hints=(
-        "Two questions: how much do single runs differ? And how much would the *mean* of such runs differ, if one repeated everything?",
-        "First the standard deviation: squares of the deviations, summed, divided by n - 1, root.",
-        "The standard error is that, divided by the root of n.",
+        "Two questions: how much do single runs differ? And how much would the *mean* of such runs differ if you repeated everything?",
+        "First compute the standard deviation: sum the squares of the deviations, divide by n - 1, and take the root.",
+        "The standard error is the standard deviation divided by the root of n.",
     ),
 )
 
@@ -376,10 +376,12 @@ stacked = Exercise(
     mistakes=(
         Mistake(
             "20 forgotten",
-            "The flow has to be divided by 20, so that its numbers are as large as the images'.",
+            "Divide the flow by 20, so that its values are about as large as those of the images.",
             like=_input_like(unit=1.0),
         ),
-        Mistake("times 20", "You multiply the flow by 20. Divide: 20 px become 1.", like=_input_like(unit=1 / 20)),
+        Mistake(
+            "times 20", "You multiply the flow by 20. Divide instead: 20 px become 1.", like=_input_like(unit=1 / 20)
+        ),
         Mistake(
             "wrong direction",
             "You warp by -flow. A point that moves by the flow is found at x + flow in frame 2.",
@@ -387,7 +389,7 @@ stacked = Exercise(
         ),
         Mistake(
             "frame 1 warped",
-            "You warp frame 1. Frame 2 has to come back to frame 1's grid.",
+            "You warp frame 1. Warp frame 2 to frame 1's grid instead.",
             like=_input_like(of_first=True),
         ),
         Mistake(
@@ -402,12 +404,12 @@ stacked = Exercise(
         ),
         Mistake(
             "sum of the colours",
-            "You add |red|, |green| and |blue|. Wanted is the length of the vector of three.",
+            "You add |red|, |green| and |blue|. Use the length of the vector of three.",
             like=_input_like(error="sum"),
         ),
         Mistake(
             "mean of the colours",
-            "You take the mean over the colours. Wanted is the length of the vector of three.",
+            "You take the mean over the colours. Use the length of the vector of three.",
             like=_input_like(error="mean"),
         ),
         Mistake(
@@ -415,23 +417,23 @@ stacked = Exercise(
         ),
         Mistake(
             "one for each colour",
-            "You keep three errors, one for each colour. One for each pixel is wanted: their length.",
+            "You keep three errors, one for each colour. There must be one for each pixel: their length.",
             like=_input_like(error="colours"),
         ),
         Mistake(
             "not warped in the error",
-            "Your error compares frame 1 with frame 2 as it is. What does that tell about the flow? Take the warped one.",
+            "Your error compares frame 1 with the unwarped frame 2, so it does not depend on the flow. Use the warped frame 2.",
             like=_input_like(against="unwarped"),
         ),
         Mistake(
             "compared with frame 2",
-            "You compare the warped image with frame 2. It came back to frame 1's grid: compare it with frame 1.",
+            "You compare the warped image with frame 2. It is on frame 1's grid: compare it with frame 1.",
             like=_input_like(against="second"),
         ),
     ),
     hints=(
-        "Which picture should look like frame 1 if the flow were right? That one tells how wrong it is.",
-        "warp(image2, flow) brings frame 2 back. The error is the length over axis 1 of its difference to image1.",
+        "Which image would look like frame 1 if the flow were right? It shows how wrong the flow is.",
+        "warp(image2, flow) warps frame 2. The error is the length, over axis 1, of its difference from image1.",
         "torch.cat([image1, image2, warped, flow / 20, error], dim=1), the error with keepdim=True.",
     ),
 )
@@ -484,17 +486,17 @@ frozen = Exercise(
         ),
         Mistake(
             "the optimiser saves the work",
-            "What the optimiser does not hold is not changed. But loss.backward() knows nothing of the optimiser.",
+            "Weights that the optimiser does not have are not changed. But loss.backward() knows nothing about the optimiser.",
             when=answered("B", _NONE),
         ),
         Mistake(
             "left out, and yet it learns",
-            "Weights are changed by the optimiser alone. Does this one hold them?",
+            "Only the optimiser changes weights. Does this one have them?",
             when=answered("B", _ALL),
         ),
         Mistake(
             "requires_grad_ only hides",
-            "Where no weight and no input requires a gradient, autograd does not even record. So nothing is computed in vain.",
+            "If no weight and no input requires a gradient, autograd does not even record. So no gradient is computed in vain.",
             when=answered("C", _VAIN, _ALL),
         ),
         Mistake(
@@ -509,9 +511,9 @@ frozen = Exercise(
         ),
     ),
     hints=(
-        "Two questions for each way: will loss.backward() compute gradients for the first network? Will the optimiser use them?",
-        "Only two of the five keep autograd from recording the first network.",
-        "Which of the five lines speak to autograd, which to the optimiser only, and which to neither?",
+        "Ask two questions about each variant: will loss.backward() compute gradients for the first network? Will the optimiser use them?",
+        "Only two of the five prevent autograd from recording the first network.",
+        "Which of the five affect autograd, which only the optimiser, and which neither?",
     ),
 )
 
@@ -592,7 +594,7 @@ counting = Exercise(
     mistakes=(
         Mistake(
             "biases forgotten",
-            "The biases are missing: one for each channel that comes out.",
+            "The biases are missing: there is one for each output channel.",
             like=_count_like(bias=False),
         ),
         Mistake(
@@ -607,15 +609,17 @@ counting = Exercise(
         ),
         Mistake(
             "all alike",
-            "You count every network as the first one. The later ones see more channels.",
+            "You count every network like the first one. The later ones have more input channels.",
             like=_count_like(wider="none"),
         ),
         Mistake(
             "the first, too",
-            "You give the first network the later ones' channels. It sees two images only.",
+            "You give the first network the input channels of the later ones. It sees only two images.",
             like=_count_like(wider="all"),
         ),
-        Mistake("one network only", "You count one network. There are `nets` of them.", like=_count_like(nets=False)),
+        Mistake(
+            "one network only", "You count only one network. There are `nets` of them.", like=_count_like(nets=False)
+        ),
         Mistake(
             "every layer",
             "You change the channels of every layer of a later network. Only its *first* layer sees the input.",
@@ -623,8 +627,8 @@ counting = Exercise(
         ),
     ),
     hints=(
-        "What does one convolution hold, for each channel that comes out? How many numbers?",
-        "A layer: inputs · outputs · kernel² weights, and `outputs` biases if it has them. Begin with one network.",
+        "What parameters does one convolution have for each output channel? How many are there?",
+        "A layer: inputs · outputs · kernel² weights, and `outputs` biases if it has them. Start with one network.",
         "In a later network replace the first layer's `inputs` by `channels`. All other layers stay.",
     ),
 )
@@ -693,12 +697,12 @@ fusing = Exercise(
     mistakes=(
         Mistake(
             "flow before small",
-            "The order is `small`, then `flow`, in all three groups. Yours is turned round.",
+            "The order is `small`, then `flow`, in all three groups. Yours is reversed.",
             like=_fusion_like(order="flow first"),
         ),
         Mistake(
             "in units of 20",
-            "Here flows stay in pixels, as the released network takes them.",
+            "Here flows stay in pixels, as the released network expects.",
             like=_fusion_like(unit=20.0),
         ),
         Mistake(
@@ -708,7 +712,7 @@ fusing = Exercise(
         ),
         Mistake(
             "sum of both components",
-            "You add |x| and |y| of a flow. Its length is wanted, by Pythagoras.",
+            "You add |x| and |y| of a flow. Use its length, by Pythagoras.",
             like=_fusion_like(lengths="sum"),
         ),
         Mistake(
@@ -718,7 +722,7 @@ fusing = Exercise(
         ),
         Mistake(
             "not warped",
-            "Your errors compare frame 1 with frame 2 as it is: they are the same for both flows, and tell nothing.",
+            "Your errors compare frame 1 with the unwarped frame 2: they are the same for both flows and say nothing about them.",
             like=_fusion_like(against="unwarped"),
         ),
         Mistake(
@@ -728,13 +732,13 @@ fusing = Exercise(
         ),
         Mistake(
             "grouped by flow",
-            "You put together what belongs to one flow. Here like goes with like: flows, lengths, errors.",
+            "You group the channels by flow. Group them by kind instead: flows, lengths, errors.",
             like=_fusion_like(grouped=False),
         ),
     ),
     hints=(
         "What would *you* want to know at a pixel, to choose between two flows?",
-        "For each flow: itself, its length, and how far warp(image2, it) is from image1. Lengths go over axis 1, with keepdim=True.",
+        "For each flow: the flow itself, its length, and how far the warped image2 is from image1. Take lengths over axis 1, with keepdim=True.",
         "torch.cat([image1, small, flow, |small|, |flow|, error of small, error of flow], dim=1)",
     ),
 )
@@ -816,7 +820,7 @@ bands = Exercise(
     mistakes=(
         Mistake(
             "by the estimate's speed",
-            "You sort pixels by how fast the *estimate* is. Whoever always says zero would have no fast pixels. Sort by the truth.",
+            "You sort pixels by the speed of the *estimate*. A method that always predicts zero would then have no fast pixels. Sort by the ground truth.",
             like=_bands_like(by="flow"),
         ),
         Mistake(
@@ -824,15 +828,15 @@ bands = Exercise(
             "You sort pixels by how wrong they are. Sort by how fast they truly move.",
             like=_bands_like(by="error"),
         ),
-        Mistake("by x alone", "The speed is the length of the vector, not its x.", like=_bands_like(by="x")),
+        Mistake("by x alone", "The speed is the length of the vector, not its x component.", like=_bands_like(by="x")),
         Mistake(
             "upper edge in the band",
-            "A pixel of speed exactly 5 belongs to the band that *begins* at 5: ≥ below, < above.",
+            "A pixel of speed exactly 5 belongs to the band that *begins* at 5: use ≥ at the lower edge and < at the upper edge.",
             like=_bands_like(upper=True),
         ),
         Mistake(
             "share of the whole",
-            "You divide by the number of all pixels. Divide by those of the band.",
+            "You divide by the number of all pixels. Divide by the number of pixels in the band.",
             like=_bands_like(over="all"),
         ),
         Mistake(
@@ -842,7 +846,7 @@ bands = Exercise(
         ),
         Mistake(
             "empty is zero",
-            "An empty band has no error of 0. It would look perfect. Return NaN.",
+            "An empty band has no error. With 0 it would look perfect: return NaN.",
             like=_bands_like(empty=0.0),
         ),
         Mistake(
@@ -852,9 +856,9 @@ bands = Exercise(
         ),
     ),
     hints=(
-        "Two maps of numbers are needed, one to sort by and one to average. Which?",
+        "You need two maps of numbers, one to sort by and one to average. Which ones?",
         "errors = length of flow - truth; speed = length of truth. A band is a mask: (speed >= low) & (speed < high).",
-        "Go through zip([0, *edges], [*edges, inf]). errors[mask].mean() is NaN by itself where the mask is empty.",
+        "Go through zip([0, *edges], [*edges, inf]). errors[mask].mean() is already NaN if the mask is empty.",
     ),
 )
 
@@ -957,7 +961,7 @@ front = Exercise(
     mistakes=(
         Mistake(
             "equals are kept",
-            "Whoever is equal in one and better in the other beats, too. Of two equally fast ones, only the better counts.",
+            "A method that is equal in one and better in the other also beats. Of two equally fast methods, only the more accurate one is kept.",
             like=_front_like("strict"),
         ),
         Mistake(
@@ -968,15 +972,15 @@ front = Exercise(
         Mistake("the beaten ones", "You return those that *are* beaten.", like=_front_like("beaten")),
         Mistake(
             "better in one is enough",
-            "You throw out whoever is worse in *one* of them. Slower but more accurate is a fair offer: both must be no better.",
+            "You drop every method that is worse in *one* of the two. A slower but more accurate method must stay: to be beaten, it must not be better in either.",
             like=_front_like("either"),
         ),
         Mistake(
             "only the two ends",
-            "The fastest and the best are not beaten, right. But what lies between may be a fair offer, too.",
+            "It is true that the fastest and the most accurate are not beaten. But methods between them may also be unbeaten.",
             like=_front_like("best"),
         ),
-        Mistake("all", "You return all of them. Some are beaten in both.", like=_front_like("all")),
+        Mistake("all", "You return all methods. Some are beaten in both time and error.", like=_front_like("all")),
         Mistake(
             "one of two twins",
             "Of two methods with the same time and the same error, you keep only one. Neither is better in time or error, so neither beats the other: keep both.",
@@ -989,8 +993,8 @@ front = Exercise(
         ),
     ),
     hints=(
-        "Take one method. What would another one have to be like, so that nobody would choose the first?",
-        "No slower *and* no worse, and better in at least one of the two.",
+        "Take one method. What would another have to be like so that nobody would choose the first?",
+        "It must be no slower *and* no less accurate, and better in at least one of the two.",
         "Or: sort by time, then error, and keep each one whose error is below all before it, or that is equal to the last one kept in both.",
     ),
 )
@@ -1086,17 +1090,17 @@ clip = Exercise(
     mistakes=(
         Mistake(
             "mask forgotten",
-            "What leaves the frame counts in your mean. There the warped image only repeats its border.",
+            "Your mean includes pixels that leave the frame. There the warped image only repeats its border.",
             like=_clip_like(mask="none"),
         ),
         Mistake(
             "divided by all",
-            "You set what leaves the frame to 0 and divide by all pixels. So a flow that leads out everywhere would be perfect.",
+            "You set pixels that leave the frame to 0 and divide by all pixels. A flow that leaves the frame everywhere would then be perfect.",
             like=_clip_like(mask="zero"),
         ),
         Mistake(
             "frames swapped",
-            "You bring frame t back and compare with frame t + 1. The flow is given on frame t's pixels.",
+            "You warp frame t and compare it with frame t + 1. The flow is given at frame t's pixels, so warp frame t + 1.",
             like=_clip_like(shift=-1),
         ),
         Mistake("wrong direction", "You warp by -flow.", like=_clip_like(sign=-1)),
@@ -1105,23 +1109,23 @@ clip = Exercise(
         ),
         Mistake(
             "squared",
-            "That is the mean of squares. The mean of the absolute differences is wanted.",
+            "That is the mean of the squares. Use the mean of the absolute differences.",
             like=_clip_like(square=True),
         ),
         Mistake(
             "one number for the clip",
-            "You average over the pairs. One number for each pair is wanted.",
+            "You average over the pairs. Return one number for each pair.",
             like=_clip_like(whole=True),
         ),
         Mistake(
             "not warped",
-            "You compare the frames as they are. So every flow would get the same error.",
+            "You compare the frames without warping. Every flow would then get the same error.",
             like=_clip_like(warped=False),
         ),
     ),
     hints=(
-        "Which frame is brought back to which, and on whose pixels is the flow given?",
-        "warp(frames[1:], flows) brings all of them back at once; in_frame(flows)[:, 0] is the mask without its axis of 1, (T - 1, H, W).",
+        "Which frame is warped to which, and at whose pixels is the flow given?",
+        "warp(frames[1:], flows) warps all of them at once; in_frame(flows)[:, 0] is the mask without its axis of length 1, (T - 1, H, W).",
         "For each pair: 255 · |warped - frame|, mean over the colours, then the mean over the pixels where the mask is True.",
     ),
 )

@@ -48,7 +48,7 @@ def _seen_args(g):
     return int(torch.randint(2 * fps, 4 * fps, (), generator=g)), fps, rate
 
 
-_CAMERAS = (12, 15, 24, 25, 30)  # with which no float comes out a hair below
+_CAMERAS = (12, 15, 24, 25, 30)  # for which no float comes out slightly too small
 
 
 def _whole(number):
@@ -78,7 +78,7 @@ def _of_whole_fps(got, want):
     return got in [tuple(_seen_oracle(60, fps, 10)) for fps in (29, 30)]
 
 
-FUTURE = "A frame is seen before it is there. When k · fps / rate is 2.5, frame 2 is there already, and frame 3 is still to come."
+FUTURE = "You see a frame before it has arrived. When k · fps / rate is 2.5, frame 2 has arrived, but frame 3 has not."
 
 resample = Exercise(
     id="gesture.resample",
@@ -144,32 +144,32 @@ resample = Exercise(
         Mistake("upwards", FUTURE, like=_seen_like(newest=lambda x: math.ceil(x - 1e-9))),
         Mistake(
             "a tick too many",
-            "One tick is too many: at the time count / fps the clip is over.",
+            "There is one tick too many: at time count / fps the clip is over.",
             like=_seen_like(number=lambda exact, count: int(exact + 1e-9) + 1),
         ),
         Mistake(
             "a tick too few",
-            "One tick is missing: ticks begin at 0, and the last one before the end counts, too.",
+            "One tick is missing: ticks start at 0, and the last one before the end counts, too.",
             like=_seen_like(number=lambda exact, count: int(exact + 1e-9)),
         ),
         Mistake(
             "as many ticks as frames",
-            "You have a tick for each frame. How many there are is a matter of `rate` and of how long the clip lasts.",
+            "You have a tick for each frame. Their number depends on `rate` and on the length of the clip.",
             like=_seen_like(number=lambda exact, count: count),
         ),
         Mistake(
             "a whole step",
-            "You always go on by the same whole number of frames. 25 / 10 is 2.5: steps of 2 and of 3 take turns.",
+            "You always advance by the same whole number of frames. 25 / 10 is 2.5, so steps of 2 and 3 must alternate.",
             like=lambda count, fps, rate: list(range(0, count, int(fps / rate))),
         ),
         Mistake(
             "a whole step, at least 1",
-            "You always go on by the same whole number of frames. It need not be whole, nor be 1 or more.",
+            "You always advance by the same whole number of frames. The step need not be a whole number, and it may be less than 1.",
             like=lambda count, fps, rate: list(range(0, count, max(1, int(fps / rate)))),
         ),
         Mistake(
             "fps and rate exchanged",
-            "fps and rate have changed places: tick k is at k / rate seconds, and each second has fps frames.",
+            "fps and rate are swapped: tick k is at k / rate seconds, and each second has fps frames.",
             like=lambda count, fps, rate: [
                 int(k * rate / fps + 1e-9) for k in range(math.ceil(count * rate / fps - 1e-9))
             ],
@@ -188,13 +188,13 @@ resample = Exercise(
         ),
         Mistake(
             "a hair below",
-            "Some frames are one too early. In floats, a whole number may come out a hair below: multiply first, then divide once.",
+            "Some frames are one too early. In floating point, a whole number may come out slightly too small: multiply first, then divide once.",
             when=_some_one_late,
         ),
     ),
     hints=(
         "At which time is tick k? Which frames are there by then?",
-        "At k / rate seconds, so it is number k · fps / rate, rounded down. Which k still lie before the end, count / fps?",
+        "At k / rate seconds, so it is number k · fps / rate, rounded down. Which k are still before the end, count / fps?",
         "There are ceil(count · rate / fps) ticks; the frame at tick k is int(k * fps / rate).",
     ),
 )
@@ -241,17 +241,17 @@ shape_questions = Exercise(
     mistakes=(
         Mistake(
             "«nowhere» forgotten",
-            "The cells are counted. One more score says that the finger tip is in none of them.",
+            "You counted the cells. There is one more score, for a fingertip that is in none of them.",
             when=answered("scores", (128, 1200)),
         ),
         Mistake(
             "scores as a map",
-            "With the score of «nowhere» it is no longer a map: all scores of a frame stand in one row.",
+            "With the score for «nowhere», it is no longer a map: all scores of a frame are in one row.",
             when=answered("scores", (128, 1, 30, 40), (128, 30, 40), (128, 2, 30, 40)),
         ),
         Mistake(
             "sequences in the CNN",
-            "The CNN knows no time: frames of all clips go through it as one batch, of T · B.",
+            "The CNN does not know about time: the frames of all clips go through it as one batch of T · B.",
             when=lambda got, want: any(
                 isinstance(got, dict) and isinstance(got.get(key), tuple) and got[key][:2] == (32, 4)
                 for key in ("first", "maps", "scores")
@@ -266,12 +266,12 @@ shape_questions = Exercise(
         ),
         Mistake(
             "one answer for a clip",
-            "The network says a class after *every* frame. Which of these answers counts is a later question.",
+            "The network outputs a class after *every* frame. Which of these answers counts is decided later.",
             when=answered("logits", (4, 11)),
         ),
         Mistake(
             "«none» forgotten",
-            "Ten gestures, and none of them: that is a class as well.",
+            "There are ten gestures, and «none of them» is a class as well.",
             when=answered("logits", (32, 4, 10)),
         ),
         Mistake(
@@ -283,7 +283,7 @@ shape_questions = Exercise(
         ),
         Mistake(
             "only the place",
-            "x and y are two of five: two speeds, and how sure the CNN is, come with them.",
+            "x and y are only two of the five features: there are also two velocities, and how confident the CNN is.",
             when=answered("features", (32, 4, 2), (32, 4, 3), (32, 4, 4)),
         ),
     ),
@@ -385,38 +385,38 @@ soft_argmax = Exercise(
         ),
         Mistake(
             "the likeliest cell",
-            "That is the likeliest cell: whole numbers, through which nothing can learn. The *mean* place is wanted.",
+            "That is the most likely cell: its whole numbers pass on no gradient. Return the *mean* position.",
             like=_argmax,
         ),
         Mistake("counted from 1", "The first column and the first row have the number 0.", like=_mean_like(first=1)),
         Mistake(
             "softmax along rows",
-            "softmax runs along each row by itself, so that every row's probabilities sum to 1. The whole map's have to.",
+            "Your softmax runs along each row separately, so that the probabilities of every row sum to 1. Those of the whole map must sum to 1.",
             like=_mean_like(over=(2,)),
         ),
         Mistake(
             "softmax along columns",
-            "softmax runs along each column by itself. The probabilities of the whole map have to sum to 1.",
+            "Your softmax runs along each column separately. The probabilities of the whole map must sum to 1.",
             like=_mean_like(over=(1,)),
         ),
         Mistake(
             "softmax over the batch",
-            "softmax runs over the maps, so that frames compete with each other. It belongs over the cells of each map.",
+            "Your softmax runs over the maps, so that frames compete with each other. It must run over the cells of each map.",
             like=_mean_like(over=(0,)),
         ),
         Mistake(
             "maps mixed",
-            "softmax runs over all maps together. Each map's own probabilities sum to 1.",
+            "Your softmax runs over all maps together. The probabilities of each map must sum to 1.",
             like=_mean_like(over=(0, 1, 2)),
         ),
         Mistake(
             "softmax forgotten",
-            "You weigh places by the scores themselves. Scores may be negative: softmax makes probabilities of them.",
+            "You weight the positions by the scores themselves. Scores may be negative: softmax turns them into probabilities.",
             like=_mean_like(chance=lambda scores: scores),
         ),
         Mistake(
             "not normalised",
-            "exp alone is no probability: divide by the sum over the map.",
+            "exp alone does not give probabilities: divide by the sum over the map.",
             like=_mean_like(chance=torch.exp),
         ),
         Mistake(
@@ -432,8 +432,8 @@ soft_argmax = Exercise(
     ),
     hints=(
         "Two steps: probabilities of the cells, then the mean of their columns and of their rows.",
-        "flatten(1) makes one row of each map, over which softmax runs; then back to (N, h, w).",
-        "x is the sum of probability times column number: sum over rows first, then multiply by torch.arange(w). y likewise.",
+        "flatten(1) turns each map into one row for softmax; then reshape back to (N, h, w).",
+        "x is the sum of probability times column number: sum over rows first, then multiply by torch.arange(w). Do the same for y.",
     ),
 )
 
@@ -527,43 +527,43 @@ pad = Exercise(
     mistakes=(
         Mistake(
             "zeros in front",
-            "The zeros stand in front. An LSTM begins at step 0: each clip has to begin there, with zeros behind it.",
+            "You put the zeros in front. An LSTM starts at step 0: each clip must start there, followed by the zeros.",
             like=_pad_like(behind=False),
         ),
         Mistake(
             "batch first",
-            "The clips come first. Time does, here: (T, B, D), and the mask (T, B).",
+            "Your clips come first. Here time comes first: (T, B, D), and the mask is (T, B).",
             like=_pad_like(batch_first=True),
         ),
         Mistake(
             "mask from the values",
-            "Your mask is False at a real row of zeros. Make it from the lengths.",
+            "Your mask is False at a real row of zeros. Compute it from the lengths.",
             like=_pad_like(truth=lambda padded, mask: (padded != 0).any(2)),
         ),
         Mistake(
             "mask inverted",
-            "Your mask is True at the padding. It is to be True at the real steps.",
+            "Your mask is True at the padding. It must be True at the real steps.",
             like=_pad_like(truth=lambda padded, mask: ~mask),
         ),
         Mistake(
             "a value for each number",
-            "Your mask has an entry for each number. One for each step of a clip is wanted, (T, B).",
+            "Your mask has an entry for each number. It must have one for each step of a clip, (T, B).",
             like=_pad_like(truth=lambda padded, mask: mask[..., None].expand(padded.shape)),
         ),
         Mistake(
             "cut to the shortest",
-            "You cut all clips to the shortest. The end of a gesture is needed: fill the others up instead.",
+            "You cut all clips to the length of the shortest. The end of a gesture is needed: pad the others to the longest instead.",
             like=_pad_like(cut=True),
         ),
-        Mistake("nan at the padding", "The padding is to be 0.", like=_pad_like(filled=math.nan)),
+        Mistake("nan at the padding", "The padding must be 0.", like=_pad_like(filled=math.nan)),
         Mistake(
             "mask not bool",
-            "The mask is right, but not bool. `logits[mask]` would take ones and zeros for the numbers of rows.",
+            "The mask is right, but not bool. `logits[mask]` would treat ones and zeros as row indices.",
             when=lambda got, want: difference(got, want) is None,
         ),
     ),
     hints=(
-        "How long is the longest? Begin with zeros of that size.",
+        "How long is the longest clip? Start with zeros of that size.",
         "padded is torch.zeros(T, B, D) and mask torch.zeros(T, B, dtype=torch.bool). Then go through the clips.",
         "For clip number b: padded[: len(clip), b] = clip, and the same entries of the mask become True.",
     ),
@@ -626,8 +626,8 @@ def _over_all(logits, mask, labels):
     return F.cross_entropy(logits.flatten(0, 1), labels.expand(mask.shape).flatten())
 
 
-TWICE = "F.cross_entropy takes logits and makes the softmax by itself; you make it once more."
-UNMADE = "F.nll_loss wants log-probabilities; these are logits. F.cross_entropy takes them as they are."
+TWICE = "F.cross_entropy takes logits and applies softmax itself; you apply it twice."
+UNMADE = "F.nll_loss expects log-probabilities, but these are logits. F.cross_entropy takes logits."
 
 many_to_one = Exercise(
     id="gesture.many_to_one",
@@ -675,12 +675,12 @@ many_to_one = Exercise(
     mistakes=(
         Mistake(
             "the last step of the batch",
-            "logits[-1] is padding for all clips but the longest. Each has a last step of its own.",
+            "logits[-1] is padding for all clips except the longest. Each clip has its own last step.",
             like=_one_like(lambda clip, real: clip[-1]),
         ),
         Mistake(
             "one step too late",
-            "That is the step *after* the last one: of T_b steps the last has the number T_b - 1.",
+            "That is the step *after* the last one: the last of T_b steps has the index T_b - 1.",
             like=_one_like(lambda clip, real: clip[real]),
         ),
         Mistake(
@@ -705,17 +705,17 @@ many_to_one = Exercise(
         ),
         Mistake(
             "mean of the logits",
-            "You average the logits over the steps. The LSTM has summed the clip up already: its last step is enough.",
+            "You average the logits over the steps. The LSTM has already summarised the clip: its last step is enough.",
             like=_one_like(lambda clip, real: clip[:real].mean(0)),
         ),
         Mistake(
             "sum over the batch",
-            "You sum over the clips. The mean is wanted, so that it does not grow with the batch.",
+            "You sum over the clips. Take the mean, so that the loss does not grow with the batch.",
             like=_one_like(loss=lambda rows, labels: F.cross_entropy(rows, labels, reduction="sum")),
         ),
         Mistake(
             "not reduced",
-            "You return a loss for each clip. Their mean is wanted, one number.",
+            "You return a loss for each clip. Return their mean, one number.",
             like=_one_like(loss=lambda rows, labels: F.cross_entropy(rows, labels, reduction="none")),
         ),
         Mistake(
@@ -724,8 +724,8 @@ many_to_one = Exercise(
         Mistake("logits for log-probabilities", UNMADE, like=_one_like(loss=F.nll_loss)),
     ),
     hints=(
-        "How many real steps has each clip? And which number has the last one?",
-        "mask.sum(0) counts them. Of clip b you need the row logits[count - 1, b].",
+        "How many real steps does each clip have? And what is the index of the last one?",
+        "mask.sum(0) counts them. For clip b you need the row logits[count - 1, b].",
         "logits[last, torch.arange(B)] takes one row for each clip, (B, K). F.cross_entropy does the rest.",
     ),
 )
@@ -793,12 +793,12 @@ many_to_many = Exercise(
     mistakes=(
         Mistake(
             "padding counted",
-            "The padding counts as well. Take the steps at which mask is True.",
+            "Your loss includes the padding. Use only the steps at which mask is True.",
             like=_many_like(lambda losses, mask: losses.mean()),
         ),
         Mistake(
             "divided by all steps",
-            "The padding's losses are 0, but it still counts in what you divide by. Divide by the number of *real* steps.",
+            "The losses of the padding are 0, but it still counts in the divisor. Divide by the number of *real* steps.",
             like=_many_like(lambda losses, mask: (losses * mask).mean()),
         ),
         Mistake(
@@ -808,12 +808,12 @@ many_to_many = Exercise(
         ),
         Mistake(
             "multiplied by the mask",
-            "Right, until the padding holds nan: 0 · nan is nan. Select the real steps instead.",
+            "This works until the padding contains nan: 0 · nan is nan. Select the real steps instead.",
             like=_many_like(lambda losses, mask: (losses * mask).sum() / mask.sum()),
         ),
         Mistake(
             "mean of the clips' means",
-            "You average each clip, then the clips. So a step of a short clip weighs more. Here each step weighs the same.",
+            "You average within each clip, then over the clips. This gives more weight to a step of a short clip. Here every step has the same weight.",
             like=_many_like(
                 lambda losses, mask: torch.stack([losses[mask[:, b], b].mean() for b in range(mask.shape[1])]).mean()
             ),
@@ -851,7 +851,7 @@ many_to_many = Exercise(
         ),
         Mistake(
             "summed",
-            "You return the sum. The mean is wanted.",
+            "You return the sum. Return the mean.",
             like=_many_like(lambda losses, mask: losses[mask].sum()),
         ),
         Mistake(
@@ -861,7 +861,7 @@ many_to_many = Exercise(
         ),
         Mistake(
             "classes on the wrong axis",
-            "F.cross_entropy takes the *second* axis for the classes; here that one is the clips. Make rows of the real steps.",
+            "F.cross_entropy expects the classes on the *second* axis; here that is the clips. Select the real steps as rows.",
             like=lambda logits, mask, labels: F.cross_entropy(logits, labels),
         ),
         Mistake(
@@ -883,7 +883,7 @@ many_to_many = Exercise(
     hints=(
         "Which of the T · B steps count? And how many are they?",
         "logits[mask] has a row for each real step, (number, K). What does labels[mask] have?",
-        "F.cross_entropy of the two: its mean is over the rows it gets.",
+        "Apply F.cross_entropy to the two: it takes the mean over the rows that it gets.",
     ),
 )
 
@@ -935,18 +935,18 @@ order = Exercise(
         ),
         Mistake(
             "the last frame does not mind",
-            "In (b) the last frame need not stay the last. This memory sees whatever stands there now.",
+            "In (b) the last frame need not stay the last. This memory sees whatever frame is there now.",
             when=answered("last, b", _SAME),
         ),
         Mistake(
             "an LSTM sums up",
-            "An LSTM is no sum: what it makes of a frame depends on the state that the frames before have left.",
+            "An LSTM is not a sum: what it does with a frame depends on the state left by the frames before.",
             when=lambda got, want: any(answered(key, _SAME)(got, want) for key in ("LSTM, a", "LSTM, b")),
         ),
     ),
     hints=(
         "For each memory: which frames does the answer after the last frame depend on?",
-        "Then: does it depend on their places, too?",
+        "Then: does it depend on their positions, too?",
         "One depends on a single frame, one on a set of frames, one on a sequence of frames.",
     ),
 )
@@ -1009,7 +1009,7 @@ def _one_length(length):
 
 
 DOWN = "You round down: half of 3 frames, 1.5, is seen only after the second. If nothing is left, row -1 is the *last* one."
-NEAREST = "You round to the nearest. The frames seen have to be at least that part of the clip: round up."
+NEAREST = "You round to the nearest whole number. The frames seen must be at least that fraction of the clip: round up."
 
 observed = Exercise(
     id="gesture.observed",
@@ -1052,7 +1052,7 @@ observed = Exercise(
     mistakes=(
         Mistake(
             "a hair above",
-            "28 % of 25 frames are 7, but 0.28 * 25 is 7.000000000000001, and ceil makes 8 of it. Take 1e-6 away before.",
+            "28 % of 25 frames is 7, but 0.28 * 25 is 7.000000000000001, which ceil rounds up to 8. Subtract 1e-6 first.",
             like=_at_like(lambda T, fraction: max(1, math.ceil(T * fraction))),
         ),
         Mistake("down", DOWN, like=_at_like(lambda T, fraction: int(T * fraction + 1e-9))),
@@ -1063,7 +1063,7 @@ observed = Exercise(
         ),
         Mistake(
             "one row too late",
-            "After n frames the newest row is number n - 1.",
+            "After n frames, the newest row has the index n - 1.",
             like=_at_like(named=lambda rows, seen: rows[seen].argmax()),
         ),
         Mistake(
@@ -1073,7 +1073,7 @@ observed = Exercise(
         ),
         Mistake(
             "the mean of the rows",
-            "You average what was said so far. The newest row alone counts: the network has a memory of its own.",
+            "You average the predictions so far. Only the newest row counts, because the network has its own memory.",
             like=_at_like(named=lambda rows, seen: rows[:seen].mean(0).argmax()),
         ),
         Mistake(
@@ -1083,14 +1083,14 @@ observed = Exercise(
         ),
         Mistake(
             "counted, not divided",
-            "You count the right ones. Their share of all clips is wanted.",
+            "You count the clips that are right. Return their fraction of all clips.",
             like=_at_like(total=lambda labels: 1),
         ),
     ),
     hints=(
         "How many frames of *this* clip have been seen? Then: which row came after the last of them?",
-        "math.ceil(fraction * T - 1e-6) frames, and at least one. The row has that number, less 1.",
-        "Compare that row's argmax with the label; the share of those that agree is the answer.",
+        "math.ceil(fraction * T - 1e-6) frames, and at least one. The index of the row is that number minus 1.",
+        "Compare that row's argmax with the label; the answer is the fraction of clips where they agree.",
     ),
 )
 
@@ -1257,32 +1257,32 @@ decide = Exercise(
     mistakes=(
         Mistake(
             "«none» counts",
-            "You decide for «none», the last class. It only says that nothing is being drawn.",
+            "You decide on «none», the last class. It only means that nothing is being drawn.",
             like=_decide_like(none_counts=True),
         ),
         Mistake(
             "different classes in a row",
-            "You count sure steps, whichever class leads. It has to be one and the same.",
+            "You count steps above the threshold, whichever class leads. It must be the same class each time.",
             like=_decide_like(any_class=True),
         ),
         Mistake(
             "more than the threshold",
-            "*At least* the threshold: >= and not >.",
+            "*At least* the threshold means >=, not >.",
             like=_decide_like(enough=lambda p, threshold: p > threshold),
         ),
         Mistake(
             "the threshold forgotten",
-            "You count steps at which a class leads, however unsure it is. It needs `threshold`, too.",
+            "You count steps at which a class leads, however low its probability. It must also reach `threshold`.",
             like=_decide_like(enough=lambda p, threshold: True),
         ),
         Mistake(
             "where the run began",
-            "You return the step at which the run begins. At that time nobody can know that it will last.",
+            "You return the step at which the run begins. At that time it is not known that the run will last.",
             like=_decide_like(answer=lambda kind, t, hold: (kind, t - hold + 1)),
         ),
         Mistake(
             "counted from 1",
-            "You return how many steps were seen. Steps have the numbers 0, 1, 2, …: one less.",
+            "You return how many steps were seen. Steps are counted from 0, so subtract 1.",
             like=_decide_like(answer=lambda kind, t, hold: (kind, t + 1)),
         ),
         Mistake(
@@ -1304,7 +1304,7 @@ decide = Exercise(
         Mistake("counts never reset", RESET, like=_decide_like(per_class=True)),
         Mistake(
             "one step too many",
-            "You wait for one step more. This step counts as well: `hold` steps, and the last one is this.",
+            "You wait one step too long. The current step counts as well: it is the last of the `hold` steps.",
             like=_decide_like(needed=lambda hold: hold + 1),
         ),
         Mistake(
@@ -1314,13 +1314,13 @@ decide = Exercise(
         ),
         Mistake(
             "the last decision",
-            "You go on after the first decision, and return the last. Once decided, there is no going back: return at once.",
+            "You continue after the first decision and return the last one. A decision is final: return at once.",
             like=_decide_like(last=True),
         ),
     ),
     hints=(
         "Go through the steps, and keep two things: which class led before, and for how many steps in a row.",
-        "At each step: is its leader sure, and not «none»? If it is the class from before, count one more; else the count is 1, or 0.",
+        "At each step: does the leader reach the threshold, and is it not «none»? If it is the same class as before, add 1 to the count; otherwise the count is 1, or 0.",
         "When the count reaches hold, return the class and this step's number; after the loop, return K - 1, T.",
     ),
 )

@@ -118,12 +118,12 @@ square = Exercise(
     mistakes=(
         Mistake(
             "dx slowest",
-            "All pairs are there, but x and y have changed places: dx has to run fastest, dy slowest, and dx stands first.",
+            "All pairs are there, but x and y are swapped: dx must change fastest and dy slowest, and dx comes first in each pair.",
             like=lambda reach: _candidates_oracle(reach).flip(1),
         ),
         Mistake(
             "upper end missing",
-            "range(-r, r) ends before r. Candidates go as far to the right as to the left.",
+            "range(-r, r) ends before r. Candidates reach as far to the right as to the left.",
             like=lambda reach: _square(range(-reach, reach)),
         ),
         Mistake(
@@ -138,22 +138,22 @@ square = Exercise(
         ),
         Mistake(
             "a row and a column",
-            "Those are motions along x or along y only. Slanting ones are missing: every dx goes with every dy.",
+            "These are only motions along x or along y. Diagonal ones are missing: combine every dx with every dy.",
             like=lambda reach: torch.tensor(
                 [[d, 0] for d in range(-reach, reach + 1)] + [[0, d] for d in range(-reach, reach + 1)]
             ),
         ),
         Mistake(
             "standing still left out",
-            "To stand still is a candidate, too, and the commonest one.",
+            "No motion is a candidate, too, and the most common one.",
             like=lambda reach: torch.tensor(
                 [m for m in _candidates_oracle(reach).tolist() if m != [0, 0]], dtype=torch.long
             ).reshape(-1, 2),
         ),
     ),
     hints=(
-        "Two loops, one within the other. Which one is outside, if dy changes slowest?",
-        "Collect [dx, dy] in a list, and make a tensor of it at the end.",
+        "Write two nested loops. Which one is the outer loop if dy changes slowest?",
+        "Collect [dx, dy] in a list, and turn it into a tensor at the end.",
         "for dy in range(-reach, reach + 1): for dx in range(-reach, reach + 1): …",
     ),
 )
@@ -207,7 +207,7 @@ branch_numbers = Exercise(
         ),
         Mistake(
             "from -50 to 50",
-            "50 values are wanted, not 50 to each side.",
+            "There are 50 values in all, not 50 to each side.",
             when=answered("50 values in t_x and t_y each", 101**2),
         ),
         Mistake(
@@ -217,7 +217,7 @@ branch_numbers = Exercise(
         ),
         Mistake(
             "two scales for one",
-            "9 stands twice in the row. The two scales may share weights, but each is asked for its own candidates.",
+            "9 occurs twice in the row. The two scales may share weights, but each has its own candidates.",
             when=answered("branches in the whole row", 348),
         ),
         Mistake(
@@ -237,7 +237,7 @@ branch_numbers = Exercise(
         ),
     ),
     hints=(
-        "A branch stands for one candidate, a pair (t_x, t_y). With n values of each there are n² pairs.",
+        "A branch evaluates one candidate, a pair (t_x, t_y). With n values of each there are n² pairs.",
         "The square roots of 121, 169, 49, 9, 9 are 11, 13, 7, 3, 3 values; half of it, rounded down, are steps to one side.",
         "Reach: 5 · 16 + 6 · 8 + 3 · 4 + 1 · 2 + 1 · 1. One scale that reaches so far has (2 · reach + 1)² candidates.",
     ),
@@ -335,28 +335,28 @@ divergence = Exercise(
         ),
         Mistake(
             "root",
-            "You took the square root: the Jensen-Shannon *distance*, which SciPy returns. The divergence is wanted.",
+            "You took the square root, which gives the Jensen-Shannon *distance* that SciPy returns. Return the divergence.",
             like=lambda p, q: _jsd(p, q).clamp(min=0).sqrt(),
         ),
         Mistake("halves forgotten", "Each of the two KL terms counts one half.", like=lambda p, q: 2 * _jsd(p, q)),
         Mistake(
             "base two",
-            "That is in bits: the logarithm to base 2. Take the natural one, torch.log; then ln 2 is the greatest value.",
+            "That is in bits: the logarithm to base 2. Take the natural one, torch.log; then ln 2 is the largest value.",
             like=lambda p, q: _jsd(p, q) / LN2,
         ),
         Mistake(
             "KL alone",
-            "That is KL(p ‖ m), half of the story: it is not symmetric. Add KL(q ‖ m) and halve.",
+            "That is only KL(p ‖ m), which is not symmetric. Add KL(q ‖ m) and halve the sum.",
             like=lambda p, q: _kl(p, (p + q) / 2),
         ),
         Mistake(
             "no middle",
-            "You compare p with q directly. That is infinite as soon as one of them is 0 alone. Compare each with the middle.",
+            "You compare p with q directly. That is infinite as soon as only one of them is 0. Compare each with their mean m.",
             like=lambda p, q: (_kl(p, q) + _kl(q, p)) / 2,
         ),
         Mistake(
             "middle not halved",
-            "The middle is (p + q) / 2. Your m sums to 2, and so is no distribution.",
+            "The mean is (p + q) / 2. Your m sums to 2, so it is not a distribution.",
             like=lambda p, q: (_kl(p, p + q) + _kl(q, p + q)) / 2,
         ),
         Mistake(
@@ -366,13 +366,13 @@ divergence = Exercise(
         ),
         Mistake(
             "wrong way round",
-            "The sign is wrong: in KL stands log(p / m), p above.",
+            "The sign is wrong: KL contains log(p / m), with p in the numerator.",
             like=lambda p, q: -_jsd(p, q),
         ),
     ),
     hints=(
-        "Write the middle down first: m = (p + q) / 2. Then two sums over axis 1.",
-        "KL(p ‖ m) = Σ p log(p / m). For 0 · log 0 = 0 clamp the logarithm's argument to a tiny number, as 1e-30.",
+        "Compute the mean first: m = (p + q) / 2. Then two sums over axis 1.",
+        "KL(p ‖ m) = Σ p log(p / m). To get 0 · log 0 = 0, clamp the argument of the logarithm to a tiny number, such as 1e-30.",
         "Half of Σ p (log p - log m), plus half of Σ q (log q - log m).",
     ),
 )
@@ -493,22 +493,22 @@ distance = Exercise(
         ),
         Mistake(
             "wrapped around",
-            "torch.roll brings in on one side what leaves on the other. Pixels there have no partner: set their D to ln 2.",
+            "torch.roll moves what leaves on one side to the other side. Pixels there have no match: set their D to ln 2.",
             like=lambda p, q, r: _each(p, q, r, lambda q, dx, dy: q.roll((-dy, -dx), (2, 3))),
         ),
         Mistake(
             "zeros beyond the frame",
-            "Beyond the frame you compare with zeros, which are no distribution. Set D to ln 2 there.",
+            "Outside the frame you compare with zeros, which are not a distribution. Set D to ln 2 there.",
             like=lambda p, q, r: _each(p, q, r, lambda q, dx, dy: _fetch(q, dx, dy, r)),
         ),
         Mistake(
             "border repeated",
-            "Beyond the frame you compare with the nearest pixel inside. Then it looks as if there was a partner. Set D to ln 2 there.",
+            "Outside the frame you compare with the nearest pixel inside, which looks as if there were a match. Set D to ln 2 there.",
             like=lambda p, q, r: _each(p, q, r, lambda q, dx, dy: _fetch(q, dx, dy, r, mode="replicate")),
         ),
         Mistake(
             "zero beyond the frame",
-            "D is 0 where a candidate leaves the frame: as if it fitted perfectly. It is to be ln 2, the greatest value.",
+            "D is 0 where a candidate leaves the frame, as if it fitted perfectly. It must be ln 2, the largest value.",
             like=lambda p, q, r: distances(p, q, r).where(distances(p, q, r) < LN2 - 1e-6, 0.0),
         ),
         Mistake(
@@ -518,9 +518,9 @@ distance = Exercise(
         ),
     ),
     hints=(
-        "For one candidate: shift q so that at x stands what was at x + m, then jsd(p, shifted).",
+        "For one candidate: shift q so that the value at x is the one that was at x + m, then take jsd(p, shifted).",
         "Pad q by `reach` on each side, F.pad(q, [reach] * 4), and cut out the window that begins at (reach + dy, reach + dx).",
-        "Do the same with a map of ones: where 0 comes in, the candidate has left the frame. torch.where puts ln 2 there.",
+        "Do the same with a map of ones: where it is 0, the candidate has left the frame. Put ln 2 there with torch.where.",
     ),
 )
 
@@ -567,33 +567,33 @@ aperture = Exercise(
         ),
         Mistake(
             "wall taken for texture",
-            "On a wall all places look alike. Nothing says which motion it was, so no candidate can stand out.",
+            "On a wall all places look alike. Nothing shows which motion it was, so no candidate can stand out.",
             when=answered("C", "wall"),
         ),
         Mistake(
             "edge taken for texture",
-            "An edge looks the same all along itself. So a whole row of candidates fits, and not just one.",
+            "An edge looks the same everywhere along it. So a whole row of candidates fits, not just one.",
             when=answered("C", "edge"),
         ),
         Mistake(
             "edge taken for a wall",
-            "Across an edge the picture changes strongly. So candidates across it do not fit, and the map is not flat.",
+            "Across an edge the image changes strongly. So candidates across it do not fit, and the map is not flat.",
             when=answered("B", "edge"),
         ),
         Mistake(
             "ridge taken for the motion",
-            "The true motion is one point of the ridge. The ridge itself would lie the same way for any motion.",
+            "The true motion is one point of the ridge. The ridge itself would have the same direction for any motion.",
             when=answered("what the ridge of A shows", "the true motion's direction"),
         ),
         Mistake(
             "edge matched by itself",
-            "All along A's ridge candidates fit equally well. Nothing at this place tells which of them it was.",
+            "All candidates along A's ridge fit equally well. Nothing at this place shows which of them it was.",
             when=answered("which can be matched by itself", "A"),
         ),
     ),
     hints=(
-        "Take a small hole and look at the place through it. Now the picture moves. Do you see it?",
-        "On a wall you see no motion. At an edge you see only the part across it. At texture you see all of it.",
+        "Look at the place through a small hole while the image moves. Can you see the motion?",
+        "On a wall you see no motion. At an edge you see only the component across it. On a texture you see all of it.",
         "Flat, ridge, peak: wall, edge, texture.",
     ),
 )
@@ -687,7 +687,7 @@ chances = Exercise(
     mistakes=(
         Mistake(
             "forbidden ones keep their share",
-            "Candidates that are not allowed still get probability. Their score has to count as -∞ before the softmax.",
+            "Candidates that are not allowed still get probability. Their score must count as -∞ before the softmax.",
             like=_no_mask,
         ),
         Mistake(
@@ -702,7 +702,7 @@ chances = Exercise(
         ),
         Mistake(
             "even where nothing is allowed",
-            "Where nothing is allowed your P is spread over forbidden candidates. It is to be 0 there: multiply by `free` at the end.",
+            "Where nothing is allowed, your P is spread over forbidden candidates. It must be 0 there: multiply by `free` at the end.",
             like=lambda s, f: s.masked_fill(~f, -1e30).softmax(1),
         ),
         Mistake("filled with -10", LOW, like=lambda s, f: s.masked_fill(~f, -10).softmax(1) * f),
@@ -714,7 +714,7 @@ chances = Exercise(
         ),
         Mistake(
             "over the pixels",
-            "You took the softmax over the last axis, x. It goes over the candidates: axis 1.",
+            "You took the softmax over the last axis, x. Take it over the candidates, axis 1.",
             like=lambda s, f: s.masked_fill(~f, -1e30).softmax(-1) * f,
         ),
         Mistake(
@@ -724,14 +724,14 @@ chances = Exercise(
         ),
         Mistake(
             "not a number",
-            "Softmax of nothing but -∞ is 0 / 0. Fill in a very low finite number in place of -∞, and multiply by `free` afterwards.",
+            "Softmax over nothing but -∞ is 0 / 0. Fill in a very low finite number instead of -∞, and multiply by `free` afterwards.",
             when=_is_nan,
         ),
     ),
     hints=(
         "What must a score be for its exp to be 0? And what if all of them are?",
         "masked_fill(~free, a very low finite number), softmax over axis 1.",
-        "Where nothing is allowed that gives equal shares. A product with `free` makes them 0.",
+        "Where nothing is allowed, that gives equal probabilities. Multiplying by `free` sets them to 0.",
     ),
 )
 
@@ -787,12 +787,12 @@ expectation = Exercise(
     mistakes=(
         Mistake(
             "likeliest one",
-            "That is the likeliest candidate, argmax. Between whole numbers it can say nothing. Take the mean, weighted by P.",
+            "That is the most likely candidate, argmax. It can only be a whole number of pixels. Take the mean, weighted by P.",
             like=_top,
         ),
         Mistake(
             "mean for sum",
-            "P sums to 1 already: with a plain mean over the candidates you divide once more.",
+            "P already sums to 1: a plain mean over the candidates divides once more.",
             like=lambda P, M: expected(P, M) / P.shape[1],
         ),
         Mistake(
@@ -807,7 +807,7 @@ expectation = Exercise(
         ),
         Mistake(
             "divided by nothing",
-            "Where P is all 0, you divide 0 by 0. Do not divide: P sums to 1, or to 0 where nothing is to be added.",
+            "Where P is all 0, you divide 0 by 0. Do not divide: P sums to 1, or to 0 where no candidate is allowed.",
             like=lambda P, M: expected(P, M) / P.sum(1, keepdim=True),
         ),
         Mistake(
@@ -818,8 +818,8 @@ expectation = Exercise(
     ),
     hints=(
         "For one pixel it is P[0] · M[0] + P[1] · M[1] + …, with M[k] = (dx, dy).",
-        "Do dx and dy one after the other: M[:, 0].view(-1, 1, 1) multiplies with P.",
-        'torch.einsum("bkyx,ka->bayx", P, M) says the same in one line.',
+        "Compute dx and dy one after the other: multiply P by M[:, 0].view(-1, 1, 1).",
+        'torch.einsum("bkyx,ka->bayx", P, M) does the same in one line.',
     ),
 )
 
@@ -893,12 +893,12 @@ charge = Exercise(
     mistakes=(
         Mistake(
             "sum over pixels",
-            "You summed over the pixels. Larger pictures would cost more; take the mean over the pixels that count.",
+            "You summed over the pixels. Larger images would then cost more; take the mean over the pixels that count.",
             like=_summed,
         ),
         Mistake(
             "all pixels counted",
-            "Pixels with nothing allowed count in your mean, with a cost of 0: as if they were perfect. Divide by the number of the others.",
+            "Pixels where nothing is allowed count in your mean with a cost of 0, as if they were perfect. Divide by the number of the other pixels.",
             like=lambda P, D: (P * D).sum(1).mean(),
         ),
         Mistake(
@@ -910,29 +910,29 @@ charge = Exercise(
         ),
         Mistake(
             "mean over candidates",
-            "Σ over m is a sum: P has the weights already. You took a mean over the candidates, too.",
+            "Σ over m is a sum: P already contains the weights. You took a mean over the candidates, too.",
             like=lambda P, D: (P * D).mean(),
         ),
         Mistake(
             "P left out",
-            "You averaged D over all candidates. Each D has to be weighted by the probability of its candidate.",
+            "You averaged D over all candidates. Weight each D by the probability of its candidate.",
             like=lambda P, D: D.mean(),
         ),
         Mistake(
             "best candidate only",
-            "That is D of the likeliest candidate. argmax has no gradient, so nothing could learn from it. Take the sum of P · D.",
+            "That is D of the most likely candidate. argmax has no gradient, so the network could not learn from it. Take the sum of P · D.",
             like=lambda P, D: D.gather(1, P.argmax(1, keepdim=True)).mean(),
         ),
         Mistake(
             "not a number",
-            "If no pixel counts, you divide 0 by 0. Divide by 1 at least: .clamp(min=1).",
+            "If no pixel counts, you divide 0 by 0. Divide by at least 1: .clamp(min=1).",
             when=lambda got, want: (
                 (isinstance(got, torch.Tensor) and bool(got.isnan().any())) or (isinstance(got, float) and got != got)
             ),
         ),
     ),
     hints=(
-        "First the inner sum: (P * D), summed over axis 1. One number a pixel is left.",
+        "First compute the inner sum: (P * D), summed over axis 1. This leaves one number per pixel.",
         "A pixel counts if its P is not all zero: P.sum(1) > 0.",
         "Sum of the inner sums, divided by the number of pixels that count, or by 1 if there is none.",
     ),
@@ -1017,7 +1017,7 @@ sharing = Exercise(
         ),
         Mistake(
             "extractors counted once",
-            "Not Siamese means that each frame has an extractor of its own: multiply by `extractors`.",
+            "If the network is not Siamese, each frame has its own extractor: multiply by `extractors`.",
             like=lambda c, e, b: _counted(c, min(e, 1), b),
         ),
         Mistake(
@@ -1028,8 +1028,8 @@ sharing = Exercise(
     ),
     hints=(
         "A k × k convolution from i to o channels has k · k · i · o weights and o biases.",
-        "Extractor: 25 (c + c²) + 2c. Now the four layers of a branch likewise.",
-        "Add up: extractors times the one, branches times the other.",
+        "Extractor: 25 (c + c²) + 2c. Now do the same for the four layers of a branch.",
+        "Add the two up: the first multiplied by `extractors`, the second by `branches`.",
     ),
 )
 

@@ -80,7 +80,7 @@ sigmoid = Exercise(
     mistakes=(
         Mistake(
             "overflow",
-            "Where x is large, e^x is infinite, and infinite over infinite is nan. σ(x) = 1 - σ(-x) gets you round it.",
+            "Where x is large, e^x is infinite, and infinity divided by infinity is nan. σ(x) = 1 - σ(-x) avoids this.",
             when=_broken,
         ),
         Mistake(
@@ -89,11 +89,11 @@ sigmoid = Exercise(
             like=lambda x: torch.sigmoid(-x),
         ),
         Mistake(
-            "tanh", "tanh runs from -1 to 1. A gate is between 0, shut, and 1, open.", like=lambda x: torch.tanh(x)
+            "tanh", "tanh runs from -1 to 1. A gate is between 0, closed, and 1, open.", like=lambda x: torch.tanh(x)
         ),
         Mistake(
             "clamped",
-            "You cut x off, or the result. Then σ never comes near 0 or 1. Choose the form by the sign of x instead.",
+            "You clipped x, or the result, so σ never comes near 0 or 1. Choose the form by the sign of x instead.",
             like=lambda x: torch.sigmoid(x.clamp(-5, 5)),
         ),
     ),
@@ -145,10 +145,10 @@ forget = Exercise(
     ),
     mistakes=(
         Mistake("input first", ORDER, like=lambda *a: torch.sigmoid(_swapped(*a))),
-        Mistake("sigmoid forgotten", "The sum is right. σ makes a gate of it, between 0 and 1.", like=_joined),
+        Mistake("sigmoid forgotten", "The sum is right. σ turns it into a gate, between 0 and 1.", like=_joined),
         Mistake(
             "tanh for sigmoid",
-            "A gate is a σ: 0 is shut, 1 is open. tanh would turn signs.",
+            "A gate is a σ: 0 is closed, 1 is open. tanh could change signs.",
             like=lambda *a: torch.tanh(_joined(*a)),
         ),
         Mistake(
@@ -166,7 +166,7 @@ forget = Exercise(
         ),
     ),
     hints=(
-        "[h, x] means: the two side by side. torch.cat does that; along which axis?",
+        "[h, x] means the two side by side. torch.cat does that; along which axis?",
         "The joined rows are (B, H + D) and W_f is (H, H + D). Which needs .T to give (B, H)?",
         "σ of torch.cat([h, x], 1) @ W.T + b. You may call your sigmoid.",
     ),
@@ -240,7 +240,7 @@ candidate = Exercise(
         Mistake("tanh for the gate", "i is a gate: σ, between 0 and 1.", like=_write_like(torch.tanh, torch.tanh)),
         Mistake(
             "the two exchanged",
-            "σ and tanh are at the wrong sums: i is σ, C̃ is tanh.",
+            "σ and tanh are swapped: i uses σ, C̃ uses tanh.",
             like=_write_like(torch.tanh, torch.sigmoid),
         ),
         Mistake(
@@ -250,13 +250,13 @@ candidate = Exercise(
         ),
         Mistake(
             "weights exchanged",
-            "i has its own weights W_i, b_i, and C̃ has W_C, b_C. You exchanged them.",
+            "i has its own weights W_i, b_i, and C̃ has W_C, b_C. You swapped them.",
             like=lambda x, h, W_i, b_i, W_C, b_C: _write(x, h, W_C, b_C, W_i, b_i),
         ),
         Mistake("input first", ORDER, like=_write_like(torch.sigmoid, torch.tanh, _swapped)),
     ),
     hints=(
-        "The two sums look alike; only weights differ, and what is made of each sum.",
+        "The two sums look alike; only the weights differ, and the function applied to each sum.",
         "How much may be written is a gate. What is written is a state, as in an RNN.",
         "σ of the first sum and tanh of the second, returned as a pair.",
     ),
@@ -306,27 +306,27 @@ update = Exercise(
     mistakes=(
         Mistake(
             "+ for *, at the input",
-            "i and C̃ are added. A gate *multiplies* what it guards: i * C̃.",
+            "You add i and C̃. A gate is *multiplied* by what it controls: i * C̃.",
             like=lambda c, f, i, new: f * c + i + new,
         ),
         Mistake(
             "+ for *, at the memory",
-            "f and C are added. A gate *multiplies* what it guards: f * C.",
+            "You add f and C. A gate is *multiplied* by what it controls: f * C.",
             like=lambda c, f, i, new: f + c + i * new,
         ),
         Mistake(
             "+ for *, everywhere",
-            "All four are added. A gate *multiplies* what it guards; then the two products are added.",
+            "You add all four. A gate is *multiplied* by what it controls; then the two products are added.",
             like=lambda c, f, i, new: f + c + i + new,
         ),
         Mistake(
             "* for +",
-            "The two parts are multiplied. What is kept and what is new are *added*.",
+            "You multiply the two parts. What is kept and what is new must be *added*.",
             like=lambda c, f, i, new: f * c * i * new,
         ),
         Mistake(
             "gates exchanged",
-            "f guards the old state, i the new. You have them the other way round.",
+            "f controls the old state, i the new one. You have them the other way round.",
             like=lambda c, f, i, new: i * c + f * new,
         ),
         Mistake(
@@ -336,7 +336,7 @@ update = Exercise(
         ),
         Mistake(
             "tanh of the state",
-            "No tanh here: the state is passed on as it is. tanh comes on the way to h_t.",
+            "There is no tanh here: the state is passed on as it is. tanh is applied only to get h_t.",
             like=lambda c, f, i, new: torch.tanh(f * c + i * new),
         ),
     ),
@@ -405,7 +405,7 @@ output = Exercise(
         ),
         Mistake(
             "tanh of the product",
-            "tanh belongs around C_t alone; the gate stands outside it.",
+            "tanh is applied only to C_t; the gate is outside it.",
             like=lambda x, h, c, W, b: torch.tanh(torch.sigmoid(_joined(x, h, W, b)) * c),
         ),
         Mistake(
@@ -425,7 +425,7 @@ output = Exercise(
         ),
         Mistake(
             "gate forgotten",
-            "tanh(C_t) is right. o says how much of it is shown.",
+            "tanh(C_t) is right. Multiply it by o, which controls how much of it is shown.",
             like=lambda x, h, c, W, b: torch.tanh(c),
         ),
         Mistake("input first", ORDER, like=lambda x, h, c, W, b: torch.sigmoid(_swapped(x, h, W, b)) * torch.tanh(c)),
@@ -512,7 +512,7 @@ step = Exercise(
     mistakes=(
         Mistake(
             "gates in the wrong order",
-            "You read W and b in the order i f C o, as PyTorch keeps them. Here it is the lecture's: f i C o.",
+            "You read W and b in the order i f C o, as in PyTorch. Here the order is the lecture's: f i C o.",
             like=_step_like(order=(1, 0, 2, 3)),
         ),
         Mistake(
@@ -527,7 +527,7 @@ step = Exercise(
         ),
         Mistake(
             "+ for * in the update",
-            "A gate *multiplies* what it guards: f * C + i * C̃.",
+            "A gate is *multiplied* by what it controls: f * C + i * C̃.",
             like=_step_like(kept=lambda c, f, i, new: f * c + i + new),
         ),
         Mistake(
@@ -679,17 +679,17 @@ to_torch = Exercise(
         ),
         Mistake(
             "gates in the wrong order",
-            "The rows are still in the lecture's order, f i C o. PyTorch wants i f g o.",
+            "The rows are still in the lecture's order, f i C o. PyTorch expects i f g o.",
             like=_torch_like((0, 1, 2, 3)),
         ),
         Mistake(
             "bias in the wrong order",
-            "The weights are in order; b still stands in f i C o.",
+            "The weights are in the right order, but b is still in f i C o.",
             like=_torch_like(bias_order=(0, 1, 2, 3)),
         ),
         Mistake(
             "output gate third",
-            "The rows stand in the order i f o g. PyTorch wants i f g o: the output gate comes last.",
+            "The rows are in the order i f o g. PyTorch expects i f g o: the output gate comes last.",
             like=_torch_like((1, 0, 3, 2)),
         ),
         Mistake(
@@ -699,13 +699,13 @@ to_torch = Exercise(
         ),
         Mistake(
             "bias twice",
-            "PyTorch *adds* its two biases, so yours counts twice. Put zeros into one of them.",
+            "PyTorch *adds* its two biases, so yours counts twice. Set one of them to zero.",
             like=_torch_like(twice=True),
         ),
     ),
     hints=(
         "First bring the four blocks into PyTorch's order. Then cut off columns.",
-        "W[[1, 0, 2, 3]] picks blocks; flatten(0, 1) puts them below each other.",
+        "W[[1, 0, 2, 3]] selects blocks; flatten(0, 1) stacks them on top of each other.",
         "The first H columns go to weight_hh_l0, the others to weight_ih_l0. One bias is yours, the other zeros.",
     ),
 )
@@ -819,45 +819,45 @@ backward = Exercise(
         ),
         Mistake(
             "the next step forgotten",
-            "The dc that comes from step t+1 is not used. The gradient at C_t is the sum of both ways.",
+            "The dc that comes from step t+1 is not used. The gradient at C_t is the sum over both paths.",
             like=_backward_like(from_next=False),
         ),
         Mistake(
             "slopes of the gates forgotten",
-            "These are the gradients at the gates. Go on to what stands inside σ and tanh: times the slope.",
+            "These are the gradients at the gates. Continue to the pre-activations inside σ and tanh: multiply by the derivative.",
             like=_backward_like(slope=False),
         ),
         Mistake(
             "slope of tanh(C) forgotten",
-            "On the way from h_t to C_t the slope of tanh is missing: 1 - tanh²(C_t).",
+            "On the way from h_t to C_t, the derivative of tanh is missing: 1 - tanh²(C_t).",
             like=_backward_like(bend="none"),
         ),
         Mistake(
-            "tanh not squared", "The slope of tanh is 1 - tanh², with the square.", like=_backward_like(bend="1-t")
+            "tanh not squared", "The derivative of tanh is 1 - tanh², with the square.", like=_backward_like(bend="1-t")
         ),
         Mistake(
             "slope taken at the wrong place",
-            "The slope of tanh is 1 - tanh²(C), not 1 - C².",
+            "The derivative of tanh is 1 - tanh²(C), not 1 - C².",
             like=_backward_like(bend="1-c²"),
         ),
         Mistake(
             "slope of sigmoid for the candidate",
-            "C̃ comes from tanh, so its slope is 1 - C̃², not C̃ (1 - C̃).",
+            "C̃ comes from tanh, so the derivative is 1 - C̃², not C̃ (1 - C̃).",
             like=_backward_like(new_slope=lambda new: new * (1 - new)),
         ),
         Mistake(
             "slopes of the gates taken again",
-            "`gates` holds the values after σ. The slope is f (1 - f); do not apply σ again.",
+            "`gates` contains the values after σ. The derivative is f (1 - f); do not apply σ again.",
             like=_backward_like(gate_slope=_sigmoid_again),
         ),
         Mistake(
             "all slopes taken again",
-            "`gates` holds the values after σ and tanh. The slopes are f (1 - f) and 1 - C̃²; do not apply σ or tanh again.",
+            "`gates` contains the values after σ and tanh. The derivatives are f (1 - f) and 1 - C̃²; do not apply σ or tanh again.",
             like=_backward_like(gate_slope=_sigmoid_again, new_slope=_tanh_again),
         ),
         Mistake(
             "slope of the candidate taken again",
-            "C̃ has been through tanh: its slope is 1 - C̃². Do not apply tanh again.",
+            "C̃ has already been through tanh: the derivative is 1 - C̃². Do not apply tanh again.",
             like=_backward_like(new_slope=_tanh_again),
         ),
         Mistake(
@@ -867,29 +867,29 @@ backward = Exercise(
         ),
         Mistake(
             "factors exchanged",
-            "i's gradient is times C̃, and C̃'s is times i.",
+            "The gradient of i is multiplied by C̃, and that of C̃ by i.",
             like=_backward_like(exchanged=True),
         ),
         Mistake(
             "o's gradient without tanh",
-            "h_t = o * tanh(C_t): o's gradient is dh times tanh(C_t), not times C_t.",
+            "h_t = o * tanh(C_t): the gradient of o is dh times tanh(C_t), not times C_t.",
             like=_backward_like(squash=False),
         ),
         Mistake(
             "forget gate forgotten",
-            "C_{t-1} is multiplied by f on its way into C_t. So is the gradient on its way back.",
+            "C_{t-1} is multiplied by f in the forward pass, so its gradient is multiplied by f in the backward pass.",
             like=_backward_like(last=lambda total, dc, f: total),
         ),
         Mistake(
             "only dc goes on",
-            "C_{t-1} gets all of δC_t times f, not dc alone.",
+            "C_{t-1} gets the complete δC_t times f, not only dc.",
             like=_backward_like(last=lambda total, dc, f: dc * f),
         ),
     ),
     hints=(
-        "Begin with the gradient at C_t. Two ways lead from it to the loss.",
-        "A product hands each factor the gradient times the other factor. That gives the gradients at f, i, C̃, o and C_{t-1}.",
-        "Then the slopes, written with the values themselves: f (1 - f), i (1 - i), 1 - C̃², o (1 - o).",
+        "Start with the gradient at C_t. Two paths lead from it to the loss.",
+        "A product passes to each factor the gradient times the other factor. That gives the gradients at f, i, C̃, o and C_{t-1}.",
+        "Then multiply by the derivatives, written in terms of the values themselves: f (1 - f), i (1 - i), 1 - C̃², o (1 - o).",
     ),
 )
 
@@ -940,7 +940,7 @@ shape_questions = Exercise(
         ),
         Mistake(
             "batch first",
-            "Time comes first in hs, since batch_first is not set.",
+            "Time comes first in hs, because batch_first is not set.",
             when=answered("hs", (3, 11, 14)),
         ),
         Mistake(
@@ -950,12 +950,12 @@ shape_questions = Exercise(
         ),
         Mistake(
             "directions side by side in h",
-            "Only in hs do the directions stand side by side. In h each has a row of its own.",
+            "Only in hs are the directions side by side. In h each has its own row.",
             when=answered("h", (2, 3, 14)),
         ),
         Mistake(
             "second layer reads the input",
-            "The second layer does not see xs. It reads what the first one gives, in both directions.",
+            "The second layer does not see xs. It reads the output of the first one, in both directions.",
             when=answered("weight_ih_l1", (28, 5)),
         ),
         Mistake(
@@ -966,8 +966,8 @@ shape_questions = Exercise(
     ),
     hints=(
         "T = 11, B = 3, D = 5, H = 7, two layers, two directions.",
-        "hs tells all steps of the last layer; h and c tell the last step of all layers.",
-        "If in doubt, make such a layer in a cell of your own and look.",
+        "hs contains all steps of the last layer; h and c contain the last step of all layers.",
+        "If in doubt, create such a layer in a new cell and look.",
     ),
 )
 
@@ -1059,25 +1059,25 @@ attend = Exercise(
     mistakes=(
         Mistake(
             "softmax over the wrong axis",
-            "softmax runs over the batch, so that samples compete. It belongs over the steps, the last axis.",
+            "Your softmax runs over the batch, so that samples compete. It must run over the steps, the last axis.",
             like=_attend_like(axis=0),
         ),
         Mistake(
             "softmax over the wrong axis, -1e9 at the padding",
-            "softmax runs over the batch, so that samples compete. It belongs over the steps, the last axis.",
+            "Your softmax runs over the batch, so that samples compete. It must run over the steps, the last axis.",
             like=_attend_like(axis=0, fill=-1e9),
         ),
         Mistake(
             "softmax over the wrong axis, padding ignored",
-            "softmax runs over the batch. It belongs over the steps; then see to the padding.",
+            "Your softmax runs over the batch. It must run over the steps; then take care of the padding.",
             like=_attend_like(axis=0, masked="not"),
         ),
         Mistake(
             "not divided by the root",
-            "The products are to be divided by √H, or they grow with the number of units.",
+            "Divide the products by √H; otherwise they grow with the number of units.",
             like=_attend_like(power=0),
         ),
-        Mistake("divided by H", "You divide by H; it is √H.", like=_attend_like(power=1)),
+        Mistake("divided by H", "You divide by H; divide by √H.", like=_attend_like(power=1)),
         Mistake(
             "in the wrong order",
             "Both are right, in the wrong order: return the context, then the weights.",
@@ -1090,22 +1090,22 @@ attend = Exercise(
         ),
         Mistake(
             "masked after softmax",
-            "You set weights to 0 after softmax, so that the rest no longer sums to 1. Mask the scores before.",
+            "You set weights to 0 after softmax, so that the rest no longer sums to 1. Mask the scores before softmax.",
             like=_attend_like(masked="after"),
         ),
         Mistake(
             "score zero for padding",
-            "A score of 0 is not «no attention»: e^0 is 1. Minus infinity is.",
+            "A score of 0 does not mean no attention, because e^0 is 1. Use minus infinity.",
             like=_attend_like(masked="zero"),
         ),
         Mistake(
             "mask inverted",
-            "You masked the steps that count. mask is True where a step is real.",
+            "You masked the steps that count. mask is True at real steps.",
             like=_attend_like(masked="inverted"),
         ),
         Mistake(
             "mask inverted, with -1e9",
-            "You masked the steps that count. mask is True where a step is real.",
+            "You masked the steps that count. mask is True at real steps.",
             like=_attend_like(masked="inverted", fill=-1e9),
         ),
     ),

@@ -230,7 +230,7 @@ unroll = Exercise(
         ),
         Mistake(
             "zeros for h0",
-            "The first step starts from the h0 that was handed in, not from zeros.",
+            "The first step must start from the argument h0, not from zeros.",
             like=lambda xs, h0, *w: torch.stack(_loop(xs, torch.zeros_like(h0), *w)),
         ),
         Mistake(
@@ -312,7 +312,7 @@ parameters = Exercise(
         ),
         Mistake(
             "read-out forgotten",
-            "V, W and b_h are counted. The read-out has parameters too: U and b_y.",
+            "You counted V, W and b_h. The read-out has parameters, too: U and b_y.",
             like=lambda D, H, K, T: H * (D + H + 1),
         ),
         Mistake(
@@ -714,7 +714,7 @@ sample = Exercise(
     mistakes=(
         Mistake(
             "always the likeliest",
-            "That is argmax: the same name each time. u has to decide.",
+            "That is argmax, which gives the same name every time. u must decide.",
             like=lambda l, T, u: l.argmax(-1),
         ),
         Mistake("temperature ignored", IGNORED, like=lambda l, T, u: _draw(l.softmax(-1), u)),
@@ -741,22 +741,22 @@ sample = Exercise(
         ),
         Mistake(
             "on a mark",
-            "Where u falls exactly on a mark, the class after it is meant: the sum has to be greater than u, not equal.",
+            "Where u is exactly equal to a running sum, the answer is the class after it: the sum must be greater than u, not equal.",
             like=lambda l, T, u: (u[:, None] > (l / T).softmax(-1).cumsum(-1)).sum(-1),
         ),
         Mistake(
             "one column too many",
-            "The answer has shape (B, 1); (B,) is wanted. Drop the last axis: [:, 0].",
+            "Your answer has shape (B, 1); it must be (B,). Drop the last axis: [:, 0].",
             like=lambda l, T, u: _draw((l / T).softmax(-1), u)[:, None],
         ),
         Mistake(
             "every row meets every u",
-            "Compare row b with u[b] only: u[:, None] stands as a column beside the rows.",
+            "Compare row b only with u[b]: u[:, None] makes u a column, with one entry for each row.",
             like=lambda l, T, u: ((l / T).softmax(-1).cumsum(-1) <= u).sum(-1),
         ),
         Mistake(
             "sum over the batch",
-            "The running sum goes down the batch. It belongs along the classes, the last axis.",
+            "Your running sum runs over the batch. It must run over the classes, the last axis.",
             like=lambda l, T, u: ((l / T).softmax(-1).cumsum(0) <= u[:, None]).sum(-1).clamp(max=l.shape[-1] - 1),
         ),
         Mistake(
@@ -776,7 +776,7 @@ sample = Exercise(
         ),
         Mistake(
             "softmax over the batch",
-            "softmax runs over the batch. It belongs over the classes, the last axis.",
+            "Your softmax runs over the batch. It must run over the classes, the last axis.",
             like=lambda l, T, u: _draw((l / T).softmax(0), u),
         ),
     ),
@@ -831,12 +831,12 @@ teacher = Exercise(
     mistakes=(
         Mistake(
             "not shifted",
-            "The decoder reads the very symbol it is to predict. It would learn to copy, and nothing else.",
+            "The decoder reads the very symbol that it should predict. It would only learn to copy.",
             like=lambda y, s: y,
         ),
         Mistake(
             "shifted the wrong way",
-            "The decoder reads the *next* answer. It may only know what came before.",
+            "The decoder reads the *next* target. It may only see the ones before.",
             like=lambda y, s: torch.cat([y[1:], torch.full_like(y[:1], s)]),
         ),
         Mistake(
@@ -851,22 +851,22 @@ teacher = Exercise(
         ),
         Mistake(
             "zero for start",
-            "The first row holds zeros. It has to hold `start`, whichever id that is.",
+            "The first row contains zeros. It must contain `start`, whatever id that is.",
             like=lambda y, s: torch.cat([torch.zeros_like(y[:1]), y[:-1]]),
         ),
         Mistake(
             "rolled as one long row",
-            "torch.roll without a dimension rolls the flattened tensor. Say dims=0, and mind the first row.",
+            "torch.roll without a dimension rolls the flattened tensor. Use dims=0, and take care of the first row.",
             like=lambda y, s: y.roll(1),
         ),
         Mistake(
             "rolled round",
-            "torch.roll brings the last answer to the front. There the start symbol has to stand.",
+            "torch.roll moves the last target to the front, where the start symbol must be.",
             like=lambda y, s: y.roll(1, 0),
         ),
         Mistake(
             "first answer overwritten",
-            "You replaced the first answer by the start symbol. It has to move down one step, and so have all others.",
+            "You replaced the first target with the start symbol. It must move down one step, like all the others.",
             like=lambda y, s: torch.cat([torch.full_like(y[:1], s), y[1:]]),
         ),
     ),

@@ -187,7 +187,7 @@ pyramid = Exercise(
     mistakes=(
         Mistake(
             "sum for mean",
-            "You added the four pixels up; each level is four times as bright as the next finer one. Take their mean.",
+            "You added up the four pixels, so each level is four times as bright as the next finer one. Take their mean.",
             like=_chain(lambda i: 4 * F.avg_pool2d(i, 2)),
         ),
         Mistake(
@@ -197,47 +197,47 @@ pyramid = Exercise(
         ),
         Mistake(
             "not neighbours",
-            "You average pixels that are half a picture apart. Reshape to (B, C, H/2, 2, W/2, 2): the 2 comes *after* each half.",
+            "You average pixels that are half an image apart. Reshape to (B, C, H/2, 2, W/2, 2): the 2 comes *after* each half.",
             like=_chain(_mixed_up),
         ),
         Mistake(
             "one axis only",
-            "The pictures get narrower, but not lower. Average over both axes.",
+            "Your images get narrower, but not lower. Average over both axes.",
             like=_chain(lambda i: (i[..., ::2] + i[..., 1::2]) / 2),
         ),
         Mistake(
             "every second pixel",
-            "You kept every second pixel and threw three of four away: fine texture turns into false patterns. Average them.",
+            "You kept every second pixel and discarded three out of four, which turns fine texture into false patterns (aliasing). Average the pixels.",
             like=_chain(lambda i: i[..., ::2, ::2]),
         ),
         Mistake(
             "greatest for mean",
-            "Max pooling keeps the brightest of four pixels, so the picture gets lighter on the way up. Average them.",
+            "Max pooling keeps the brightest of four pixels, so the image gets brighter from level to level. Average them.",
             like=_chain(lambda i: F.max_pool2d(i, 2)),
         ),
         Mistake(
             "finest first",
-            "The order is turned round: the smallest picture comes first, the image itself last.",
+            "The order is reversed: the smallest image comes first, the image itself last.",
             like=lambda image, count: image_pyramid(image, count)[::-1],
         ),
         Mistake(
             "image itself missing",
-            "The image itself belongs to the pyramid, as its last picture. You shrink once too often.",
+            "The image itself belongs to the pyramid, as its last level. You shrink it once too often.",
             like=lambda image, count: image_pyramid(image, count + 1)[:-1],
         ),
         Mistake(
             "one too many",
-            "There is one picture too many. `count` counts the image itself, too.",
+            "There is one image too many. `count` includes the image itself.",
             like=lambda image, count: image_pyramid(image, count + 1),
         ),
         Mistake(
             "coarsest only",
-            "That is the coarsest picture alone. All of them are wanted: collect them in a list.",
+            "You return only the coarsest image. Return all of them: collect them in a list.",
             like=lambda image, count: image_pyramid(image, count)[0],
         ),
     ),
     hints=(
-        "Begin with a list that holds the image. How do you get from one picture to the next smaller one?",
+        "Start with a list that contains the image. How do you get from one image to the next smaller one?",
         "reshape to (B, C, H/2, 2, W/2, 2): two of the axes run within a 2 × 2 block.",
         "Average over those two axes, put the result in front of the list, and do it count - 1 times.",
     ),
@@ -291,27 +291,27 @@ look = Exercise(
     mistakes=(
         Mistake(
             "width of the field",
-            "That is the whole receptive field, from left to right. Asked is how far it goes to *one* side of the pixel.",
+            "That is the whole receptive field, from left to right. The question is how far it reaches to *one* side of the pixel.",
             like=lambda kernels, factor: (sum(k - 1 for k in kernels) + 1) * factor,
         ),
         Mistake(
             "both sides",
-            "You counted both sides. A kernel of 7 looks 3 pixels to the left and 3 to the right: 3 further, not 6.",
+            "You counted both sides. A kernel of 7 reaches 3 pixels to the left and 3 to the right, so it adds 3, not 6.",
             like=lambda kernels, factor: sum(k - 1 for k in kernels) * factor,
         ),
         Mistake(
             "own pixel counted",
-            "You counted the pixel in the middle as a step. From it a kernel of 7 looks 3 further to one side.",
+            "You counted the pixel in the middle as a step. From there, a kernel of 7 reaches 3 further to one side.",
             like=lambda kernels, factor: sum(k // 2 + 1 for k in kernels) * factor,
         ),
         Mistake(
             "always seven",
-            "You take 3 for each layer. That holds for kernels of 7 only; here they may differ.",
+            "You use 3 for each layer. That holds only for kernels of 7; here they may differ.",
             like=lambda kernels, factor: 3 * len(kernels) * factor,
         ),
         Mistake(
             "half of the field",
-            "Half of the whole field holds half of the pixel in the middle, too. Add what each layer looks to one side.",
+            "Half of the whole field includes half of the pixel in the middle. Add up how far each layer reaches to one side.",
             like=lambda kernels, factor: (sum(k - 1 for k in kernels) + 1) * factor // 2,
         ),
         Mistake(
@@ -326,7 +326,7 @@ look = Exercise(
         ),
         Mistake(
             "one layer only",
-            "That is one layer. Each further layer looks further.",
+            "That is one layer. Each additional layer reaches further.",
             like=lambda kernels, factor: kernels[0] // 2 * factor,
         ),
         Mistake(
@@ -341,18 +341,18 @@ look = Exercise(
         ),
         Mistake(
             "whole kernels",
-            "You added whole kernels. To one side a kernel of 7 looks 3 pixels.",
+            "You added whole kernels. A kernel of 7 reaches 3 pixels to one side.",
             like=lambda kernels, factor: sum(kernels) * factor,
         ),
         Mistake(
             "half kernels",
-            "Half of 7 is 3.5, but the pixel in the middle is no step to the side: 7 // 2.",
+            "Half of 7 is 3.5, but the pixel in the middle is not a step to the side: use 7 // 2.",
             like=lambda kernels, factor: sum(kernels) / 2 * factor,
         ),
     ),
     hints=(
         "Draw a row of pixels, and under it the three that a kernel of 3 looks at. Then the same for two layers.",
-        "A kernel of k pixels looks k // 2 further to one side. Layers add up.",
+        "A kernel of k pixels reaches k // 2 further to one side. The layers add up.",
         "Sum over the kernels, times factor.",
     ),
 )
@@ -402,8 +402,8 @@ upsample = Exercise(
     mistakes=(
         Mistake(
             "factor forgotten",
-            "The picture of the flow has grown, its values have not. On the finer grid a pixel is half as wide, so the same "
-            "motion is twice as many pixels.",
+            "You enlarged the flow map, but not its values. On the finer grid a pixel is half as wide, so the same motion is "
+            "twice as many pixels.",
             like=_plain_up,
         ),
         Mistake(
@@ -423,17 +423,17 @@ upsample = Exercise(
         ),
         Mistake(
             "nearest, factor forgotten",
-            'Two things: the flow comes in blocks (mode="nearest", which is the default), and its values have not grown with the grid.',
+            'Change two things: your flow comes in blocks (mode="nearest", which is the default), and its values are not doubled.',
             like=lambda flow: _interpolated(flow, "nearest"),
         ),
         Mistake(
             "corners aligned",
-            "align_corners=True puts the outermost pixel centres of both grids on each other. Here pixels are cut in two: False.",
+            "align_corners=True aligns the centres of the corner pixels of both grids. Here each pixel is split in two, so use False.",
             like=lambda flow: 2 * _interpolated(flow, align_corners=True),
         ),
         Mistake(
             "corners aligned, factor forgotten",
-            "Two things: align_corners has to be False, and the values have to grow with the grid.",
+            "Change two things: align_corners must be False, and the values must be doubled, too.",
             like=lambda flow: _interpolated(flow, align_corners=True),
         ),
         Mistake(
@@ -443,7 +443,7 @@ upsample = Exercise(
         ),
         Mistake(
             "only the horizontal part",
-            "Only channel 0 has grown. The vertical motion, channel 1, is twice as many pixels, too.",
+            "You doubled only channel 0. The vertical motion, channel 1, is also twice as many pixels.",
             like=lambda flow: _plain_up(flow) * torch.tensor([2.0, 1.0])[:, None, None],
         ),
         Mistake(
@@ -453,7 +453,7 @@ upsample = Exercise(
         ),
         Mistake(
             "values only",
-            "The values have grown, the grid has not. Interpolate to twice the height and width.",
+            "You doubled the values, but not the grid. Interpolate to twice the height and width.",
             like=lambda flow: 2 * flow,
         ),
     ),
@@ -533,12 +533,12 @@ residual = Exercise(
     mistakes=(
         Mistake(
             "wrong way round",
-            "You subtract the truth from what is known already. The level has to *add* what is missing: truth minus that.",
+            "You subtract the ground truth from the coarser flow. The level must *add* what is missing: ground truth minus coarser flow.",
             like=lambda truth, coarser: _plain_up(coarser) * 2 - _small(truth, coarser),
         ),
         Mistake(
             "truth still in full-size pixels",
-            "The truth has been made smaller, its values have not: in pixels of the level they are `factor` times smaller.",
+            "You shrank the ground truth, but not its values: in pixels of the level they are `factor` times smaller.",
             like=lambda truth, coarser: _small(truth, coarser, 0) - 2 * _plain_up(coarser),
         ),
         Mistake(
@@ -548,7 +548,7 @@ residual = Exercise(
         ),
         Mistake(
             "truth divided twice",
-            "The truth is divided by the factor twice. Its *area* shrinks by the square, a displacement only by the factor.",
+            "You divide the ground truth by the factor twice. Its *area* shrinks by the square, but a displacement only by the factor.",
             like=lambda truth, coarser: _small(truth, coarser, 2) - 2 * _plain_up(coarser),
         ),
         Mistake(
@@ -558,27 +558,27 @@ residual = Exercise(
         ),
         Mistake(
             "truth divided by 2",
-            "You halve the truth. From full size to level k it is not one step: divide by how many times smaller it has become.",
+            "You halve the ground truth. From full size to level k can be more than one step: divide by the factor by which it was shrunk.",
             like=lambda truth, coarser: _small(truth, coarser) * _factor(truth, coarser) / 2 - 2 * _plain_up(coarser),
         ),
         Mistake(
             "coarser flow doubled twice",
-            "upsample_flow doubles the values already. You do it once more.",
+            "upsample_flow already doubles the values. You do it again.",
             like=lambda truth, coarser: _small(truth, coarser) - 4 * _plain_up(coarser),
         ),
         Mistake(
             "values as they were",
-            "Both have the right size now. But both still count the pixels of their old size: values change with the grid.",
+            "Both now have the right size, but their values are still in pixels of the old size: values must change with the grid.",
             like=lambda truth, coarser: _small(truth, coarser, 0) - _plain_up(coarser),
         ),
         Mistake(
             "greatest for mean",
-            "F.max_pool2d takes the greatest value of a block, and a flow has negative ones, too. Average: F.avg_pool2d.",
+            "F.max_pool2d takes the largest value of a block, but a flow also has negative values. Average: F.avg_pool2d.",
             like=lambda truth, coarser: _small(truth, coarser, 1, F.max_pool2d) - 2 * _plain_up(coarser),
         ),
         Mistake(
             "truth interpolated",
-            "F.interpolate looks at four pixels only, however large the block is. Average over all of it: F.avg_pool2d.",
+            "F.interpolate looks at only four pixels, however large the block is. Average over all of it: F.avg_pool2d.",
             like=lambda truth, coarser: (
                 _small(
                     truth,
@@ -591,7 +591,7 @@ residual = Exercise(
         ),
         Mistake(
             "coarser flow not doubled",
-            "V_{k-1} is in pixels of its own level. Brought to this one its values double: upsample_flow does both.",
+            "V_{k-1} is in pixels of its own level. On this level its values double: upsample_flow enlarges and doubles.",
             like=lambda truth, coarser: _small(truth, coarser) - _plain_up(coarser),
         ),
         Mistake(
@@ -606,14 +606,14 @@ residual = Exercise(
         ),
         Mistake(
             "truth subsampled",
-            "You picked single pixels of the truth. Average it over each block, as the pyramid averages the images.",
+            "You picked single pixels of the ground truth. Average it over each block, as the pyramid averages the images.",
             like=lambda truth, coarser: (
                 _small(truth, coarser, 1, lambda t, n: t[..., ::n, ::n]) - 2 * _plain_up(coarser)
             ),
         ),
         Mistake(
             "everything at full size",
-            "The target is at full size. It is wanted at the size of the level: twice that of V_{k-1}.",
+            "Your target has the full size. It must have the size of the level, twice that of V_{k-1}.",
             like=lambda truth, coarser: (
                 truth
                 - F.interpolate(coarser, size=truth.shape[-2:], mode="bilinear", align_corners=False)
@@ -624,8 +624,8 @@ residual = Exercise(
     ),
     hints=(
         "First bring both to the size of the level and into its pixels. Only then subtract.",
-        "upsample_flow(coarser) has the right size. The truth is so many times as wide: truth.shape[-1] // up.shape[-1].",
-        "F.avg_pool2d(truth, factor) is the truth at that size; its values still count full-size pixels.",
+        "upsample_flow(coarser) has the right size. The ground truth is truth.shape[-1] // up.shape[-1] times as wide.",
+        "F.avg_pool2d(truth, factor) is the ground truth at that size; its values are still in full-size pixels.",
     ),
 )
 
@@ -712,37 +712,37 @@ inputs = Exercise(
     mistakes=(
         Mistake(
             "frame 1 warped",
-            "You warped frame 1. The flow says where its points are in frame *2*, so frame 2 is brought back to frame 1.",
+            "You warped frame 1. The flow gives the positions of its points in frame *2*, so warp frame 2 to frame 1.",
             like=_from_parts(lambda a, b, up: [warp(a, up), b, up]),
         ),
         Mistake(
             "both warped",
-            "Both frames are warped. Frame 1 stays as it is: frame 2 is brought back to it.",
+            "You warp both frames. Frame 1 must stay as it is; warp only frame 2.",
             like=_from_parts(lambda a, b, up: [warp(a, up), warp(b, up), up]),
         ),
         Mistake(
             "nothing warped",
-            "Frame 2 is not warped. Then the level sees the whole motion, not what is left of it.",
+            "You do not warp frame 2. The level then sees the whole motion, not just what is left of it.",
             like=_from_parts(lambda a, b, up: [a, b, up]),
         ),
         Mistake(
             "factor forgotten",
-            "The coarser flow is enlarged, its values are not doubled. Use upsample_flow.",
+            "You enlarged the coarser flow, but did not double its values. Use upsample_flow.",
             like=lambda a, b, coarser: torch.cat([a, warp(b, _plain_up(coarser)), _plain_up(coarser)], 1),
         ),
         Mistake(
             "flow channels not doubled",
-            "Frame 2 is right. The last two channels are enlarged but not doubled: they hold the flow that you warped by.",
+            "Frame 2 is right. The last two channels are enlarged but not doubled: they must be the flow that you warped by.",
             like=_from_parts(lambda a, b, up: [a, warp(b, up), up / 2]),
         ),
         Mistake(
             "warped half as far",
-            "The flow is right, and frame 2 is brought back half as far. Warp by the same upsampled flow.",
+            "The flow is right, but frame 2 is warped only half as far. Warp by the same upsampled flow.",
             like=_from_parts(lambda a, b, up: [a, warp(b, up / 2), up]),
         ),
         Mistake(
             "warped by the wrong sign",
-            "You warp by minus the flow. warp looks up image2 at x + flow already.",
+            "You warp by minus the flow. warp already looks up image2 at x + flow.",
             like=_from_parts(lambda a, b, up: [a, warp(b, -up), up]),
         ),
         Mistake(
@@ -767,17 +767,17 @@ inputs = Exercise(
         ),
         Mistake(
             "flow missing",
-            "Six channels: the flow itself is missing. The level has to know what the coarser ones found.",
+            "You have six channels: the flow itself is missing. The level must know what the coarser levels found.",
             like=_from_parts(lambda a, b, up: [a, warp(b, up)]),
         ),
         Mistake(
             "frame 2 twice",
-            "Eleven channels: frame 2 is in there unwarped, too. (FlowNet 2.0 does that; SPyNet does not.)",
+            "You have eleven channels: the unwarped frame 2 is included, too. (FlowNet 2.0 does that; SPyNet does not.)",
             like=_from_parts(lambda a, b, up: [a, b, warp(b, up), up]),
         ),
         Mistake(
             "black beyond the frame",
-            'Beyond the frame you put zeros. Keep the default, padding="border": it repeats the nearest pixel.',
+            'Outside the frame you put zeros. Keep the default, padding="border": it repeats the nearest pixel.',
             like=_from_parts(lambda a, b, up: [a, warp(b, up, padding="zeros"), up]),
         ),
         Mistake(
@@ -789,8 +789,8 @@ inputs = Exercise(
         ),
     ),
     hints=(
-        "First bring V_{k-1} to the size of this level. You have a function for it.",
-        "warp(image2, up) brings frame 2 back to frame 1.",
+        "First enlarge V_{k-1} to the size of this level. You already have a function for that.",
+        "warp(image2, up) warps frame 2 to frame 1.",
         "torch.cat of three tensors along the channels, in the order frame 1, warped frame 2, flow.",
     ),
 )
@@ -897,12 +897,12 @@ forward = Exercise(
         ),
         Mistake(
             "added without the factor",
-            "You add the coarser flow enlarged, but not doubled. Use upsample_flow.",
+            "You enlarge the coarser flow without doubling its values. Use upsample_flow.",
             like=lambda a, b, coarser, weights: _stack(level_input(a, b, coarser), weights) + _plain_up(coarser),
         ),
         Mistake(
             "added twice as long",
-            "upsample_flow doubles the values already. You do it once more before you add.",
+            "upsample_flow already doubles the values. You do it again before you add.",
             like=lambda a, b, coarser, weights: _stack(level_input(a, b, coarser), weights) + 4 * _plain_up(coarser),
         ),
         Mistake(
@@ -912,17 +912,17 @@ forward = Exercise(
         ),
         Mistake(
             "ReLU at the end",
-            "ReLU after the last layer makes every motion go right and down: it cuts negative values off. None there.",
+            "ReLU after the last layer cuts off negative values, so that every motion goes right and down. Do not use it there.",
             like=_added(after=torch.relu),
         ),
         Mistake(
             "ReLU over the sum",
-            "ReLU over the sum cuts negative motions off. It belongs between the layers only.",
+            "ReLU on the sum cuts off negative motions. Use it only between the layers.",
             like=lambda *args: _added()(*args).relu(),
         ),
         Mistake(
             "no ReLU",
-            "Without ReLU between them the layers are one linear filter.",
+            "Without ReLU between them, the layers are just one linear filter.",
             like=_added(between=lambda x: x),
         ),
         Mistake(
@@ -930,32 +930,32 @@ forward = Exercise(
             "FlowNet's ReLU leaks, SPyNet's does not: torch.relu.",
             like=_added(between=lambda x: F.leaky_relu(x, 0.1)),
         ),
-        Mistake("tanh for ReLU", "Between the layers stands ReLU, not tanh.", like=_added(between=torch.tanh)),
+        Mistake("tanh for ReLU", "Use ReLU between the layers, not tanh.", like=_added(between=torch.tanh)),
         Mistake(
             "biases forgotten",
-            "The biases are not used. F.conv2d takes them as its third argument.",
+            "You do not use the biases. F.conv2d takes them as its third argument.",
             like=_added(biased=False),
         ),
         Mistake(
             "frame 2 not warped",
-            "Frame 2 goes in unwarped. level_input makes the right eight channels.",
+            "You pass in the unwarped frame 2. level_input makes the right eight channels.",
             like=_of_input(lambda a, b, up: [a, b, up]),
         ),
         Mistake(
             "frames swapped",
-            "Frame 2 goes in before frame 1. level_input makes the right eight channels.",
+            "You put frame 2 before frame 1. level_input makes the right eight channels.",
             like=_of_input(lambda a, b, up: [warp(b, up), a, up]),
         ),
         Mistake(
             "frame 1 warped",
-            "Frame 1 is warped instead of frame 2. level_input makes the right eight channels.",
+            "You warp frame 1 instead of frame 2. level_input makes the right eight channels.",
             like=_of_input(lambda a, b, up: [warp(a, up), b, up]),
         ),
     ),
     hints=(
         "Three steps: make the eight channels, run them through the layers, add the upsampled flow.",
         "F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2) keeps the size.",
-        "torch.relu after every layer but the last. You may call level_input and upsample_flow.",
+        "Apply torch.relu after every layer except the last. You may call level_input and upsample_flow.",
     ),
 )
 
@@ -1059,12 +1059,12 @@ parameters = Exercise(
     mistakes=(
         Mistake(
             "biases forgotten",
-            "The kernels are counted, the biases are not: one for each output channel of each layer.",
+            "You counted the kernels, but not the biases: there is one for each output channel of each layer.",
             like=_counted(lambda sides, kernel, levels: levels * _weights_only(sides, kernel)),
         ),
         Mistake(
             "one level only",
-            "That is one level. Unlike the steps of a recurrent network, the levels of SPyNet do not share weights.",
+            "You counted one level. Unlike the steps of a recurrent network, the levels of SPyNet do not share weights.",
             like=_counted(lambda sides, kernel, levels: count_parameters(sides, kernel, 1, 1)[0]),
         ),
         Mistake(
@@ -1079,7 +1079,7 @@ parameters = Exercise(
         ),
         Mistake(
             "bias for all channels",
-            "You counted a bias for the eight input channels, too. Only outputs of layers have one.",
+            "You counted a bias for the eight input channels, too. Only the outputs of layers have one.",
             like=_counted(lambda sides, kernel, levels: levels * (_weights_only(sides, kernel) + sum(sides))),
         ),
         Mistake(
@@ -1089,7 +1089,7 @@ parameters = Exercise(
         ),
         Mistake(
             "biases of one level",
-            "The biases are counted once. Each level has its own, as it has its own kernels.",
+            "You counted the biases once. Each level has its own biases, just as it has its own kernels.",
             like=_counted(lambda sides, kernel, levels: levels * _weights_only(sides, kernel) + sum(sides[1:])),
         ),
         Mistake(
@@ -1099,22 +1099,22 @@ parameters = Exercise(
         ),
         Mistake(
             "share for percent",
-            "The count is right. Of the other number percent are asked for: 40 and not 0.4.",
+            "The count is right. The other number must be in percent: 40, not 0.4.",
             like=_compared(lambda count, other: 1 - count / other),
         ),
         Mistake(
             "percent that is left",
-            "The count is right. But that is what is left, in percent of `other`. Asked is what has been saved.",
+            "The count is right. But that is what is left, in percent of `other`. The question is what has been saved.",
             like=_compared(lambda count, other: 100 * count / other),
         ),
         Mistake(
             "share that is left",
-            "The count is right. But that is the share that is left. Asked is what has been saved, in percent.",
+            "The count is right. But that is the fraction that is left. The question is what has been saved, in percent.",
             like=_compared(lambda count, other: count / other),
         ),
         Mistake(
             "percent of the count",
-            "The count is right. «Fewer than `other`» means in percent of `other`: that is what you divide by.",
+            "The count is right. 'Fewer than `other`' means in percent of `other`: divide by `other`.",
             like=_compared(lambda count, other: 100 * (other - count) / count),
         ),
         Mistake(
@@ -1129,7 +1129,7 @@ parameters = Exercise(
         ),
         Mistake(
             "rounded",
-            "The percentage is rounded. Return it as it comes out; you can round when you print it.",
+            "You rounded the percentage. Return the exact value; you can round it when you print it.",
             when=lambda got, want: (
                 isinstance(got, tuple)
                 and len(got) == 2
@@ -1141,14 +1141,14 @@ parameters = Exercise(
         ),
         Mistake(
             "count only",
-            "Two values are asked for: return the count and the percentage, with a comma between them.",
+            "The answer has two values: return the count and the percentage, with a comma between them.",
             when=lambda got, want: not isinstance(got, tuple | dict) or len(got) == 1,
         ),
     ),
     hints=(
         "Count one layer first: from i channels to o channels with a kernel of k × k.",
         "It has i · o · k² weights and o biases. Sum over neighbours in `sides`, times levels.",
-        "What is saved is other - count. In percent of `other`: times 100, divided by `other`.",
+        "The saving is other - count. To get it in percent of `other`, multiply by 100 and divide by `other`.",
     ),
 )
 
@@ -1197,7 +1197,7 @@ vanish = Exercise(
     mistakes=(
         Mistake(
             "whole picture lost",
-            "However far the whole picture moves, at the top it is still a whole picture, and moves a sixteenth as far.",
+            "However far the whole image moves, at the top it is still a whole image, and moves a sixteenth as far.",
             when=answered("the whole picture moves 48 px", "lost"),
         ),
         Mistake(
@@ -1207,8 +1207,8 @@ vanish = Exercise(
         ),
         Mistake(
             "small ball found",
-            "Where the motion is 4 or 8 pixels, this ball is 2 or 4 pixels wide and flies twice its own width. What is "
-            "it to be recognised by?",
+            "Where the motion is 4 or 8 pixels, this ball is 2 or 4 pixels wide and moves twice its own width. How could "
+            "it be recognised?",
             when=answered("a ball 32 px wide moves 64 px", "found"),
         ),
         Mistake(
@@ -1224,8 +1224,8 @@ vanish = Exercise(
     ),
     hints=(
         "Ask for each level, from the top: how wide is the ball here, and how far does it move?",
-        "The motion has to be found at a level where it is small. There the ball has to be visible still.",
-        "Compare the motion with the width of what moves. Which of the five flies further than it is wide?",
+        "The motion must be found at a level where it is small, and the ball must still be visible there.",
+        "Compare the motion with the width of what moves. Which of the five moves further than it is wide?",
     ),
 )
 
