@@ -715,7 +715,7 @@ def test_a_wrong_size_is_not_divergence(tmp_path, monkeypatch, pools):
         RECIPES, "tiny", Recipe("of a size that the network refuses", partial(FlowNetS, 1 / 16), {"quick": [stage]})
     )
     said = refused(cvdl_train(tmp_path / "run"))
-    assert said.startswith("In train mode FlowNetS wants sides divisible by 64; these are 32 × 48."), said
+    assert said.startswith("In train mode, FlowNetS needs sides divisible by 64; these are 32 × 48."), said
     with pytest.raises(InvalidInput):
         loop.train(loop.TrainConfig(recipe="tiny", profile="quick", out=tmp_path / "again", pools=pools))
 

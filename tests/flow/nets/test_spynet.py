@@ -157,7 +157,7 @@ def test_bad_input_says_what_to_do(image1, image2, told):
 
 
 def test_train_mode_wants_sizes_that_divide():
-    with pytest.raises(ValueError, match=r"SPyNet wants sides divisible by 16; these are 32 × 40.*net.eval"):
+    with pytest.raises(ValueError, match=r"SPyNet needs sides divisible by 16; these are 32 × 40.*net.eval"):
         SPyNet()(*images(32, 40, dtype=torch.float32))
     with pytest.raises(ValueError, match="at least one level"):
         SPyNet(0)
@@ -210,5 +210,5 @@ def test_coarse_levels_at_any_size(net, height, width):
     torch.testing.assert_close(flow, net(*padded)[..., :height, :width], rtol=0, atol=1e-9)
     net.train()
     if height % 4:
-        with pytest.raises(ValueError, match="SPyNet wants sides divisible by 4"):
+        with pytest.raises(ValueError, match="SPyNet needs sides divisible by 4"):
             net(image1, image2)
