@@ -332,10 +332,10 @@ def listed(file):
 
 
 def member_name(member):
-    """The name of a member of a zip, in whichever way it was written.
+    """The name of a member of a zip, in whatever encoding it was written.
 
-    Zips that do not say that their names are in UTF-8 mean it nevertheless where Linux and Macs made them; those of
-    Windows are in the code page of its terminal: 437 in America, 850 in Western Europe.
+    Zips made by Linux and Macs have names in UTF-8 even if they do not say so; those made by Windows use the code page
+    of its terminal: 437 in America, 850 in Western Europe.
     """
     name, extra = member.filename, member.extra
     if member.flag_bits & 0x800:

@@ -21,7 +21,7 @@ from cvdl.course.loading import Loader
 from cvdl.errors import CourseError
 from cvdl.settings import seed
 
-QUIET = {  # what a notebook calls to see something: left out where its cells are run to be judged
+QUIET = {  # calls by which a notebook shows something: they do nothing when its cells are run to be judged
     "cvdl.course.exercise": ("check", "hint", "progress", "use_library"),
     "cvdl.course.notebook": ("start", "show", "explore", "outcome"),
 }
@@ -46,7 +46,7 @@ def main():
         replies.flush()
 
     quiet()
-    sys.path.append(os.getcwd())  # last, and so hiding nothing: for modules that a cell of the notebook writes
+    sys.path.append(os.getcwd())  # last, so that it hides nothing: for modules that a cell of the notebook writes
     try:
         course, data = receive()
         found = cut(data)
@@ -72,7 +72,7 @@ def main():
         id, way, lacks = request["id"], request["way"], ""
         try:
             if (id, way) not in calls:
-                calls.clear()  # what was loaded in another way may share its objects
+                calls.clear()  # results of loading in another way may share objects
                 calls[id, way] = loader.load(id, way)
             loaded = calls[id, way]
             lacks = loaded.lacks
@@ -96,7 +96,7 @@ def mute():
 
 
 def quiet():
-    """Make the calls do nothing by which a notebook shows something, or judges itself."""
+    """Disable the calls by which a notebook shows something, or judges itself."""
     import cvdl
 
     for module, names in QUIET.items():
@@ -110,7 +110,7 @@ def nothing(*_, **__):
 
 
 def failed(request, why, hint="", stopped=False, lacks=""):
-    """The reply to a call that came to nothing; lacks: what the notebook had and this place has not."""
+    """The reply to a call that failed; lacks: what the notebook had and is missing here."""
     return {"token": request["token"], "failed": why[:1000], "hint": hint, "stopped": stopped, "lacks": lacks}
 
 

@@ -19,20 +19,20 @@ from cvdl.errors import CourseError
 PROGRAM = ("-BP", "-m", "cvdl.course.inmate")
 START = 300  # seconds in which a jail has to start and a notebook to be cut
 CALL = 6 * SECONDS  # seconds by the clock after which a call is stopped from outside; inside, the processor's count
-LACKS = 300  # characters, the most that are kept of what a jail lacks
+LACKS = 300  # the largest number of characters kept of what a jail lacks
 SLOW = "Is there a loop that never ends, or a slow one over single numbers?"
 BROKE_OFF = "It ended Python, took too much memory, or sent what is no answer."
 
 
 class Notebook:
-    """A hand-in in a jail, which is started anew once it is lost.
+    """A hand-in in a jail, which is started again if it is lost.
 
-    lacks: what the last calls said that the notebook had and the jail has not, a text each; lost: did one of them have to
-    be stopped from outside?  stops: how many were stopped since the jail was opened.
+    lacks: for the last calls, what the notebook had and the jail has not, one text each; lost: was one of them stopped
+    from outside?  stops: the number of calls stopped since the jail was opened.
     """
 
     def __init__(self, data, backend, course=None):
-        """course: of loading.course_of."""
+        """course: from loading.course_of."""
         self.data, self.backend, self.inmate = data, backend, None
         self.course = json.dumps(course).encode()
         self.lacks, self.lost, self.stops = [], False, 0
@@ -53,7 +53,7 @@ class Notebook:
         return found
 
     def call(self, id, way=0):
-        """What `judge.score` calls for the answers to exercise `id`, loaded in one of its ways.
+        """The function that `judge.score` calls for answers to exercise `id`, loaded in one of its ways.
 
         From then on, `lacks` and `lost` are about these calls.
         """
@@ -104,7 +104,7 @@ class Notebook:
 
 
 def lacks_in(reply):
-    """What a reply says that the jail lacks, taken out of it; "" if it says nothing of the kind."""
+    """Remove from a reply what the jail lacks, and return it; "" if there is nothing."""
     lacks = reply.pop("lacks", "") if isinstance(reply, dict) else ""
     return lacks[:LACKS] if isinstance(lacks, str) else ""
 
