@@ -318,7 +318,7 @@ def _remedy(value, shape):
     if len(fitting) == 1:
         return f" (the one at index {fitting[0]} has that shape: return only that one)"
     if fitting:
-        return " (several of them have that shape: return only the right one)"
+        return " (several of them have that shape: return only the one that was asked for)"
     numbers = value
     while isinstance(numbers, tuple) and numbers:
         numbers = numbers[0]

@@ -107,7 +107,7 @@ def to_image(image, name="image"):
     if image.ndim != 3 or image.shape[0] not in (1, 3):
         raise InvalidInput(
             f"{name} is a tensor {tuple(image.shape)}; one image (3, H, W) was expected. (H, W, 3) becomes (3, H, W) by "
-            f"{name}.permute(2, 0, 1); to process a batch, call a network directly."
+            f"{name}.permute(2, 0, 1); to process several images, pass them to a network as a batch."
         )
     whites = {torch.uint8: 255, torch.uint16: 65535}
     if image.dtype not in whites and not image.is_floating_point():

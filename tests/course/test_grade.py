@@ -422,7 +422,7 @@ def test_the_command(tmp_path, judge_of_paper):
     for options, word in {
         ("--notebook", "77"): "no notebook '77'",
         ("--notebook", "02"): "no hand-in for notebook 02_bptt",
-        ("--due", "soon"): "is no time",
+        ("--due", "soon"): "cannot parse",
     }.items():
         exit_code, output = code(*options)
         assert exit_code == 1 and word in output

@@ -152,7 +152,7 @@ def test_after_a_stop_no_case_is_tried():
         (None, torch.zeros(2), "nothing was returned"),
         (torch.tensor([1.0, float("nan")]), torch.tensor([1.0, 2.0]), "nan"),
         (torch.tensor([1.0, float("inf")]), torch.tensor([1.0, 2.0]), "infinite"),
-        (torch.tensor([2.0, 4.0]), torch.tensor([1.0, 2.0]), "factor 2"),
+        (torch.tensor([2.0, 4.0]), torch.tensor([1.0, 2.0]), "factor of 2"),
         (torch.tensor([1.0, 5.0]), torch.tensor([1.0, 2.0]), "1 of 2 values differ"),
         ("many", "one", "got 'many'"),
         (True, 3, "a number was expected"),
