@@ -141,7 +141,7 @@ def test_the_samples_of_flownet2_tf(tmp_path):
         picture(tmp_path / name)
     for name in ("0flow.flo", "1flow.flo"):
         flow(tmp_path / name)
-    with pytest.warns(CourseWarning, match=r"2 pictures .* left out, such as 0flow-pred-flownet2\.png"):
+    with pytest.warns(CourseWarning, match=r"2 pictures .* left out because .*, such as 0flow-pred-flownet2\.png"):
         found = rows(tmp_path)
     assert found == [(f"{n}", f"{n}img0.ppm", f"{n}img1.ppm", f"{n}flow.flo") for n in (0, 1)]
 
