@@ -195,9 +195,9 @@ def test_a_clip_of_frames_of_other_sizes(images, run):
 @pytest.mark.parametrize(
     "arguments, told",
     [
-        (("a.png", "--out", "x.flo"), "a.png is one image"),
+        (("a.png", "--out", "x.flo"), "a.png is only one image"),
         (("a.png", "b.png"), "Name the output: --out FILE"),
-        (("a.png", "b.png", "--out", "x.xyz"), "The extension of x.xyz is not one that can be written"),
+        (("a.png", "b.png", "--out", "x.xyz"), "x.xyz is not one that can be written"),
         (("a.png", "b.png", "--out", "no/x.flo"), "There is no folder"),
         (
             ("a.png", "b.png", "--out", "x.flo", "--format", "pfm"),

@@ -282,7 +282,7 @@ def test_bad_input_says_what_to_do(name):
     for wrong, told in (
         (good[0], "image2.*batch"),
         (good.double().long(), "image2.*int64"),
-        (good[..., 1:], "one shape"),
+        (good[..., 1:], "the same shape"),
     ):
         with pytest.raises(ValueError, match=told):
             net(good, wrong)

@@ -146,8 +146,8 @@ GOOD = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
         (GOOD, GOOD[:, :1], r"image2.*\(1, 1, 16, 16\)"),
         (GOOD, (255 * GOOD).byte(), r"image2.*uint8"),
         (GOOD.numpy(), GOOD, "image1.*ndarray"),
-        (GOOD, GOOD[..., :15], r"one shape.*\(1, 3, 16, 15\)"),
-        (GOOD, GOOD.expand(2, -1, -1, -1), "one shape"),
+        (GOOD, GOOD[..., :15], r"the same shape.*\(1, 3, 16, 15\)"),
+        (GOOD, GOOD.expand(2, -1, -1, -1), "the same shape"),
         (GOOD[..., :15], GOOD[..., :15], "16 × 16 pixels or more"),
     ],
 )
