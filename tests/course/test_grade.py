@@ -405,7 +405,7 @@ def test_the_seed_is_kept_and_kept_secret(tmp_path, judge_of_paper):
     seed = (out / "seed").read_text()
     assert len(seed) == 32 and stat.S_IMODE((out / "seed").stat().st_mode) == 0o600
     run.grade_all(top, out, seed=seed)
-    with pytest.raises(CourseError, match="another seed"):
+    with pytest.raises(CourseError, match="different seed"):
         run.grade_all(top, out, seed="x")
     assert not [p for p in out.rglob("*.json") if seed in p.read_text()]
     assert json.loads((out / "run.json").read_text())["notebooks"][STEM]["rnn.step"] == 15
