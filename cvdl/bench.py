@@ -224,11 +224,11 @@ def _ms(function, device):
 
 
 def bench_pool(batch=8, repeats=5, device="cpu", size=FULL, crop=(256, 320)):
-    """What training from a pool costs: a list of dicts with part, batch, and ms, the median of runs that take turns.
+    """The cost of training from a pool: a list of dicts with part, batch, and ms, the median of alternating runs.
 
-    Loading a batch and augmenting it as for FlowNetS also have step_share_percent and full_width_share_percent: what they
-    are of a training step of FlowNetS on the crops, at the width that is trained and at full width.  The two SPyNet rows
-    have pixels_per_second, on which its finest level learns in a training step, and ratio to that of complete frames.
+    Loading a batch and augmenting it as for FlowNetS also have step_share_percent and full_width_share_percent: their
+    time relative to a training step of FlowNetS on the crops, at the trained width and at full width.  The two SPyNet rows
+    have pixels_per_second, on which its finest level learns in a training step, and its ratio to that of complete frames.
     """
     with tempfile.TemporaryDirectory() as folder:
         pool = Pool.open(folder, "chairs", max(2, batch), size=size, varied=False, device=device)
@@ -248,7 +248,7 @@ def bench_pool(batch=8, repeats=5, device="cpu", size=FULL, crop=(256, 320)):
                 taken = _ms(function, device)
                 if turn:  # the first run is slower
                     times[name].append(taken)
-        del drawn, pool, functions  # before the files that it maps
+        del drawn, pool, functions  # before the files that it maps are removed
     ms = {name: statistics.median(taken) for name, taken in times.items()}
     rows = [{"part": name, "batch": 2 if "SPyNet" in name else batch, "ms": taken} for name, taken in ms.items()]
     for row in rows[:2]:
@@ -272,7 +272,7 @@ def _finest_level_step(predict, loss, pairs, device):
 
 def pool_table(results):
     """The results of bench_pool as aligned text."""
-    rows = [("training from a pool", "batch", "time", "of a FlowNetS step", "at full width", "pixels a second")]
+    rows = [("training from a pool", "batch", "time", "of a FlowNetS step", "at full width", "pixels per second")]
     for row in results:
         cells = [row["part"], str(row["batch"]), f"{row['ms']:.0f} ms", "", "", ""]
         if "step_share_percent" in row:

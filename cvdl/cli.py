@@ -37,7 +37,7 @@ class Commands(TyperGroup):
 
 
 class Sets(TyperGroup):
-    """Where `cvdl data NAME` means `cvdl data show NAME`."""
+    """Commands where `cvdl data NAME` means `cvdl data show NAME`."""
 
     def resolve_command(self, ctx, args):
         return super().resolve_command(ctx, args if args[0] in self.commands else ["show", *args])
@@ -45,10 +45,10 @@ class Sets(TyperGroup):
 
 app = typer.Typer(
     cls=Commands,
-    help=f"{cvdl.__doc__}  Each command explains itself: cvdl COMMAND --help",
+    help=f"{cvdl.__doc__}  For help with a command: cvdl COMMAND --help",
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode=None,  # frames of boxes say nothing to a screen reader or in a log
+    rich_markup_mode=None,  # box frames mean nothing to a screen reader or in a log
     pretty_exceptions_enable=False,
 )
 
@@ -62,7 +62,7 @@ def version(wanted: bool):
 @app.callback()
 def main(
     version: Annotated[
-        bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version and stop.")
+        bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ):
     for stream in (sys.stdout, sys.stderr):
@@ -71,7 +71,7 @@ def main(
 
 
 def show_warning(message, category, filename, lineno, file=None, line=None):
-    """Our own warnings without the line of code that they come from."""
+    """Show our own warnings without the line of code that they come from."""
     if issubclass(category, CourseWarning):
         typer.echo(f"Note: {message}", err=True)
     else:
@@ -79,23 +79,23 @@ def show_warning(message, category, filename, lineno, file=None, line=None):
 
 
 def writable(path: Path | None):
-    """Raise now, and not after the work, for a path that cannot become a file."""
+    """Raise before the work starts, rather than after it, if a path cannot become a file."""
     if path and not path.parent.is_dir():
-        raise CourseError(f"There is no folder {path.parent} to write {path.name} to. Make it, or name another.")
+        raise CourseError(f"There is no folder {path.parent} to write {path.name} to. Create it, or name another one.")
     if path and path.is_dir():
-        raise CourseError(f"{path} is a folder; the name of a file to write was expected, such as {path / 'file'}.")
+        raise CourseError(f"{path} is a folder. Give the name of the file to write, such as {path / 'file'}.")
     if path and not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise CourseError(f"{path} cannot be written to: you lack the permission. Name another file.")
+        raise CourseError(f"You do not have permission to write to {path}. Name another file.")
     return path
 
 
 Numbers = Annotated[Path | None, typer.Option(help="File to write the numbers to.", callback=writable)]
-Device = Annotated[str | None, typer.Option(help="cpu or cuda; cuda where there is one, if not given.")]
+Device = Annotated[str | None, typer.Option(help="cpu or cuda. [default: cuda if available]")]
 
 
 @app.command()
 def doctor():
-    """Say what is missing here, and what to do about it.
+    """Report what is missing on this machine, and how to fix it.
 
     Exit code 0 means that every notebook can run.
     """
@@ -108,14 +108,16 @@ def doctor():
 
 @app.command()
 def lab(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to serve on; the next free one, if taken.")] = 8888,
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, help="Port to serve on; if it is taken, the next free one.")
+    ] = 8888,
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
-    work: Annotated[Path, typer.Option(help="Folder of your own copies of the notebooks.")] = ROOT / "work",
+    work: Annotated[Path, typer.Option(help="Folder with your own copies of the notebooks.")] = ROOT / "work",
 ):
     """Open your own copies of the notebooks in JupyterLab.
 
-    Missing ones are copied first. Where the course brings a newer notebook, it replaces a copy that you have
-    never saved; beside one that you worked in it comes as NN_name.new.ipynb.
+    Missing copies are made first. When the course has a newer version of a notebook, it replaces your copy if you
+    have never saved it; otherwise the new version is put next to yours as NN_name.new.ipynb.
     """
     from cvdl.course.desk import lab
 
@@ -124,13 +126,13 @@ def lab(
 
 @app.command()
 def handin(
-    notebook: Annotated[str, typer.Argument(help="Number of the notebook, 01, or its file.")],
-    work: Annotated[Path, typer.Option(help="Folder of your own copies of the notebooks.")] = ROOT / "work",
+    notebook: Annotated[str, typer.Argument(help="Number of the notebook, such as 01, or its file.")],
+    work: Annotated[Path, typer.Option(help="Folder with your own copies of the notebooks.")] = ROOT / "work",
     out: Annotated[Path | None, typer.Option(help="File to write.", show_default="WORK/handin/NAME.ipynb")] = None,
 ):
-    """Check your saved notebook, show its points, and make the file to upload.
+    """Check your saved notebook, show its points, and write the file to upload.
 
-    Your answers are called here, on your own machine, as `check` does. Save the notebook first (Ctrl-S).
+    Your answers run on your own machine, just as they do in `check`. Save the notebook first (Ctrl-S).
     """
     from cvdl.course.handin import handin
 
@@ -146,18 +148,16 @@ def bench_correlation(
     sizes: Annotated[
         str, typer.Option(help="HEIGHTxWIDTH of the feature maps, separated by commas.")
     ] = "24x32,48x64,96x128,192x256",
-    repeats: Annotated[int, typer.Option(min=1, help="Runs, of which the median counts.")] = 7,
+    repeats: Annotated[int, typer.Option(min=1, help="Number of runs; the median is reported.")] = 7,
     batch: Annotated[int, typer.Option(min=1, help="Samples per run.")] = 1,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of the processor; torch's choice, if not given.")
-    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Number of CPU threads. [default: torch's choice]")] = None,
     device: Device = None,
     json: Numbers = None,
 ):
-    """Compare ways to compute the correlation layer, as FlowNetC has it: 256 channels, 441 displacements.
+    """Compare ways to compute FlowNetC's correlation layer: 256 channels, 441 displacements.
 
-    Time is forward, and forward with backward. Memory is what both need beyond the two maps: on a processor by how
-    much a fresh process grows, on CUDA by torch's own count.
+    Times are for the forward pass alone, and for forward and backward together. Memory is what both passes need beyond
+    the two feature maps: on a CPU, how much a fresh process grows; on CUDA, what torch itself counts.
     """
     from cvdl.bench import bench_correlation, choose, parse_sizes, save, table
 
@@ -170,8 +170,8 @@ def bench_correlation(
 
 @bench.command("sequence")
 def bench_sequence(
-    repeats: Annotated[int, typer.Option(min=1, help="Runs, of which the median counts.")] = 15,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of the processor.")] = 1,
+    repeats: Annotated[int, typer.Option(min=1, help="Number of runs; the median is reported.")] = 15,
+    threads: Annotated[int, typer.Option(min=1, help="Number of CPU threads.")] = 1,
     device: Device = None,
     json: Numbers = None,
 ):
@@ -191,24 +191,24 @@ def bench_data(
         str, typer.Option(help="HEIGHTxWIDTH of the frames, separated by commas.")
     ] = "64x64,128x128,256x256,384x512",
     batch: Annotated[int, typer.Option(min=1, help="Pairs rendered at a time.")] = 8,
-    seconds: Annotated[float, typer.Option(min=0, help="Time for each number.")] = 3.0,
+    seconds: Annotated[float, typer.Option(min=0, help="Seconds to spend on each measurement.")] = 3.0,
     step: Annotated[
         bool | None,
         typer.Option(
-            help="Also compare with a training step of FlowNetS at full width, and measure training from a pool of rendered "
-            "pairs. [default: on CUDA]"
+            help="Also compare with a training step of FlowNetS at full width, and time training from a pool of rendered "
+            "pairs. [default: only on CUDA]"
         ),
     ] = None,
     device: Device = None,
     json: Numbers = None,
 ):
-    """Measure how fast the course renders pairs for training, in pairs a second."""
+    """Measure how fast the course renders training pairs, in pairs per second."""
     from cvdl.bench import bench_data, bench_pool, choose, data_table, parse_sizes, pool_table, save
 
     device = choose(device)
     sizes = parse_sizes(sizes)
     if min(min(size) for size in sizes) < 64:
-        raise CourseError("Frames are 64 pixels or more in both directions here, which is what FlowNetS needs.")
+        raise CourseError("Frames must be at least 64 pixels high and wide here, because FlowNetS needs that.")
     step = device == "cuda" if step is None else step
     results = bench_data(sizes, batch, seconds, device, step)
     typer.echo(data_table(results))
@@ -219,16 +219,18 @@ def bench_data(
         save(results, json, device)
 
 
-data = typer.Typer(cls=Sets, help="Say which sets of optical flow and of gestures are here, and how to get the others.")
+data = typer.Typer(
+    cls=Sets, help="Show which datasets of optical flow and gestures you have, and how to get the others."
+)
 app.add_typer(data, name="data")
 
 
 @data.callback(invoke_without_command=True)
 def data_table(context: typer.Context):
-    """Say which sets of optical flow and of gestures are here, and how to get the others.
+    """Show which datasets of optical flow and gestures you have, and how to get the others.
 
-    Without a command: a table of all sets, with state (here, missing, broken), size and terms. Sets are looked for in the
-    folder that CVDL_SETS names, else in the folder sets beside the course.
+    Without a command, it prints a table of all datasets with state (here, missing, broken), size and terms. Datasets are
+    looked for in the folder that CVDL_SETS names, or else in the folder `sets` next to the course.
     """
     if not context.invoked_subcommand:
         from cvdl.flow.data.inventory import table
@@ -237,18 +239,18 @@ def data_table(context: typer.Context):
 
 
 @data.command("show")
-def data_show(name: Annotated[str, typer.Argument(help="A set, as the table names it.")]):
-    """Show one set: the folders it has to have, what is missing, where to get it. `cvdl data NAME` does the same."""
+def data_show(name: Annotated[str, typer.Argument(help="A dataset, as named in the table.")]):
+    """Show one dataset: which folders it must have, what is missing, where to get it. `cvdl data NAME` does the same."""
     from cvdl.flow.data.inventory import page
 
     typer.echo(page(name))
 
 
 @data.command("get")
-def data_get(name: Annotated[str, typer.Argument(help="A set, as the table names it.")]):
-    """Fetch a set whose owner gives it by a plain link; for any other, say how to get it.
+def data_get(name: Annotated[str, typer.Argument(help="A dataset, as named in the table.")]):
+    """Download a dataset if its owner offers a direct link; for any other, explain how to get it.
 
-    A download that broke off goes on where it stopped. Exit code 0 means that the set is here.
+    An interrupted download continues where it stopped. Exit code 0 means that the dataset is complete.
     """
     from cvdl.flow.data.fetch import fetch
     from cvdl.flow.data.inventory import entry_of, look, page
@@ -264,20 +266,20 @@ def data_gallery(
     kind: Annotated[
         str, typer.Argument(help="chairs, things, things-final, even, small, or a mixture such as chairs+things.")
     ],
-    out: Annotated[Path, typer.Argument(help="Picture to write: .png, .pdf or .svg.", callback=writable)],
+    out: Annotated[Path, typer.Argument(help="Image file to write: .png, .pdf or .svg.", callback=writable)],
     count: Annotated[int, typer.Option(min=1, max=64, help="Number of pairs.")] = 16,
-    first: Annotated[int, typer.Option(min=0, help="Number of the first pair.")] = 0,
+    first: Annotated[int, typer.Option(min=0, help="Index of the first pair.")] = 0,
     split: Annotated[str, typer.Option(help="train or test.")] = "train",
-    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other pairs.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="A different seed gives different pairs.")] = 0,
 ):
-    """Draw rendered pairs with their flow, frame 2 brought back by it, and what is occluded."""
+    """Draw rendered pairs with their flow, frame 2 warped by it, and the occluded pixels."""
     import matplotlib
 
     matplotlib.use("Agg")
     from cvdl.flow.data.gallery import gallery
 
     if out.suffix not in (".png", ".pdf", ".svg"):
-        raise CourseError(f"{out} has to end in .png, .pdf or .svg.")
+        raise CourseError(f"{out} must end in .png, .pdf or .svg.")
     figure, text = gallery(kind, count, first, split=split, seed=seed)
     figure.savefig(out, dpi=110)
     typer.echo(text)
@@ -286,49 +288,62 @@ def data_gallery(
 @app.command()
 def train(
     context: typer.Context,
-    recipe: Annotated[str, typer.Argument(help="Recipe to train, or all; without it, all recipes are listed.")] = "",
+    recipe: Annotated[
+        str, typer.Argument(help="Recipe to train, or all. If it is left out, the recipes are listed.")
+    ] = "",
     profile: Annotated[
         str | None,
-        typer.Option(help="Size of the recipe: quick, laptop or gpu. [default: CVDL_PROFILE, or by the machine]"),
+        typer.Option(
+            help="Size of the recipe: quick, laptop or gpu. [default: CVDL_PROFILE, or chosen for the machine]"
+        ),
     ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="FIELD=VALUE",
-            help="Override a hyper-parameter, such as lr=3e-4; of one stage, joint.batch=4. May be repeated.",
+            help="Override a hyper-parameter in all stages, as in lr=3e-4, or in one, as in joint.batch=4. May be repeated.",
         ),
     ] = None,
     stage: Annotated[
         str | None, typer.Option(help="Train only this stage; the ones before it must be finished.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write to; of all runs, for all.", show_default="runs/RECIPE-PROFILE")
+        Path | None,
+        typer.Option(
+            help="Folder to write to; for all, the folder that holds all runs.", show_default="runs/RECIPE-PROFILE"
+        ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in that folder, or begin it.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in that folder, or start one.")] = False,
     minutes: Annotated[
-        float | None, typer.Option(min=0, help="Stop after this time, rendering included; --resume continues.")
+        float | None, typer.Option(min=0, help="Stop after this time, which includes rendering; --resume continues.")
     ] = None,
-    scale: Annotated[float, typer.Option(min=1e-6, help="Factor on the steps of every stage and its schedule.")] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the initial weights and the samples.")] = 0,
+    scale: Annotated[
+        float, typer.Option(min=1e-6, help="Multiply the steps of every stage, and its schedule, by this factor.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed for the initial weights and the samples.")] = 0,
     device: Device = None,
-    devices: Annotated[int, typer.Option(min=1, help="Processes, or GPUs, among which batches are divided.")] = 1,
-    nodes: Annotated[int, typer.Option(min=1, help="Computers; run the same command on each, under torchrun.")] = 1,
+    devices: Annotated[int, typer.Option(min=1, help="Number of processes or GPUs to divide batches among.")] = 1,
+    nodes: Annotated[
+        int, typer.Option(min=1, help="Number of computers; run the same command on each, under torchrun.")
+    ] = 1,
     precision: Annotated[
-        str | None, typer.Option(help="32-true, bf16-mixed or 16-mixed. [default: what suits the device]")
+        str | None, typer.Option(help="32-true, bf16-mixed or 16-mixed. [default: the fastest that suits the device]")
     ] = None,
     pool: Annotated[Path | None, typer.Option(help="Folder for rendered pairs.", show_default="runs/pools")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="For all: show what would be done.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="For all: only show the plan.")] = False,
     nice: Annotated[bool, typer.Option("--nice", help="For all: run at the lowest priority.")] = False,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="For all: recipes at the same time. [default: 1 on a CPU, 6 on a GPU]")
+        int | None,
+        typer.Option(min=1, help="For all: number of recipes to train at a time. [default: 1 on a CPU, 6 on a GPU]"),
     ] = None,
 ):
-    """Train a network: RECIPE's stages, one after the other; or all recipes, in order of worth.
+    """Train a network: the stages of RECIPE one after the other; or all recipes, most useful first.
 
     Writes a log, checkpoints, weights and a card for each stage. Pairs for optical flow are rendered first, into
-    --pool: 2,000 for the profile laptop, which takes 12 minutes or more on two cores. An interrupted run (Ctrl-C will
-    do) continues with --resume: on a CPU with exactly the same results, on CUDA with the same up to rounding.
+    --pool: 2,000 for the profile laptop, which takes 12 minutes or more on two cores. A run that was interrupted, for
+    example with Ctrl-C, continues with --resume. On a CPU the results are exactly the same as without the interruption;
+    on CUDA they are the same up to rounding.
     """
     from cvdl.bench import choose
     from cvdl.settings import PROFILES
@@ -338,7 +353,7 @@ def train(
     if not recipe:
         if any(context.get_parameter_source(name).name == "COMMANDLINE" for name in context.params):
             raise CourseError(
-                "Name the recipe that these options are for: cvdl train RECIPE …; `cvdl train` lists all."
+                "Name the recipe that these options are for: cvdl train RECIPE … (`cvdl train` lists all recipes)."
             )
         typer.echo(listing())
         return
@@ -348,7 +363,9 @@ def train(
     pool, device = pool or Path("runs/pools"), choose(device)
     if recipe == "all":
         if overrides or stage or nodes > 1 or devices > 1:
-            raise CourseError("--set, --stage, --devices and --nodes are for one recipe; leave them out, or name it.")
+            raise CourseError(
+                "--set, --stage, --devices and --nodes are for a single recipe. Leave them out, or name one recipe."
+            )
         return train_everything(
             profile, out or Path("runs"), device, minutes, jobs, nice, dry_run, pool, scale, seed, precision
         )
@@ -379,12 +396,14 @@ def train(
     except KeyboardInterrupt:  # before or between the stages' steps
         typer.echo(f"\n{out}: stopped. Rendered pairs and checkpoints are kept; --resume continues.", err=True)
         raise typer.Exit(130) from None
-    typer.echo(f"{out}: {'finished' if done else 'the time is up; the same command with --resume continues'}", err=True)
+    typer.echo(
+        f"{out}: {'finished' if done else 'the time is up; run the same command with --resume to continue'}", err=True
+    )
     if done:
         last = out / find(recipe).stages_of(profile)[-1].name / "weights.safetensors"
         typer.echo(f"The trained weights are in {last}.", err=True)
         what = "" if recipe in GESTURES else " --pairs chairs --pairs things"
-        typer.echo(f"Measure it: cvdl eval {last}{what}\nShip it: cvdl zoo add {out} NAME", err=True)
+        typer.echo(f"Evaluate them: cvdl eval {last}{what}\nAdd them to the zoo: cvdl zoo add {out} NAME", err=True)
 
 
 def train_everything(profile, out, device, minutes, at_once, nice, dry_run, pool, scale, seed, precision):
@@ -398,7 +417,9 @@ def train_everything(profile, out, device, minutes, at_once, nice, dry_run, pool
     options += ["--precision", precision] if precision else []
     common = dict(device=device, minutes=minutes, at_once=at_once, nice=nice, options=options)
     done = queue.train_all(jobs, out, **common)
-    typer.echo(f"{out}: {'all finished' if done else 'the time is up; the same command continues'}", err=True)
+    typer.echo(
+        f"{out}: {'all finished' if done else 'the time is up; run the same command again to continue'}", err=True
+    )
 
 
 def end_with(left_out):
@@ -414,38 +435,41 @@ def evaluate(
         list[str],
         typer.Argument(
             metavar="NET...",
-            help="A name out of `cvdl zoo`, a .safetensors file that `cvdl train` wrote, or a published SPyNet or "
-            "FlowNet: network-*.pytorch, flownet*.pth, FlowNet2*.pth.tar of their common PyTorch ports. Several are measured "
-            "side by side.",
+            help="A name from `cvdl zoo`, a .safetensors file that `cvdl train` wrote, or a published SPyNet or "
+            "FlowNet: network-*.pytorch, flownet*.pth, FlowNet2*.pth.tar from the common PyTorch ports. Several networks are "
+            "measured side by side.",
         ),
     ],
     pairs: Annotated[
         list[str] | None,
         typer.Option(
-            help="What to measure on, may be repeated: chairs or things (held-out pairs of our own), real (the samples below "
-            "CVDL_REAL), a set as `cvdl data` names it, a folder of image pairs, a video.",
+            help="What to measure on: chairs or things (our own held-out pairs), real (the samples in the folder CVDL_REAL), a "
+            "dataset as named by `cvdl data`, a folder of image pairs, or a video. May be repeated.",
             show_default="chairs",
         ),
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, help="At most so many pairs of each; 16 rendered ones, or 110 clips, if not given."),
+        typer.Option(
+            min=1, help="Largest number of pairs from each source. [default: 16 rendered pairs, or 110 clips]"
+        ),
     ] = None,
-    compare: Annotated[bool, typer.Option(help="Zero flow, and OpenCV's Farneback and DIS, besides.")] = True,
+    compare: Annotated[bool, typer.Option(help="Also measure zero flow, and OpenCV's Farneback and DIS.")] = True,
     paired: Annotated[
         bool,
         typer.Option(
-            "--paired", help="Compare networks, or one with the others, on the same pairs: difference and wins."
+            "--paired", help="Compare networks, or a network and the other methods, pair by pair: difference and wins."
         ),
     ] = False,
     json: Numbers = None,
-    save: Annotated[Path | None, typer.Option(help="Folder to draw every pair and its flows into.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Folder to write an image of each pair and its flows to.")] = None,
     device: Device = None,
 ):
-    """Measure a network: end-point error, angular error, Fl-all and speed bands, for each pair and on average.
+    """Measure a network: end-point error, angular error, Fl-all and error by speed, for each pair and on average.
 
-    A pair that cannot be read or measured is reported and left out; exit code 0 means that no pair was left out.
-    A network for gestures is measured on --limit rendered clips, on streams of them, and on the real clips below CVDL_REAL.
+    A pair that cannot be read or measured is reported and left out. Exit code 0 means that no pair was left out.
+    A gesture network is measured on --limit rendered clips, on streams of them, and on the real clips in the folder
+    CVDL_REAL.
     """
     from cvdl.bench import choose, machine
     from cvdl.flow import evaluate as measures
@@ -455,23 +479,25 @@ def evaluate(
     gestures = [name for name, net in networks.items() if type(net).__name__ in zoo.GESTURE_NETS]
     if gestures:
         if len(nets) > 1:
-            raise CourseError(f"{gestures[0]} recognises gestures: measure it alone.")
+            raise CourseError(f"{gestures[0]} recognises gestures and must be measured alone.")
         return evaluate_gestures(networks[nets[0]], nets[0], pairs or save or device or paired, limit, json)
     device = choose(device)
     methods = measures.classical() if compare else {}
     if compare and len(methods) == 1:
-        typer.echo('Farneback and DIS are left out: OpenCV comes with pip install -e ".[compare]"', err=True)
+        typer.echo(
+            'Farneback and DIS are left out because OpenCV is not installed: pip install -e ".[compare]"', err=True
+        )
     stems = [Path(name).stem if Path(name).suffix else name for name in networks]
     for name, stem in zip(networks, stems, strict=True):
         methods |= measures.networks(stem if stems.count(stem) == 1 else name, networks[name], device)
     if paired and len(methods) < 2:
-        raise CourseError("--paired compares two methods or more: name another network, or leave out --no-compare.")
+        raise CourseError("--paired needs at least two methods: name another network, or leave out --no-compare.")
     look = measures.drawer(save) if save else None
     left_out = []
     rows = measures.evaluate(methods, measures.samples_of(pairs or ["chairs"], limit), look, left_out)
     typer.echo(f"{measures.table(rows)}\n\n{measures.legend(rows)}")
     if save:
-        typer.echo(f"Drawn into {save}: one image per pair.")
+        typer.echo(f"Images of the pairs written to {save}.")
     if json:
         about = dict(net=nets[0] if len(nets) == 1 else nets, pairs=pairs or ["chairs"], machine=machine(device))
         if left_out:
@@ -503,30 +529,31 @@ def evaluate_gestures(network, name, unfit, limit, json):
 @app.command("flow")
 def compute_flow(
     inputs: Annotated[
-        list[Path], typer.Argument(metavar="INPUT...", help="Two images; or one folder of images, or one video.")
+        list[Path], typer.Argument(metavar="INPUT...", help="Two images, one folder of images, or one video.")
     ],
     out: Annotated[
         list[Path] | None,
         typer.Option(
-            help="What to write, may be repeated. A file: .flo or .pfm, the flow itself; .png, .jpg, .webp, the flow in "
-            "colours; .mp4, .gif, a clip with the flow drawn over it. A folder: a file for each pair."
+            help="Where to write, required. The extension decides what is written: .flo or .pfm, the flow itself; .png, .jpg or "
+            ".webp, a colour image of the flow; .mp4 or .gif, a clip with the flow drawn over it. A folder gets a file for "
+            "each pair. May be repeated."
         ),
     ] = None,
     network: Annotated[
-        str, typer.Option(help="A name out of `cvdl zoo`, or a file of weights, as for `cvdl eval`.")
+        str, typer.Option(help="A name from `cvdl zoo`, or a file of weights, as for `cvdl eval`.")
     ] = "spynet",
     format: Annotated[
         str | None,
         typer.Option(
-            help="flo, pfm, kitti (.png with 16 bits) or image: what is written into a folder, and what a .png is.",
+            help="What to write to a folder or a .png file: flo, pfm, kitti (the flow as a 16-bit .png) or image (colours).",
             show_default="flo in a folder, image for a .png",
         ),
     ] = None,
     device: Device = None,
 ):
-    """Compute the optical flow of two images, of a folder of images or of a video, and write it.
+    """Compute the optical flow for two images, a folder of images or a video, and write it.
 
-    A pair that cannot be read is reported and left out; exit code 0 means that no pair was left out.
+    A pair that cannot be read is reported and left out. Exit code 0 means that no pair was left out.
     """
     from cvdl.bench import choose
     from cvdl.flow.estimate import run
@@ -537,13 +564,13 @@ def compute_flow(
     end_with(left_out)
 
 
-zoo = typer.Typer(help="Shipped weights: what there is, and what it was measured to do.")
+zoo = typer.Typer(help="List the trained weights that come with the course, and how well they perform.")
 app.add_typer(zoo, name="zoo")
 
 
 @zoo.callback(invoke_without_command=True)
 def zoo_table(context: typer.Context):
-    """Shipped weights: what there is, and what it was measured to do. Without a command: a table."""
+    """List the trained weights that come with the course, and how well they perform. Without a command, print a table."""
     if not context.invoked_subcommand:
         from cvdl.train.zoo import table
 
@@ -551,8 +578,8 @@ def zoo_table(context: typer.Context):
 
 
 @zoo.command("show")
-def zoo_show(name: Annotated[str, typer.Argument(help="Weights, as the table names them.")]):
-    """Print the card of shipped weights, with all its stages and numbers."""
+def zoo_show(name: Annotated[str, typer.Argument(help="Weights, as named in the table.")]):
+    """Print the card of these weights, with all stages and numbers."""
     import json
 
     from cvdl.train.zoo import card
@@ -562,24 +589,24 @@ def zoo_show(name: Annotated[str, typer.Argument(help="Weights, as the table nam
 
 @zoo.command("add")
 def zoo_add(
-    run: Annotated[Path, typer.Argument(help="Folder of a run, as `cvdl train` wrote it.")],
-    name: Annotated[str, typer.Argument(help="Name to ship it under.")],
-    card_only: Annotated[bool, typer.Option("--card-only", help="Logs and card without the weights.")] = False,
+    run: Annotated[Path, typer.Argument(help="Folder of a run that `cvdl train` wrote.")],
+    name: Annotated[str, typer.Argument(help="Name for the weights.")],
+    card_only: Annotated[bool, typer.Option("--card-only", help="Add logs and card without the weights.")] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Ship a quick, shortened or unfinished run all the same.")
+        bool, typer.Option("--force", help="Add the run even if it is quick, shortened or unfinished.")
     ] = False,
 ):
-    """Ship a run: measure its last weights, and copy weights, logs and card into data/.
+    """Add a run to the zoo: measure its last weights, and copy weights, logs and card into data/.
 
-    It is measured on held-out rendered pairs, and on the real samples where they are. Of real pairs, numbers are kept and no
-    pictures.
+    The weights are measured on held-out rendered pairs, and on the real samples if you have them. For real pairs, only
+    numbers are kept, not images.
     """
     from cvdl.train.zoo import add, row
 
     for path in add(run, name, card_only=card_only, force=force):
         typer.echo(path)
     if not card_only:
-        typer.echo("\nIts row for data/README.md is below. Write data/runs/QUEUE.md again: python -m cvdl.train.queue")
+        typer.echo("\nAdd this row to data/README.md, then update data/runs/QUEUE.md with python -m cvdl.train.queue:")
         typer.echo(row(name))
 
 
@@ -588,53 +615,54 @@ def grade(
     submissions: Annotated[
         Path | None,
         typer.Argument(
-            help="Folder, zip or file of hand-ins, as Moodle, Canvas or nbgrader give them out: STUDENT/….ipynb will do."
+            help="Folder, zip or file of hand-ins, as from Moodle, Canvas, Blackboard or nbgrader; STUDENT/….ipynb is enough."
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder to write to; an interrupted run goes on there.")] = None,
-    notebook: Annotated[str, typer.Option(help="Grade this notebook alone: 01; all, if not given.")] = "",
+    out: Annotated[Path | None, typer.Option(help="Folder to write to; an interrupted run continues there.")] = None,
+    notebook: Annotated[str, typer.Option(help="Grade only this notebook, such as 01. [default: all]")] = "",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Hand-ins judged at a time; as many as processors, if not given.")
+        int | None, typer.Option(min=1, help="Number of hand-ins to judge at a time. [default: the number of CPUs]")
     ] = None,
     seed: Annotated[
         str | None,
-        typer.Option(help="Text that the cases are drawn from; a fresh secret, kept in OUT/seed, if not given."),
+        typer.Option(help="Text that seeds the cases. [default: a new secret, kept in OUT/seed]"),
     ] = None,
     due: Annotated[
         str | None,
         typer.Option(
-            help="When it was due: 2026-01-31T23:59, or the day alone for its end; with +01:00 for another zone than this "
-            "machine's."
+            help="When it was due: 2026-01-31T23:59, or just the day, which means its end. Add +01:00 or the like for a time zone "
+            "other than this machine's."
         ),
     ] = None,
     jail: Annotated[str, typer.Option(help="auto, bubblewrap, podman or docker.")] = "auto",
     students: Annotated[
         Path | None,
         typer.Option(
-            help="File with one name a line, as in the names of the hand-ins, to show who is missing.",
+            help="File with one name per line, written as in the names of the hand-ins, to show who is missing.",
             exists=True,
             dir_okay=False,
         ),
     ] = None,
     format: Annotated[
-        list[str] | None, typer.Option(help="moodle or canvas: also a table of marks to upload there; may be repeated.")
+        list[str] | None,
+        typer.Option(help="moodle or canvas: also write a table of marks to upload there. May be repeated."),
     ] = None,
     against: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Look for answers that are alike, in the class and in the OUT folder of an earlier one; OUT itself for the "
-            "class alone. May be repeated."
+            help="Look for similar answers, within the class and in the OUT folder of an earlier class. Name OUT itself to look "
+            "only within the class. May be repeated."
         ),
     ] = None,
     self_test: Annotated[
         bool,
-        typer.Option("--self-test", help="Grade nothing, but attack the jail of this machine, and print what held."),
+        typer.Option("--self-test", help="Grade nothing; attack this machine's jail instead, and print what held."),
     ] = False,
 ):
     """Grade hand-ins: their exercises are cut out and called in a jail, and judged outside of it.
 
-    Students' code never runs but in the jail, without a network; where no jail works, nothing is graded. Results are
-    written below OUT, one for each hand-in. Exit code 0 means that every hand-in was judged.
+    Students' code runs only in the jail, without a network; if no jail works, nothing is graded. One result for each
+    hand-in is written to OUT. Exit code 0 means that every exercise of every hand-in was judged.
     """
     from cvdl.course.run import grade_all
     from cvdl.course.run import self_test as attack
@@ -642,7 +670,7 @@ def grade(
     if self_test:
         raise typer.Exit(not attack(jail))
     if not (submissions and out):
-        raise CourseError("Say what to grade, and where to write: cvdl grade SUBMISSIONS --out DIR")
+        raise CourseError("Name what to grade and where to write: cvdl grade SUBMISSIONS --out DIR")
 
     told, complete = grade_all(
         submissions, out, notebook, workers, seed, due, jail, students, format or (), against or ()

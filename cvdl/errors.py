@@ -50,11 +50,11 @@ class WriteFailed(CourseError, OSError):
 
 
 class CourseWarning(UserWarning):
-    """Something that the reader should know, although it stops nothing.  `cvdl` on the command line prints it."""
+    """Something that the reader should know, although nothing stops.  `cvdl` on the command line prints it."""
 
 
-# Errors of libraries that say that a file, a size or a machine does not fit, and not that our code is wrong: by module,
-# which is not imported for it.  RuntimeError is not among them: it may be our own mistake in handling tensors.
+# Errors of libraries that mean that a file, a size or a machine is unsuitable, not that our code is wrong: by module,
+# which is not imported for this.  RuntimeError is not among them: it may be our own mistake in handling tensors.
 LIBRARY_ERRORS = {
     "PIL.Image": ("DecompressionBombError",),
     "cv2": ("error",),
@@ -64,7 +64,11 @@ LIBRARY_ERRORS = {
     "zipfile": ("BadZipFile",),
     "zlib": ("error",),
 }
-OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")  # of torch, on a CPU a RuntimeError
+OUT_OF_MEMORY = (
+    "not enough memory",
+    "can't allocate memory",
+    "out of memory",
+)  # from torch; on a CPU this is a RuntimeError
 
 
 def library_errors():
@@ -82,23 +86,23 @@ def is_out_of_memory(error):
 
 
 def told(error):
-    """What an error says, in one paragraph: whose it is, and which file, if it knows."""
+    """An error as one paragraph: where it comes from, its message, and the file concerned, if known."""
     if isinstance(error, CourseError):
         return str(error)
     words = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, OSError) and error.filename is not None:
         files = " and ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
-        return f"{files} cannot be used: {error.strerror or words}. Look at the path and its permissions."
+        return f"{files} cannot be used: {error.strerror or words}. Check the path and its permissions."
     if isinstance(error, MemoryError) or is_out_of_memory(error) or type(error).__name__ == "OutOfMemoryError":
-        return f"There is not enough memory: {words[:300]}. Take smaller images or fewer at a time, or another machine."
+        return f"There is not enough memory: {words[:300]}. Use smaller images, fewer at a time, or another machine."
     if isinstance(error, OSError) and type(error).__module__ == "builtins":
-        return f"The operating system refused something: {words[:300]}."
+        return f"The operating system reported an error: {words[:300]}."
     library = type(error).__module__.partition(".")[0]
     return f"{'Python' if library == 'builtins' else library} cannot handle this: {words[:300]}."
 
 
 def nearest(name, names):
-    """A sentence, with a blank in front, that suggests the most similar of the names; empty if none is similar.
+    """A sentence, with a leading space, that suggests the most similar of the names; empty if none is similar.
 
     >>> nearest("sintel", ["sintel-clean", "kitti2015"])
     ' Did you mean sintel-clean?'

@@ -1,4 +1,4 @@
-"""What the figures of all notebooks share: their style; curves and bars, pure functions from values to a matplotlib
+"""What the figures of all notebooks share: their style; curves and bars, as pure functions from values to a matplotlib
 figure; and the boxes and arrows of diagrams."""
 
 from functools import wraps
@@ -24,8 +24,8 @@ STYLE = {
 def style(changes=None):
     """A context in which matplotlib draws in the course's style, whatever style the user has chosen.
 
-    Figures have a white background and colours chosen for it. Under a dark style, as VS Code sets it, text and axes
-    would be white as well.
+    Figures have a white background and colours chosen for it. Under a dark style, such as the one that VS Code sets, text and
+    axes would be white, too.
 
     Args:
         changes: further rcParams, which take precedence.
@@ -59,7 +59,7 @@ def styled(draw):
 
 
 def ink(image, value):
-    """Black or white: what is easier to read on the colour that an image from `imshow` gives a value."""
+    """Black or white, whichever is easier to read on the colour that an image from `imshow` gives a value."""
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in image.to_rgba(float(value))[:3]]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]  # as in WCAG 2, contrast ratio
     return "black" if luminance > 0.18 else "white"

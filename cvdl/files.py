@@ -5,11 +5,11 @@ from pathlib import Path
 
 from cvdl.errors import InvalidInput
 
-LONGEST = 255  # bytes of a file's name, on the usual file systems
+LONGEST = 255  # bytes in a file name, on the usual file systems
 
 
 def expanded(path):
-    """A path with ~ replaced by the home folder; as it is, if ~ names nobody's."""
+    """A path with ~ replaced by the home folder; unchanged if there is no such folder."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -38,19 +38,19 @@ def read_text(path):
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidInput(
-            f"{path} is not a text file in UTF-8: byte {error.start} is {error.object[error.start]:#04x}. Fetch it "
+            f"{path} is not a text file in UTF-8: byte {error.start} is {error.object[error.start]:#04x}. Download it "
             "again, or save it as UTF-8."
         ) from None
 
 
 class Names:
-    """File names for things that have names of their own, such as pairs: each name gets a file of its own.
+    """File names for named things, such as pairs: each name gets its own file.
 
     >>> names = Names(".png")
     >>> names.of("x/y_a"), names.of("x_y/a"), names.of("x/y_a")
     ('x_y_a.png', 'x_y_a-2.png', 'x_y_a.png')
 
-    Slashes become underscores; a name that is too long for a file is cut, and ends in a part of its hash.
+    Slashes become underscores; a name that is too long for a file is truncated and ends in part of its hash.
     """
 
     def __init__(self, ending):

@@ -91,7 +91,7 @@ def library_failures():
     yield FileNotFoundError(2, "No such file or directory", "/a/b"), "/a/b cannot be used: No such file or directory"
     yield PermissionError(13, "Permission denied", "/a/b"), "/a/b cannot be used: Permission denied"
     yield OSError(36, "File name too long", "x" * 300), "File name too long"
-    yield OSError("something"), "The operating system refused something: something"
+    yield OSError("something"), "The operating system reported an error: something"
     yield UnicodeDecodeError("utf-8", b"\xa0", 0, 1, "invalid start byte"), "invalid start byte"
     yield Image.DecompressionBombError("400000000 pixels"), "PIL cannot handle this: 400000000 pixels"
     yield Image.UnidentifiedImageError("cannot identify image file"), "PIL cannot handle this: cannot identify"

@@ -60,7 +60,7 @@ def in_notebook():
 
 
 def running_cell():
-    """The number of the cell that is running, as in its prompt; None outside a notebook."""
+    """The number of the running cell, as in its prompt; None outside a notebook."""
     if not in_notebook():
         return None
     from IPython import get_ipython
@@ -78,7 +78,7 @@ def in_namespace(name):
 
 
 def cells_run():
-    """The sources of the cells that were run in this notebook so far, in order, the present one last."""
+    """The sources of the cells that have been run in this notebook, in order, the current one last."""
     if not in_notebook():
         return []
     from IPython import get_ipython

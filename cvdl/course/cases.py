@@ -1,4 +1,4 @@
-"""What the cases of several chapters are made of: arguments, tests, and answers that one chooses or counts."""
+"""Building blocks for the cases of several chapters: arguments, tests, and answers that are chosen or counted."""
 
 import difflib
 
@@ -7,11 +7,11 @@ import torch
 from cvdl.course.compare import NOTHING, difference, quoted
 from cvdl.course.judge import Case
 
-GRADIENT = "The values are right, their derivatives are not: the message names the argument whose derivative differs. Something cuts the graph there, as .detach(), .item() or torch.no_grad() would."
+GRADIENT = "The values are right, but their derivatives are not: the message names the argument whose derivative differs. Something cuts the graph there, such as .detach(), .item() or torch.no_grad()."
 
 
 def given(*args):
-    """`make` of a case whose arguments are no matter of chance."""
+    """`make` of a case whose arguments are not random."""
     return lambda generator: args
 
 
@@ -20,9 +20,9 @@ def normal(generator, *shape):
 
 
 def around(make, *sizes):
-    """`make(*sizes)` of a case whose sizes are a matter of chance, too: all are larger by one number from 0 to 3.
+    """`make(*sizes)` of a case whose sizes are random, too: the same number from 0 to 3 is added to all of them.
 
-    By the same one, so that what is square stays square, and nothing else becomes it.
+    Since it is the same number, square shapes stay square, and others do not become square.
     """
 
     def drawn(generator):
@@ -42,7 +42,7 @@ def shape_only(got, want):
 
 
 def misordered(got, want):
-    """`when` of a mistake: all values are there, but in another order than asked for."""
+    """`when` of a mistake: all values are there, but in the wrong order."""
     if not isinstance(got, tuple) or len(got) != len(want) or difference(got, want) is None:
         return False
     rest = list(got)
@@ -80,9 +80,9 @@ def shape_cases(asked, example):
 
 
 def choice_case(key, hint, wrong, choices, told):
-    """Two points for an entry that is chosen from `choices`, in capital or small letters.
+    """Two points for an entry that is chosen from `choices`, in upper or lower case.
 
-    told: what is said of an entry that is none of them, after the entry: "'tree' is not …; did you mean 'three'?".
+    told: the message after an entry that is not one of them: "'tree' is not …; did you mean 'three'?".
     """
 
     def problem(answer):
@@ -102,18 +102,18 @@ def choice_case(key, hint, wrong, choices, told):
 
 
 def _words(answer):
-    """Text without the spaces around it and in small letters; anything else as it is."""
+    """Text in lower case, without surrounding spaces; anything else unchanged."""
     return answer.strip().casefold() if isinstance(answer, str) else answer
 
 
 def answered(key, *answers):
-    """`when` of a mistake: this entry is one of these answers, in capital or small letters."""
+    """`when` of a mistake: this entry is one of these answers, in upper or lower case."""
     meant = [_words(answer) for answer in answers]
     return lambda got, want: isinstance(got, dict) and _words(got.get(key)) in meant
 
 
 def shape_like(example):
-    """`problem` of an answer that is to be a shape: «a shape is a tuple of whole numbers, such as (11, 3, 5)»."""
+    """`problem` of an answer that should be a shape: "a shape is a tuple of whole numbers, such as (11, 3, 5)"."""
 
     def problem(answer):
         if isinstance(answer, tuple) and all(type(n) is int for n in answer):

@@ -66,17 +66,19 @@ def version_of(notebook):
 
 
 def too_new(source, error, version):
-    """Why this Python cannot read what a newer one could, or "" where the error is the student's own.
+    """Why this Python cannot parse what a newer one could, or "" if the error is the student's own.
 
     version: of version_of.  Where the notebook names none, new syntax is known by its look.
     """
     here = sys.version_info[:2]
     if version and version > here:
         named = "{}.{}".format(*version)
-        return f"it is written for a newer Python ({named}), and this is {here[0]}.{here[1]}; grade with {named}"
+        return f"it was written for a newer Python ({named}) than this one ({here[0]}.{here[1]}); grade with {named}"
     looks_new = NEW_SYNTAX.search(source) or str(getattr(error, "msg", "")).startswith("f-string")
     if version is None and here < (3, 12) and looks_new and not isinstance(error, IndentationError):
-        return f"it may be written for a newer Python (3.12), and this is {here[0]}.{here[1]}; grade with 3.12"
+        return (
+            f"it may have been written for a newer Python (3.12) than this one ({here[0]}.{here[1]}); grade with 3.12"
+        )
     return ""
 
 
@@ -104,7 +106,7 @@ def parse(source):
 
 
 def writing(options, text):
-    """What `%%writefile [-a] FILE` writes -> Written, or None where no file is named."""
+    """What `%%writefile [-a] FILE` writes -> Written, or None if no file is named."""
     try:
         words = shlex.split(options)
     except ValueError:
@@ -117,7 +119,7 @@ def writing(options, text):
 
 
 class Magics(ast.NodeTransformer):
-    """Makes `%time x = f()` what it runs: `x = f()`."""
+    """Replaces `%time x = f()` by what it runs: `x = f()`."""
 
     def visit_Expr(self, node):
         if (code := ran(node.value)) is None:
@@ -154,5 +156,5 @@ def ran(node):
 
 
 def names_given(source):
-    """Names that a cell which cannot be parsed seems to give at its top level."""
+    """Names that a cell which cannot be parsed seems to define at its top level."""
     return {a or b for a, b in GIVEN.findall(source)}

@@ -20,11 +20,11 @@ class CallFailed(Exception):
         self.hint = str(hint)
 
     def __str__(self):
-        return super().__str__() or "no answer came"  # an empty message would count as right
+        return super().__str__() or "there was no answer"  # an empty message would count as right
 
 
 class CallStopped(CallFailed):
-    """It was stopped after its time; the remaining cases are not tried."""
+    """The call was stopped because it took too long; the remaining cases are not tried."""
 
 
 NOTHING = "nothing was returned"
@@ -39,7 +39,7 @@ def plain(value):
     are never called, so a class written by a student cannot misreport what it holds.
 
     Raises:
-        CallFailed: the answer holds anything else, or too much.
+        CallFailed: the answer contains anything else, or too much.
     """
     try:
         return _plain(value, iter(range(ITEMS)), 0)
@@ -70,7 +70,7 @@ def _plain(value, room, depth):
         if issubclass(kind, base):
             value = copy(value)
             if base is int and abs(value) >= 1 << 63:
-                raise CallFailed("returned a whole number of more than 63 binary digits", PLAIN)
+                raise CallFailed("returned a whole number with more than 63 binary digits", PLAIN)
             return value
     for base in (list, tuple):
         if issubclass(kind, base):
@@ -108,11 +108,11 @@ def difference(got, want, axes=(), parts=(), sizes=()):
         got: the answer, as plain data.
         want: the right answer.  Where it is an int, `got` must equal it exactly.
         axes: names of the axes of the tensor, to say where it differs.
-        parts: names of the members of a tuple, in the order in which they are computed: the first that differs is named.
+        parts: names of the members of a tuple, in the order in which they are computed; the first that differs is named.
         sizes: whole numbers that a single value may be wrong by as a factor, besides 2, 3 and 1/2.
 
     Returns:
-        None if `got` is as good as `want`, else one line that says where and how they differ, never what was expected.
+        None if `got` is right, else one line that says where and how it differs, never what was expected.
     """
     if isinstance(want, torch.Tensor):
         return _tensor_difference(got, want, axes, sizes)
@@ -135,7 +135,7 @@ def difference(got, want, axes=(), parts=(), sizes=()):
             named = f" ({', '.join(parts)})" if parts else ""
             return f"{len(want)} values were expected{named}, not {kind_of(got)}"
         if len(got) != len(want):
-            return f"{len(want)} values were expected, {len(got)} came"
+            return f"{len(want)} values were expected, not {len(got)}"
         names = parts or [f"[{i}]" for i in range(len(want))]
         named = [(n, difference(g, w, axes, (), sizes)) for n, g, w in zip(names, got, want, strict=True)]
         return _first(named, FEW if parts else 0)
@@ -146,7 +146,7 @@ FEW = 4  # members of an answer that are listed as right before the first that d
 
 
 def _first(named, few=FEW):
-    """ "dU ok · dW: off by a factor 2": the members up to the first that differs; only that one if there are many."""
+    """ "dU ok · dW: off by a factor of 2": the members up to the first that differs; only that one if there are many."""
     for number, (name, wrong) in enumerate(named):
         if wrong:
             right = [f"{n} ok" for n, _ in named[:number]] if number <= few else []
@@ -242,7 +242,7 @@ def _nearly(got, want):
 
 
 def _factor(got, want, wrong, axes, sizes):
-    """ "off by a factor 2", if that is all that is wrong: with all values, with one row, or with the wrong ones."""
+    """ "off by a factor of 2", if that is all that is wrong: with all values, with one row, or with the wrong ones."""
     got, want = got.double(), want.double()
     first = wrong.nonzero()[0].tolist()
     if r := common_factor(got, want, sizes):
@@ -286,9 +286,9 @@ def _by_factor(r):
     if abs(r + 1) < 1e-3:
         return "has the wrong sign"
     return (
-        f"off by a factor 1/{round(1 / r)}"
+        f"off by a factor of 1/{round(1 / r)}"
         if round(1 / r) > 2 and abs(r * round(1 / r) - 1) < 1e-6
-        else f"off by a factor {r:.4g}"
+        else f"off by a factor of {r:.4g}"
     )
 
 
@@ -315,29 +315,29 @@ def quoted(value):
 
 
 def not_a_tensor(value, shape):
-    """What is said of an answer that should be a tensor of this shape."""
+    """The message about an answer that should be a tensor of this shape."""
     shape = tuple(shape)
     return f"a tensor of shape {shape} was expected, not {kind_of(value)}{_remedy(value, shape)}"
 
 
 def _remedy(value, shape):
-    """How a list or a pair of values becomes the tensor that was expected, where that can be seen."""
+    """How to turn a list or a pair of values into the expected tensor, if that is clear."""
     if not isinstance(value, tuple) or not value:
         return ""
     shapes = [tuple(v.shape) if isinstance(v, torch.Tensor) else None for v in value]
     if shape[:1] == (len(value),) and set(shapes) == {shape[1:]}:
-        return " (torch.stack makes one tensor of them)"
+        return " (torch.stack turns them into one tensor)"
     if all(shapes) and shape[:1] == (sum(s[0] for s in shapes),) and {s[1:] for s in shapes} == {shape[1:]}:
-        return " (torch.cat makes one tensor of them)"
+        return " (torch.cat turns them into one tensor)"
     fitting = [i for i, s in enumerate(shapes) if s == shape]
     if len(fitting) == 1:
-        return f" (the one at index {fitting[0]} has that shape: return it alone)"
+        return f" (the one at index {fitting[0]} has that shape: return only that one)"
     if fitting:
-        return " (several of them have that shape: return only the one that is asked for)"
+        return " (several of them have that shape: return only the one that was asked for)"
     numbers = value
     while isinstance(numbers, tuple) and numbers:
         numbers = numbers[0]
-    return " (torch.tensor makes a tensor of numbers)" if isinstance(numbers, bool | int | float) else ""
+    return " (torch.tensor turns numbers into a tensor)" if isinstance(numbers, bool | int | float) else ""
 
 
 KINDS = {bool: "True or False", int: "a whole number", float: "a number", str: "text", type(None): "nothing"}
@@ -348,7 +348,7 @@ def kind_of(value):
     if isinstance(value, torch.Tensor):
         return f"a tensor of shape {tuple(value.shape)}"
     if isinstance(value, tuple):
-        return f"a list or tuple of {len(value)}"
+        return f"a list or tuple of length {len(value)}"
     return KINDS.get(type(value)) or _a(type(value).__name__)
 
 

@@ -122,7 +122,7 @@ class Cut:
         return list(dict.fromkeys([*checks[-1:], *checks[:1], *([] if checks else [begin]), end]))
 
     def slices(self, id):
-        """Different lists of statements to try, the likeliest one first."""
+        """Different lists of statements to try, the most likely one first."""
         found = []
         for until in self.ends(id):
             trees = [(s.place, tuple(sorted(s.gives))) for s in self.needed(id, until)]
@@ -145,7 +145,7 @@ class Cut:
         return "\n".join(ast.unparse(t) for t in trees if isinstance(t, ast.Import | ast.ImportFrom))
 
     def answered(self, id):
-        """Is there more in the definition than a docstring and `...`?"""
+        """Does the definition contain more than a docstring and `...`?"""
         return answers(self.definitions[id], id)
 
 
@@ -164,7 +164,7 @@ def functions_of(statement, id):
 
 
 def cut(data):
-    """Find the exercises in the bytes of a notebook -> Cut.  Raises CourseError if they are no notebook."""
+    """Find the exercises in the bytes of a notebook -> Cut.  Raises CourseError if they are not a notebook."""
     notebook = notebook_of(data)
     found, all_of, written, flags = Cut(version=version_of(notebook)), defaultdict(list), {}, 0
     known = {"exercise": "exercise", "check": "check"}
@@ -199,18 +199,18 @@ def cut(data):
             del ids[id]
     given = {"cvdl", "*"} | {name for name, text in known.items() if text == "exercise"}
     if found.definitions and not any(given & s.gives for s in found.statements):
-        found.notes.append("The cell that imports torch and cvdl is missing; the usual imports stand in for it.")
+        found.notes.append("The cell that imports torch and cvdl is missing; the usual imports are used instead.")
         found.cells[0] = SETUP
         found.statements[:0] = [read(node, 0, known) for node in ast.parse(SETUP).body]
     connect(found, written)
     return found
 
 
-LAST_ANSWERED = "the last one is not answered, so the last answered one counts"
+LAST_ANSWERED = "the last one is not answered, so the last one with an answer counts"
 
 
 def unreadable(found, number, source, error):
-    """Note what a cell that cannot be parsed would have given."""
+    """Note which names a cell that cannot be parsed would have defined."""
     line = getattr(error, "lineno", None)
     where = f" — line {line} of your cell: {(error.text or '').strip()}" if line else ""
     message = f"{type(error).__name__}: {getattr(error, 'msg', None) or str(error) or 'too deep'}{where}"
@@ -221,7 +221,7 @@ def unreadable(found, number, source, error):
             found.functions[name] = id
     found.lost |= dict.fromkeys(names_given(source), why)
     found.notes.append(
-        f"Code cell {number} cannot be read: {why}." if why else f"Code cell {number} cannot be read. {message}"
+        f"Code cell {number} cannot be parsed: {why}." if why else f"Code cell {number} cannot be parsed. {message}"
     )
 
 
@@ -363,7 +363,7 @@ def called(function, nodes, known=()):
 
 
 def pruned(statement, names):
-    """An import without the names that nobody needs: they may take seconds, or not be here."""
+    """An import without the names that are not needed: they may take seconds, or be missing here."""
     tree = statement.tree
     if not isinstance(tree, ast.Import | ast.ImportFrom) or "*" in statement.gives:
         return statement

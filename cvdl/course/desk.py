@@ -21,15 +21,15 @@ ANYWHERE = ("", "*", "0.0.0.0", "::")  # a server with such an address listens o
 def deliver(notebooks, work):
     """Put each notebook that `work` does not have yet into it -> [what was done, a line each].
 
-    A copy that is still as it was delivered is replaced by a newer version. A file somebody worked in is never written
-    to: the newer version goes beside it, as NN_name.new.ipynb, or, if that was worked in too, as NN_name.new.2.ipynb and
-    so on.
+    A copy that is still as it was delivered is replaced by a newer version. A file that has been worked in is never
+    overwritten: the newer version is put next to it as NN_name.new.ipynb, or, if that was worked in, too, as
+    NN_name.new.2.ipynb and so on.
     """
     try:
         work.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise WriteFailed(
-            f"The folder {work} for your notebooks cannot be made: {error.strerror}. Name another one: cvdl lab --work FOLDER"
+            f"The folder {work} for your notebooks cannot be created: {error.strerror}. Name another one: cvdl lab --work FOLDER"
         ) from None
     record = read_record(work)
     said = []
@@ -44,7 +44,7 @@ def deliver(notebooks, work):
             shutil.copyfile(source, part)
             part.replace(target)
             if target.name != source.name:
-                said.append(f"{source.name} has changed; the new one is {target}")
+                said.append(f"{source.name} has changed; the new version is {target}")
             else:
                 said.append(f"Updated: {target}" if there else f"New: {target}")
         record[target.name] = digest(target)
@@ -60,7 +60,7 @@ def place(source, work, record):
     new = digest(source)
     if any(then == new for name, then in record.items() if family(name) == source.stem):
         return None
-    if digest(own) in (new, record.get(own.name, "")):  # the latter: nobody worked in it
+    if digest(own) in (new, record.get(own.name, "")):  # the latter: it has not been worked in
         return own
     for n in count(1):
         beside = work / f"{source.stem}.new{'' if n == 1 else f'.{n}'}.ipynb"
@@ -99,7 +99,7 @@ def free_port(first):
 
 
 def can_encrypt():
-    """Can JupyterLab encrypt its connections to kernels?  If it can, each kernel would warn that they are not."""
+    """Can JupyterLab encrypt its connections to kernels?  If so, kernels warn when they are not encrypted."""
     import zmq
     from jupyter_server.services.kernels.kernelmanager import MappingKernelManager
 
@@ -107,7 +107,7 @@ def can_encrypt():
 
 
 def without_news(handler, page_config):
-    """Switch off the part of JupyterLab that asks whether to show news.  A hook of jupyterlab_server."""
+    """Disable the part of JupyterLab that asks whether to show news.  A hook for jupyterlab_server."""
     page_config["disabledExtensions"] = [*page_config.get("disabledExtensions", []), ANNOUNCEMENTS]
     return page_config
 
@@ -137,7 +137,7 @@ def lab(work, port=8888, browser=True):
         first = min(work.glob("[0-9][0-9]_*.ipynb"))
     except OSError as error:
         raise WriteFailed(
-            f"Your copies of the notebooks cannot be put into {work}: {error}. Name a folder that you may write to: "
+            f"Your copies of the notebooks cannot be written to {work}: {error}. Name a folder that you may write to: "
             "cvdl lab --work FOLDER"
         ) from error
     chosen = free_port(port)

@@ -1,8 +1,8 @@
-"""What a statement of a notebook does to the notebook's names, read off its text.
+"""What a statement of a notebook does to the notebook's names, as its text shows.
 
 A statement binds names (`x = 1`, `def f`, `import torch`), reads names, and changes the objects behind names
 (`x.append(1)`, `x["a"] = 1`, `setattr(x, "a", 1)`, a decorator that registers).  Calling a function of the notebook may do
-the same: what happens inside it counts for whoever calls it.
+the same: what happens inside it is attributed to the caller.
 """
 
 import ast
@@ -10,26 +10,26 @@ import copy
 import symtable
 from dataclasses import dataclass, field
 
-# Methods that change their object, even where something is done with what they return.
+# Methods that change their object, even if their result is used.
 CHANGING = {
     *("append", "extend", "insert", "add", "update", "setdefault", "pop", "popitem", "popleft", "remove", "discard"),
     *("clear", "sort", "reverse", "rotate", "appendleft", "subtract", "register", "register_buffer", "register_parameter"),
     *("add_module", "register_module", "load_state_dict", "__setitem__", "__setattr__", "__delitem__", "put", "write"),
 }  # fmt: skip
-# Functions that leave their arguments as they are, even where nothing is done with what they return.
+# Functions that leave their arguments unchanged, even if their result is not used.
 HARMLESS = {"print", "display", "len", "repr", "str", "type", "help", "dir", "id", "isinstance", "tqdm", "input"}
 SETTING = {"setattr", "delattr"}  # they change their first argument
 
 
 @dataclass
 class Doing:
-    """Names whose objects are changed, names that are called, and names that are bound by way of `global`."""
+    """Names whose objects are changed, names that are called, and names that are bound through `global`."""
 
     changes: set[str] = field(default_factory=set)
-    sets: set[str] = field(default_factory=set)  # changed by an assignment to an attribute or an item: beyond doubt
+    sets: set[str] = field(default_factory=set)  # certainly changed: by an assignment to an attribute or an item
     passed: set[tuple] = field(
         default_factory=set
-    )  # (name of a function, name): given to it, and its result is not used
+    )  # (name of a function, name passed to it), if its result is not used
     calls: set[str] = field(default_factory=set)
     binds: set[str] = field(default_factory=set)
 
@@ -38,7 +38,7 @@ class Doing:
 class Effects:
     """binds, reads: names; now: what running the statement does; later: what calling what it binds may do.
 
-    aliases: names whose objects what it binds may be, or be a part of.
+    aliases: names whose objects may be, or contain, what it binds.
     """
 
     binds: set[str]
@@ -65,7 +65,7 @@ def effects(node):
         inner += table.get_children()
     reader = Reader()
     reader.visit(node)
-    for doing in (reader.now, reader.later):  # what is local to a function is nobody else's
+    for doing in (reader.now, reader.later):  # names that are local to a function concern nothing else
         for names in (doing.changes, doing.sets, doing.calls):
             names &= reads | binds
         doing.passed = {(by, name) for by, name in doing.passed if name in reads | binds}
@@ -73,7 +73,7 @@ def effects(node):
 
 
 class AtOnce(ast.NodeTransformer):
-    """Takes off `await` and `async` outside of functions, which IPython allows and Python's own tools do not."""
+    """Removes `await` and `async` outside of functions, which IPython allows and Python's own tools do not."""
 
     def visit_FunctionDef(self, node):
         return node
@@ -120,7 +120,7 @@ class Reader(ast.NodeVisitor):
     def visit_ClassDef(self, node):
         for decorator in node.decorator_list:
             self.decorated(decorator)
-        for base in node.bases:  # it may keep a list of those who inherit from it
+        for base in node.bases:  # it may keep a list of its subclasses
             self.touched(base)
             self.visit(base)
         for part in (*node.keywords, *node.body):
@@ -148,7 +148,7 @@ class Reader(ast.NodeVisitor):
     def visit_Expr(self, node):
         call = node.value.value if isinstance(node.value, ast.Await) else node.value
         if isinstance(call, ast.Call) and not (isinstance(call.func, ast.Name) and call.func.id in HARMLESS):
-            # Nothing is done with what it returns: it is called for what it changes.
+            # Its result is not used: it is called for what it changes.
             if not isinstance(call.func, ast.Name):
                 self.touched(call.func)
             self.doing.passed |= {(root(call.func), name) for name in map(root, arguments(call)) if name}
@@ -205,7 +205,7 @@ class Reader(ast.NodeVisitor):
 
 
 def arguments(node):
-    """Arguments of a call; none of what is no call."""
+    """Arguments of a call; none if the node is not a call."""
     return [*node.args, *(k.value for k in node.keywords)] if isinstance(node, ast.Call) else []
 
 
@@ -221,7 +221,7 @@ def root(node):
 
 
 def same(node):
-    """Names whose objects the value of this expression may be, or hold."""
+    """Names whose objects the value of this expression may be, or may contain."""
     if isinstance(node, ast.Tuple | ast.List | ast.Set):
         return set().union(*map(same, node.elts))
     if isinstance(node, ast.Dict):

@@ -60,7 +60,7 @@ class Attempt:
             return self.spec.library(*args, **kwargs)
         if self.use_library:
             return self.spec.library(*args, **kwargs)
-        way_out = f'This is your {self.spec.id}; use_library("{self.spec.id}") goes on with cvdl\'s.'
+        way_out = f'This is your {self.spec.id}; use_library("{self.spec.id}") continues with cvdl\'s.'
         try:
             result = self.function(*args, **kwargs)
         except Exception as error:
@@ -85,7 +85,7 @@ def exercise(id, points=None):
     """Mark a function as the answer to exercise `id`.
 
     While its body is only a docstring and `...`, calls go to cvdl's own implementation.  Raises
-    CourseError for an unknown id, or if `points` is not what the exercise counts.
+    CourseError for an unknown id, or if `points` is not the number of points of the exercise.
     """
     if callable(id):
         raise CourseError(
@@ -95,7 +95,7 @@ def exercise(id, points=None):
     spec = checks.find(id)
     if points not in (None, spec.points):
         _refused[id] = (
-            f"{id} counts {spec.points} points, not {points!r}: write @exercise({id!r}, points={spec.points})."
+            f"{id} is worth {spec.points} points, not {points!r}: write @exercise({id!r}, points={spec.points})."
         )
         raise CourseError(_refused[id])
 
@@ -104,7 +104,7 @@ def exercise(id, points=None):
         for known in (_scores, _refused):
             known.pop(id, None)
         if not attempt.attempted:
-            say("open", f"{id}: not attempted yet — the cells below go on with cvdl's own implementation.")
+            say("open", f"{id}: not attempted yet — the cells below continue with cvdl's own implementation.")
         return attempt
 
     return decorate
@@ -145,11 +145,11 @@ def is_stub(body):
 
 
 def check(id):
-    """Judge the present answer to exercise `id` on all its cases, and say what is wrong with it.
+    """Judge the current answer to exercise `id` on all its cases, and say what is wrong with it.
 
-    Returns an object that shows itself; under nbgrader's autograder, the number of points.
+    Returns an object that displays itself; under nbgrader's autograder, the number of points.
     """
-    id = id.spec.id if isinstance(id, Attempt) else id  # check(rnn_step) is as good as check("rnn.step")
+    id = id.spec.id if isinstance(id, Attempt) else id  # check(rnn_step) means check("rnn.step")
     spec = checks.find(id)
     attempt = _attempts.get(id)
     if attempt is None:
@@ -177,7 +177,7 @@ def check(id):
 
 
 def outdated(id, attempt):
-    """Why the answer that can be checked is not the one that was written last, in a sentence or two, or None."""
+    """Why the answer that can be checked is not the latest one, in a sentence or two, or None."""
     again = "Fix that, run the cell, then check again."
     if id in _refused:
         return f"Your last version of the cell was refused and has not been checked: {_refused[id]} {again}"
@@ -190,19 +190,19 @@ def outdated(id, attempt):
             continue
         if error := syntax_error(source):
             return f"Python could not parse your last version of the cell, so it has not been checked: {error}. {again}"
-        if has_mark:  # had it run to its end, it would be the one that is checked
+        if has_mark:  # if it had run to its end, it would be the one that is checked
             return f"Your last version of the cell stopped with an error, so it has not been checked. {again}"
     present = in_namespace(name) if name else None
     if present is not None and present is not attempt:
         return (
-            f"{name} was defined again without @exercise({id!r}) above it, and that one has not been checked. Write the "
-            "line above its `def`, run the cell, then check again."
+            f"{name} was defined again without @exercise({id!r}) above it, and the new version has not been checked. Write "
+            "that line above its `def`, run the cell, then check again."
         )
     return None
 
 
 def syntax_error(source):
-    """What Python says of a cell that it cannot parse, or None."""
+    """Python's message about a cell that it cannot parse, or None."""
     from IPython.core.inputtransformer2 import TransformerManager
 
     try:
@@ -211,7 +211,7 @@ def syntax_error(source):
         line = f", line {error.lineno}: {error.text.strip()}" if error.lineno and error.text else ""
         return f"{type(error).__name__}: {error.msg}{line}"
     except Exception:  # a null character, say
-        return "it holds characters that Python does not allow"
+        return "it contains characters that Python does not allow"
     return None
 
 
@@ -234,7 +234,7 @@ def judged(id, function, own_code=False):
             raise
         return Card(
             "open",
-            f"{id}: cannot be judged, because of a fault of the course",
+            f"{id}: cannot be judged because of a fault in the course",
             [str(fault), "You did nothing wrong, and it costs you no points. Continue with the next exercise."],
         )
     if id in _attempts and function is _attempts[id].function:
@@ -244,7 +244,7 @@ def judged(id, function, own_code=False):
     hint, relation = score.advice
     lines = [f"Hint: {hint}", *filter(None, [relation]), f'More help: hint("{spec.id}").']
     if own_code:
-        lines.append(f'The cells below use your version; use_library("{spec.id}") goes on with cvdl\'s.')
+        lines.append(f'The cells below use your version; use_library("{spec.id}") continues with cvdl\'s.')
     state = "partly" if score.earned else "wrong"
     return Card(state, f"{spec.id}: {score.state} — {score.earned} of {score.points} points", lines, _rows(score))
 
@@ -260,7 +260,7 @@ def _rows(score):
 
 
 def caller(id, function):
-    """A student's function as the judge may call it: timed, and its mistakes told in their terms."""
+    """A student's function as the judge may call it: with a time limit, and with its errors explained to the student."""
 
     def call(*args, weights=None):
         global _checking
@@ -294,7 +294,7 @@ def unattended():
     def ask(*_, **__):
         raise judge.CallFailed(
             "asked for input from the keyboard",
-            "An answer is given all it needs as arguments. Remove input(), getpass() and breakpoint().",
+            "An answer gets everything it needs as arguments. Remove input(), getpass() and breakpoint().",
         )
 
     places = (builtins, "input"), (getpass, "getpass"), (sys, "breakpointhook")
@@ -318,23 +318,23 @@ def _raised(error):
 
 @functools.cache
 def first_gradient():
-    """What torch imports at its first gradient may take longer than a student has."""
+    """Compute a gradient once: what torch imports for the first one may take longer than the time limit."""
     judge.answer(lambda x: x.sin(), (torch.ones(1),), torch.ones(1))
 
 
-ADVICE = (  # on what Python or torch says -> what to do about it; the first that fits
+ADVICE = (  # (pattern of an error message, what to do about it); the first that matches counts
     (
         r"in-?place operation|modified by an inplace",
         "Writing into a tensor breaks backpropagation. Collect the parts in a list, then torch.stack.",
     ),
     (
         r"one element tensors can be converted|only integer tensors of a single element|sequence of tensors",
-        "torch.tensor takes numbers. torch.stack makes one tensor of a list of tensors.",
+        "torch.tensor takes numbers. torch.stack turns a list of tensors into one tensor.",
     ),
     (
         r"same dtype|scalar type|data type|dtype of|not implemented for '(Long|Int|Byte|Bool|Char|Short)'|Integral",
-        "Two types of numbers meet here, or whole numbers where others are needed. Convert one with .float(), or with "
-        ".to(x.dtype) to the type of another tensor x.",
+        "Two types of numbers are mixed here, or whole numbers are used where floats are needed. Convert one of them with "
+        ".float(), or to the type of another tensor x with .to(x.dtype).",
     ),
     (
         r"backward through the graph a second time|does not have a grad_fn|grad can be implicitly created",
@@ -343,11 +343,11 @@ ADVICE = (  # on what Python or torch says -> what to do about it; the first tha
     ),
     (
         r"requires grad|__array__|can't convert .* tensor to numpy",
-        "Stay with tensors all the way: no .item(), .detach(), .numpy(), .tolist() or torch.no_grad().",
+        "Use tensors at every step: no .item(), .detach(), .numpy(), .tolist() or torch.no_grad().",
     ),
     (
         r"Boolean value of Tensor with more than one value",
-        "`if`, `and`, `or` and `not` need a single truth value, and this tensor holds several. Use torch.where, or &, | "
+        "`if`, `and`, `or` and `not` need a single truth value, but this tensor has several. Use torch.where, or &, | "
         "and ~ for each value.",
     ),
     (
@@ -356,8 +356,8 @@ ADVICE = (  # on what Python or torch says -> what to do about it; the first tha
     ),
     (
         r"positional argument|unexpected keyword argument|multiple values for argument",
-        "Leave the line with `def` as it was in the exercise: its arguments are given in that order. If the call of "
-        "another function is meant, look at its arguments.",
+        "Leave the line with `def` as it was in the exercise: its arguments are given in that order. If the "
+        "error is about a call to another function, look at its arguments.",
     ),
 )
 
@@ -369,7 +369,7 @@ def _advice(error, text):
             "Python does not know that name. If it is meant as text, put it in quotes; if it is a package, import it."
         )
     if isinstance(error, RecursionError):
-        return "The function calls itself without end. When should it stop?"
+        return "The function calls itself endlessly. When should it stop?"
     return next((advice for words, advice in ADVICE if re.search(words, text)), "")
 
 
@@ -392,7 +392,7 @@ def _failure(error, function):
 
 
 def _text(error):
-    """What an exception says, which may be an exception again."""
+    """The message of an exception; asking for it may raise another."""
     try:
         return str(error)
     except Exception:
@@ -413,9 +413,9 @@ def _file(function):
 
 
 def hint(id):
-    """Show a hint for exercise `id`: the next of three if the answer has changed since, or if only this was run again.
+    """Show a hint for exercise `id`: the next of three if the answer has changed, or if only this cell was run again.
 
-    Running the complete notebook again therefore shows the same hint.  (The one on a known mistake is on the card of
+    Running the complete notebook again therefore shows the same hint.  (The hint on a known mistake is on the card of
     `check`.)
     """
     steps = checks.find(id).hints
@@ -425,7 +425,7 @@ def hint(id):
     if not shown or now is None or now <= cell + 1 or present != code:
         shown = shown % len(steps) + 1
     _hints[id] = shown, present, now
-    last = " That was the last one; the next call begins again."
+    last = " That was the last one; the next call starts again."
     more = " For the next one, call it again." if shown < len(steps) else last
     return Card("open", f"{id}: hint {shown} of {len(steps)}", [steps[shown - 1] + more])
 
@@ -438,7 +438,7 @@ def use_library(id):
     _attempts[id].use_library = True
     say(
         "open",
-        f"{id}: the cells below go on with cvdl's own implementation. Points, up to {spec.points}, are still given for yours.",
+        f"{id}: the cells below continue with cvdl's own implementation. Points, up to {spec.points}, are still given for yours.",
     )
 
 

@@ -1,6 +1,6 @@
-"""Tables of marks: what `cvdl grade` writes for nbgrader, Moodle, Canvas, and whoever opens a spreadsheet.
+"""Tables of marks: what `cvdl grade` writes for nbgrader, Moodle, Canvas and spreadsheets.
 
-A hand-in that was not judged has no mark: its cells are empty, and count as nothing in a sum.
+A hand-in that was not judged has no mark: its cells are empty, and are ignored in sums.
 """
 
 import csv
@@ -35,14 +35,14 @@ FORMULA = re.compile(r"[\s\x00-\x1f]*[=+\-@＝＋－＠]|[\t\r\n]")
 class Class:
     """The hand-ins of a class, by student and notebook.
 
-    results: list of dicts as cvdl.course.results reads them; run: what OUT/run.json says, of which `dues`, {notebook: time},
-    `notebooks`, {notebook: {exercise: points}}, and `names`, list, are used where they are there.
+    results: list of dicts as cvdl.course.results reads them; run: the content of OUT/run.json, of which `dues`, {notebook: time},
+    `notebooks`, {notebook: {exercise: points}}, and `names`, a list, are used if present.
     """
 
     def __init__(self, results, run=None):
         run = run or {}
         self.dues = run.get("dues", {})
-        self.names = set(run.get("names", ()))  # of the list of students, folded
+        self.names = set(run.get("names", ()))  # on the list of students, folded
         self.by = {(r["student"], r["notebook"]): r for r in results}
         self.students = sorted({r["student"] for r in results}, key=str.casefold)
         self.points = {}
@@ -52,7 +52,7 @@ class Class:
         self.notebooks = list(self.points)
 
     def __iter__(self):
-        """(student, notebook, result or None) of everyone in every notebook, then what is of no notebook."""
+        """(student, notebook, result or None) for everyone in every notebook, then results that belong to no notebook."""
         yield from ((s, n, self.by.get((s, n))) for s in self.students for n in self.notebooks)
         yield from ((s, n, r) for (s, n), r in self.by.items() if n not in self.points)
 
@@ -63,9 +63,10 @@ class Class:
     def is_person(self, student, number):
         """Is this the name of one person, as Moodle writes it, rather than that of a team?
 
-        By the list of students, if there is one; else it has two words at least, no digit, and no word for a team.
+        Decided by the list of students, if there is one; otherwise a person has at least two words, no digit, and no word for
+        a team.
         """
-        student = student.removesuffix(f" ({number})")  # which tells two of one name apart
+        student = student.removesuffix(f" ({number})")  # which distinguishes two students with the same name
         if self.names:
             return folded(student) in self.names
         return student == f"Participant {number}" or (len(student.split()) > 1 and not TEAM.search(student))
@@ -79,7 +80,7 @@ class Class:
 
 
 def folded(name):
-    """The name as it is compared: the same letters may be written in other bytes, as in zips made by a Mac."""
+    """The name as it is compared: the same letters may be encoded differently, as in zips made by a Mac."""
     return " ".join(unicodedata.normalize("NFC", name).casefold().split())
 
 
@@ -103,7 +104,7 @@ def mark(exercise):
 
 
 def in_part(result):
-    """Was a hand-in judged but for single exercises, which a human has to look at?"""
+    """Was a hand-in judged except for single exercises, which a human must look at?"""
     return any(e["state"] == UNJUDGED for e in result["exercises"])
 
 
@@ -147,15 +148,17 @@ def exercise_table(klass):
 
 
 def moodle_table(klass, notebook):
-    """Moodle numbers participants, and writes the number into the folder of each hand-in that one downloads.
+    """Moodle numbers participants, and puts the number into the folder name of each downloaded hand-in.
 
-    The folder of a team bears the team's number, which is some other participant's: what seems to be a team's gets no
-    Identifier.
+    The folder of a team has the team's number, which may be that of some other participant: what seems to be a team gets
+    no Identifier.
     """
     rows = [MOODLE.split(",")]
     for student in klass.students:
         result = klass.by.get((student, notebook))
-        files = [r["file"] for r in ([result] if result else []) + klass.of(student)]  # also of what is no notebook
+        files = [
+            r["file"] for r in ([result] if result else []) + klass.of(student)
+        ]  # including those that are not notebooks
         number = next((m[1] for m in map(PARTICIPANT.search, files) if m), "")
         identifier = f"Participant {number}" if number and klass.is_person(student, number) else ""
         state, points, when, comment = "No submission", "", "", ""
@@ -172,16 +175,16 @@ def canvas_number(result):
     """Canvas' number of the student who handed this in, or ""."""
     if PARTICIPANT.search(result["file"]):
         return ""
-    if "number" in result:  # what a student calls the files in a zip says nothing
+    if "number" in result:  # the names of files inside a zip are not the platform's
         return result["number"]
     found = NUMBER.search(result["file"])
     return found[1] if found else ""
 
 
 def canvas_table(klass):
-    """Canvas numbers students, and writes the number into the file name of each hand-in: name_[LATE_]STUDENT_FILE_…
+    """Canvas numbers students, and puts the number into the file name of each hand-in: name_[LATE_]STUDENT_FILE_…
 
-    Not so where the assignment is anonymous: anon_CODE_FILE_…
+    Anonymous assignments have none: anon_CODE_FILE_…
     """
     rows = [[*CANVAS.split(","), *klass.notebooks]]
     rows.append(["    Points Possible", "", "", "", "", *(klass.maximum(n) for n in klass.notebooks)])

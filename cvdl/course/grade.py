@@ -18,7 +18,7 @@ from cvdl.errors import CourseError
 from cvdl.settings import ROOT
 
 UNJUDGED = results.UNJUDGED
-WAYS = 4  # the most in which one exercise is loaded
+WAYS = 4  # the largest number of ways in which one exercise is loaded
 STOPS = 4  # calls of a hand-in that had to be stopped, after which its exercises are loaded in one way only
 READY_MADE = {  # what does the whole exercise at once; by chapter, or by exercise
     "rnn": r"\bnn\.RNN(Cell)?\b",
@@ -57,7 +57,7 @@ def judge_bytes(data, notebook, seed, backend):
         n for row in rows for n in remarks(row, found["imports"].get(row["id"], ""))
     ]
     if strange := sorted({*found["answered"], *found["broken"], *found["unread"]} - known):
-        notes.append(f"Exercises that are not of this notebook, and do not count: {', '.join(strange)[:LONGEST]}")
+        notes.append(f"Exercises that do not belong to this notebook and do not count: {', '.join(strange)[:LONGEST]}")
     seconds = round(time.monotonic() - begin, 2)
     problem = "; ".join(f"{row['id']} is {UNJUDGED}: {row['hint']}" for row in rows if row["state"] == UNJUDGED) or None
     return {"judged": not problem, "problem": problem, "notes": notes, "seconds": seconds, "exercises": rows}
@@ -66,12 +66,12 @@ def judge_bytes(data, notebook, seed, backend):
 def judge_exercise(spec, opened, seed):
     """One exercise of a notebook in the jail -> its row in the result.
 
-    Raises CourseError where it cannot be judged, be it for a fault of the course: that must not count as 0 points.
+    Raises CourseError where it cannot be judged, for example because of a fault in the course: that must not count as 0 points.
     """
     found = opened.found
     source = found["sources"].get(spec.id, "")
     if spec.id in found["broken"]:
-        return row(spec, "wrong", found["broken"][spec.id], "Python cannot read the cell. Mend that line first.")
+        return row(spec, "wrong", found["broken"][spec.id], "Python cannot parse the cell. Fix that line first.")
     if spec.id in found["unread"]:
         return row(spec, UNJUDGED, hint=f"{found['unread'][spec.id]}; {results.LOOK}")
     if spec.id not in found["answered"]:
@@ -89,7 +89,7 @@ def judge_exercise(spec, opened, seed):
 
 
 def best(spec, opened, seed):
-    """The best Score of an exercise, and what it lacked of what the notebook had, or "".
+    """The best Score of an exercise, and what it needed that only the notebook had, or "".
 
     It is loaded in one way after the other until it is right: what `check` accepted in the notebook must not fail here
     because of how it was cut out.
@@ -131,7 +131,7 @@ def remarks(row, imports):
     id, code = row["id"], f"{imports}\n{row['source']}"
     ready_made = READY_MADE.get(id, READY_MADE.get(id.partition(".")[0], r"(?!)"))
     told = [
-        (re.compile(ready_made), "which does much of the exercise"),
+        (re.compile(ready_made), "which does most of the exercise"),
         (COURSE, "code of the course, which may be the answer itself"),
         (BEYOND, "which reaches beyond the exercise"),
     ]
@@ -157,7 +157,7 @@ def unjudged(notebook, problem):
 
 
 def missing(student, notebook):
-    """The result of one who handed in nothing: there was nothing to judge, and `file` is empty."""
+    """The result of a student who handed in nothing: there was nothing to judge, and `file` is empty."""
     told = {"judged": True, "problem": None, "file": "", "sha256": "", "submitted": None, "late": None}
     return {"format": results.FORMAT, "student": student, "notebook": notebook} | unjudged(notebook, "") | told
 

@@ -76,15 +76,15 @@ def chosen(notebook, work):
             return path.resolve()
     names = ", ".join(p.name for p in there) or "no notebooks"
     raise CourseError(
-        f"There is no notebook {notebook!r} in {work}, but {names}. Give its number, as in `cvdl handin 01`, or its path; "
-        "`make lab` puts a missing one there."
+        f"There is no notebook {notebook!r} in {work}; it has {names}. Give the number, as in `cvdl handin 01`, or the path; "
+        "`make lab` adds missing notebooks."
     )
 
 
 def writable(target):
-    """Raises CourseError where a file of another kind would be lost."""
+    """Raises CourseError if a file of another kind would be overwritten."""
     if target.suffix != ".ipynb":
-        raise CourseError(f"{target} has to end in .ipynb: it is a notebook that is handed in.")
+        raise CourseError(f"{target} must end in .ipynb, because you hand in a notebook.")
     if target.exists():
         try:
             ours = MARK in json.loads(target.read_bytes())["metadata"]
@@ -92,7 +92,7 @@ def writable(target):
             ours = False
         if not ours:
             raise CourseError(
-                f"{target} is no earlier hand-in, so it is not written over. Name another file: --out FILE"
+                f"{target} is not an earlier hand-in, so it was not overwritten. Name another file: --out FILE"
             )
 
 
@@ -112,7 +112,7 @@ def stripped(data):
 
 
 def scored(data, specs):
-    """What `check` says of each exercise -> {id: {state, earned, why}}, for as many as were reached.
+    """What `check` reports on each exercise -> {id: {state, earned, why}}, for all that were reached.
 
     The process is stopped if it says nothing for PATIENCE seconds; a first, empty line says that it has started.
     """
@@ -144,7 +144,7 @@ def feed(pipe, data):
         with pipe:
             pipe.write(data)
     except OSError:
-        pass  # it has ended, and that is told by what is missing
+        pass  # it has ended, which shows in what is missing
 
 
 def main():
@@ -156,7 +156,7 @@ def main():
     answer(replies, {})
     with tempfile.TemporaryDirectory(
         ignore_cleanup_errors=True
-    ) as folder:  # what lies beside the notebook is not handed in
+    ) as folder:  # other files in its folder are not handed in
         os.chdir(folder)
         sys.path.append(folder)
         loader = Loader(found, course_of(stems().get(chapter)))
@@ -171,7 +171,7 @@ def answer(replies, message):
 
 
 def row(spec, loader):
-    """State and points of one exercise, by the seed that `check` has, and why it is not right."""
+    """State and points of one exercise, with the seed of `check`, and why it is not right."""
     found = loader.found
     if spec.id in found.broken:
         return {"state": "cannot be read", "earned": 0, "why": found.broken[spec.id]}
@@ -188,10 +188,10 @@ def row(spec, loader):
             if tried[-1][0].state == "right":
                 break
     except judge.CourseFault:
-        return {"state": "not judged, because of a fault of the course: see check", "earned": 0}
+        return {"state": "not judged, because of a fault in the course: see check", "earned": 0}
     score, lacks = max(tried, key=lambda t: (t[0].earned, not t[1]))
     if lacks and score.state != "right":
-        why = f"in grading it will need {lacks}, which is not in this notebook"
+        why = f"for grading it needs {lacks}, which is not part of this notebook"
         return {"state": "cannot be judged", "earned": 0, "why": why}
     wrong = next((c for c in score.cases if c.earned < c.points), None)
     why = " ".join(filter(None, [f"{wrong.name}: {wrong.message}.", score.hint])) if wrong else ""
@@ -225,13 +225,13 @@ def told(path, target, specs, rows, notes):
     """The Card of a finished hand-in."""
     table, earned, total = [], sum(r["earned"] for r in rows.values()), sum(s.points for s in specs)
     for spec in specs:
-        row = rows.get(spec.id, {"state": "not scored: Python ended or took too long", "earned": 0})
+        row = rows.get(spec.id, {"state": "not scored: Python crashed or took too long", "earned": 0})
         table.append((spec.id, f"{row['earned']}/{spec.points}", row["state"]))
     by = {
         state: [s.id for s in specs if rows.get(s.id, {}).get("state") == state]
         for state in ("not attempted", "missing")
     }
-    lines = ["These are the points of `check`. In grading, other random numbers are drawn."]
+    lines = ["These are the points of `check`. Grading uses other random numbers."]
     lines += [
         f"Why {s.id} {verb(rows[s.id]['state'])}: {rows[s.id]['why']}" for s in specs if rows.get(s.id, {}).get("why")
     ]
@@ -243,11 +243,9 @@ def told(path, target, specs, rows, notes):
         )
     lines += notes
     if newer := sorted(p.name for p in path.parent.glob(f"{path.stem}.new*.ipynb")):
-        lines.append(f"Beside it is {', '.join(newer)}; to hand that in: cvdl handin {path.with_name(newer[-1])}")
+        lines.append(f"There is also {', '.join(newer)}; to hand that in: cvdl handin {path.with_name(newer[-1])}")
     saved = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    lines.append(
-        f"{path.name} was saved at {saved.astimezone():%Y-%m-%d %H:%M}; what was written later is not handed in."
-    )
+    lines.append(f"{path.name} was saved at {saved.astimezone():%Y-%m-%d %H:%M}; later changes are not handed in.")
     if (at := at_work(path)) and at > saved + SLACK:
         lines.append(
             f"Careful: its kernel was at work at {at.astimezone():%H:%M:%S}, after that. Save first (Ctrl-S in JupyterLab), then run "

@@ -7,7 +7,7 @@
     nbgrader  submitted/STUDENT/ASSIGNMENT/any.ipynb, with timestamp.txt beside it
     others    STUDENT/…/any.ipynb, or STUDENT.ipynb
 
-A notebook may be called .ipynb.json, .ipynb.txt, or anything that browsers make of it.  A zip is read like a folder, also
+A notebook may be called .ipynb.json, .ipynb.txt, or whatever browsers turn that into.  A zip is read like a folder, also
 one inside a zip, once.  Nothing is unpacked to disk, links are not followed, and which
 notebook a file is, its exercises say.
 """
@@ -60,11 +60,11 @@ class Found:
         if self.fault:
             raise CourseError(self.fault)
         if self.size > LARGEST:
-            raise CourseError(f"{self.size >> 20} MB, and {LARGEST >> 20} MB is the most that is read")
+            raise CourseError(f"{self.size >> 20} MB, but files may have at most {LARGEST >> 20} MB")
         try:
             with open(self.path, "rb") as file:
                 return unzipped(file, self.inside)
-        except Exception as error:  # there are many ways in which a file may be damaged, and it is this one's alone
+        except Exception as error:  # a file may be damaged in many ways, but the others are not affected
             raise CourseError(f"cannot be read: {error}") from None
 
     def __str__(self):
@@ -101,7 +101,7 @@ def find(submissions, ours=()):
     """
     top = Path(submissions).expanduser()
     if not top.exists():
-        raise CourseError(f"There is no {top}: name the folder or the zip that holds the hand-ins.")
+        raise CourseError(f"There is no {top}: name the folder or the zip that contains the hand-ins.")
     inside = [p for p in map(full, ours) if full(top) in p.parents]
     groups = defaultdict(list)  # (name, number of the platform) -> [(Found, late)]
     files = [(n, f) for n, f in walk(top) if not any(full(f.path).is_relative_to(p) for p in inside)]
@@ -114,7 +114,7 @@ def find(submissions, ours=()):
         name, number, late = student_of(names)
         groups[name, number].append((file, late))
     if not groups:
-        raise CourseError(f"{top} holds no files: name the folder or the zip that holds the hand-ins.")
+        raise CourseError(f"{top} contains no files: name the folder or the zip that contains the hand-ins.")
     same = Counter(name for name, _ in groups)
     handins = []
     for (name, number), own in groups.items():
@@ -141,20 +141,20 @@ def of_student(student, files):
         except CourseError as error:
             faulty.append(HandIn(student, named(name), file, file.changed, late, str(error)))
             continue
-        problem = None if stem else "holds no exercise of this course"
+        problem = None if stem else "contains no exercise of this course"
         handin = HandIn(student, stem or named(name), file, max(times, default=file.changed), late, problem)
         (notebooks[stem] if stem else faulty).append(handin)
     chosen = []
     for several in notebooks.values():
         several.sort(key=lambda h: (h.file.changed.timestamp() if h.file.changed else 0, str(h.file)))
-        others = [f"Handed in, too, and not graded, being older: {h.file}" for h in several[:-1]]
+        others = [f"Also handed in, but not graded because it is older: {h.file}" for h in several[:-1]]
         chosen.append(replace(several[-1], notes=others))
     for handin in faulty:
         taken = {h.notebook for h in chosen}
         if handin.notebook not in taken and not (chosen and handin.notebook == "unknown"):
             chosen.append(handin)
             continue
-        said = f"Handed in, too, and not graded: {handin.file} ({handin.problem})"
+        said = f"Also handed in, but not graded: {handin.file} ({handin.problem})"
         beside = handin.notebook if handin.notebook in taken else chosen[0].notebook
         chosen = [replace(h, notes=[*h.notes, said]) if h.notebook == beside else h for h in chosen]
     if not chosen:
@@ -164,7 +164,7 @@ def of_student(student, files):
 
 
 def is_notebook(name, file):
-    """Is this file a notebook, by its name or by what it holds?"""
+    """Is this file a notebook, by its name or by its content?"""
     if NOTEBOOK.search(name):
         return True
     if PurePosixPath(name).suffix.lower() not in PERHAPS or file.size > LARGEST:
@@ -199,9 +199,9 @@ def composed(name):
 
 
 def blackboard_users(names):
-    """{COURSE_ASSIGNMENT_user: user} for the names of Blackboard's files, in which nothing says where the user begins.
+    """{COURSE_ASSIGNMENT_user: user} for the names of Blackboard's files, which do not show where the user begins.
 
-    It is what follows the last _.  Where that would make one of two, it is all in which they differ from the others.
+    The user is what follows the last _.  If that would be the same for two, it is everything that is not common to all names.
     """
     middles = {m[1] for m in map(BLACKBOARD.fullmatch, names) if m}
     common = os.path.commonprefix(sorted(middles)).rpartition("_")[0]  # noqa: RUF071 (they are no paths)
@@ -211,7 +211,7 @@ def blackboard_users(names):
 
 
 def attempted(text):
-    """The time of an attempt in Blackboard, «2026-01-31-12-00-00», in this machine's zone, or None."""
+    """The time of an attempt in Blackboard, "2026-01-31-12-00-00", in this machine's zone, or None."""
     try:
         return datetime(*map(int, text.split("-"))).astimezone()
     except (ValueError, OverflowError):
@@ -250,20 +250,20 @@ def walk(top):
 
 
 def unread(base, error):
-    """What stands for a folder that cannot be opened -> (names, Found)."""
+    """The entry for a folder that cannot be opened -> (names, Found)."""
     path = Path(error.filename or base)
     names = path.relative_to(base).parts or (path.name,)
     return names, Found(path, fault=f"is a folder that cannot be read ({error.strerror})")
 
 
 def on_disk(path):
-    """A file -> Found, with a fault where it is none that can be opened."""
+    """A file -> Found, with a fault if it cannot be opened."""
     try:
         status = path.lstat()
     except (OSError, ValueError) as error:
         return Found(path, fault=f"cannot be read: {error}")
     if not stat.S_ISREG(status.st_mode):
-        return Found(path, fault="is no ordinary file, but a link or a device; it was not opened")
+        return Found(path, fault="is not an ordinary file but a link or a device; it was not opened")
     return Found(path, (), status.st_size, changed(status))
 
 
@@ -288,10 +288,10 @@ def opened(names, file, zipped):
         yield names, replace(file, fault=f"cannot be unzipped: {error}")
         return
     if not zipped and sum(bool(NOTEBOOK.search(m.inside[-1])) for m in members) > OWN:
-        yield names, replace(file, fault=f"a zip of more than {OWN} notebooks: it was not opened")
+        yield names, replace(file, fault=f"a zip with more than {OWN} notebooks: it was not opened")
         return
     if not zipped and len({student_of(p)[:2] for p in map(parts, members) if platform(p)}) > 1:
-        yield names, replace(file, fault="holds the hand-ins of a class: grade this zip by itself")
+        yield names, replace(file, fault="contains the hand-ins of a class: grade this zip separately")
         return
     for member in members:
         inner = replace(member, path=file.path, inside=(*file.inside, *member.inside))
@@ -313,7 +313,7 @@ def listed(file):
     with zipfile.ZipFile(file) as archive:
         members = [m for m in archive.infolist() if not m.is_dir() and not SKIPPED.search(m.filename)]
     if len(members) > MEMBERS or sum(m.file_size for m in members) > TOTAL:
-        raise CourseError(f"a zip of {len(members)} files, or of more than can be meant: it was not opened")
+        raise CourseError(f"a zip with {len(members)} files or an implausible size: it was not opened")
     for m in members:
         fault = None
         if stat.S_ISLNK(m.external_attr >> 16):
@@ -321,7 +321,7 @@ def listed(file):
         elif m.flag_bits & 1:
             fault = "is encrypted"
         elif m.filename.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", m.filename):
-            fault = "has a name in the zip that leads out of it"
+            fault = "has a name in the zip that points outside it"
         elif m.file_size > max(RATIO * m.compress_size, 1 << 20):
             fault = f"grows {m.file_size // max(m.compress_size, 1)} times when unzipped; it was not opened"
         try:
@@ -332,10 +332,10 @@ def listed(file):
 
 
 def member_name(member):
-    """The name of a member of a zip, in whichever way it was written.
+    """The name of a member of a zip, in whatever encoding it was written.
 
-    Zips that do not say that their names are in UTF-8 mean it nevertheless where Linux and Macs made them; those of
-    Windows are in the code page of its terminal: 437 in America, 850 in Western Europe.
+    Zips made by Linux and Macs have names in UTF-8 even if they do not say so; those made by Windows use the code page
+    of its terminal: 437 in America, 850 in Western Europe.
     """
     name, extra = member.filename, member.extra
     if member.flag_bits & 0x800:
@@ -375,7 +375,7 @@ def full(path):
 
 
 def changed(status):
-    """When a file was changed, or None where no calendar holds it; status: of os.stat."""
+    """When a file was changed, or None if that is not a valid date; status: from os.stat."""
     try:
         return datetime.fromtimestamp(status.st_mtime).astimezone()
     except (ValueError, OverflowError, OSError):
@@ -383,7 +383,7 @@ def changed(status):
 
 
 def stamp(file):
-    """The time in nbgrader's timestamp.txt, «2026-01-31 12:00:00.123456 Europe/Berlin» -> list of one, or none."""
+    """The time in nbgrader's timestamp.txt, "2026-01-31 12:00:00.123456 Europe/Berlin" -> list of one, or none."""
     try:
         day, hour, *zone = file.read().decode().split()
         time = datetime.fromisoformat(f"{day} {hour}")

@@ -30,7 +30,7 @@ from cvdl.course.loading import LOAD, Loader
 from cvdl.errors import CourseError
 from cvdl.settings import seed
 
-QUIET = {  # what a notebook calls to see something: left out where its cells are run to be judged
+QUIET = {  # calls by which a notebook shows something: they do nothing when its cells are run to be judged
     "cvdl.course.exercise": ("check", "hint", "progress", "use_library"),
     "cvdl.course.notebook": ("start", "show", "explore", "outcome"),
 }
@@ -319,7 +319,7 @@ def mute():
 
 
 def quiet():
-    """Make the calls do nothing by which a notebook shows something, or judges itself."""
+    """Disable the calls by which a notebook shows something, or judges itself."""
     import cvdl
 
     for module, names in QUIET.items():

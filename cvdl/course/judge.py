@@ -214,7 +214,7 @@ def score(id, call, seed=0):
         generator = torch.Generator().manual_seed(seed_of(seed, id, number))
         try:
             if stopped:
-                raise CallFailed("not tried, since an earlier case had to be stopped", stopped.hint)
+                raise CallFailed("not tried, because an earlier case had to be stopped", stopped.hint)
             trials.append(_try(exercise, case, call, generator))
         except CallFailed as failure:
             stopped = failure if isinstance(failure, CallStopped) else stopped
@@ -265,7 +265,7 @@ def _relation(exercise, trials):
         return ""
     return (
         supposed
-        or (found and f"{found} That holds for the cases that failed.")
+        or (found and f"{found} This holds for the cases that failed.")
         or by_argument([(not t.wrong, t.named) for t in compared])
     )
 
@@ -314,8 +314,8 @@ def _courses_own(exercise, case):
         yield
     except Exception as error:
         raise CourseFault(
-            f'{exercise.id} cannot be judged: its case "{case.name}" fails whatever the answer is '
-            f"({type(error).__name__}: {error}). This is a fault of the course. Please report it, with this message, to "
+            f'{exercise.id} cannot be judged: its case "{case.name}" fails for every answer '
+            f"({type(error).__name__}: {error}). This is a fault in the course. Please report it, with this message, to "
             "your teacher or to the maintainers of the course."
         ) from error
 
@@ -355,12 +355,12 @@ def answer(function, args, weights=None, *, gradient_of=torch.autograd.grad, dig
     result = function(*args)
     if type(result) is CoroutineType:
         result.close()  # or Python warns that nobody awaited it
-        raise CallFailed("returned a coroutine", "Begin the function with `def`, not with `async def`.")
+        raise CallFailed("returned a coroutine", "Start the function with `def`, not `async def`.")
     for number, (now, then) in enumerate(zip(args, before, strict=True)):
         if digest(now) != then:
             name = _names(function, args)[number]
             copy = f"{name}.clone()" if isinstance(now, torch.Tensor) else f"copy.deepcopy({name})"
-            raise CallFailed(f"changed its argument `{name}`", f"Work on a copy: begin with {name} = {copy}.")
+            raise CallFailed(f"changed its argument `{name}`", f"Work on a copy: start with {name} = {copy}.")
     if weights is None:
         return result
     if result is None:
@@ -376,7 +376,7 @@ def answer(function, args, weights=None, *, gradient_of=torch.autograd.grad, dig
     if not isinstance(result, torch.Tensor) or not result.requires_grad:
         raise CallFailed(
             "the answer has no gradient, so nothing can learn through it",
-            "Stay with tensors all the way: no .item(), .detach(), .numpy(), .tolist() or torch.no_grad().",
+            "Use tensors at every step: no .item(), .detach(), .numpy(), .tolist() or torch.no_grad().",
         )
     gradients = gradient_of(result, wanted, weights.to(result.dtype), allow_unused=True)
     return tuple(torch.zeros_like(a) if g is None else g for a, g in zip(wanted, gradients, strict=True))

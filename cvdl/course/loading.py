@@ -47,7 +47,7 @@ def digest(statement):
 
 @dataclass
 class Loaded:
-    """function: to be called, or None with the reason why not; lacks: what the notebook had and this place has not."""
+    """function: what to call, or None with a `failure`; lacks: what the notebook had and is missing here."""
 
     function: object = None
     failure: CallFailed | None = None
@@ -72,7 +72,7 @@ class Loader:
             )
 
     def ways(self, id):
-        """In how many ways the exercise can be loaded."""
+        """The number of ways in which the exercise can be loaded."""
         return len(self.found.slices(id)) + 1
 
     def load(self, id, way=0):
@@ -116,7 +116,7 @@ class Loader:
         return Loaded(attempt.function, lacks=lacks)
 
     def lacking(self, error):
-        """What the notebook had and this place has not, if an error comes of that; else "".
+        """What the notebook had and is missing here, if that caused the error; else "".
 
         The error is the student's own exception, or the CallFailed that it became.
         """
@@ -137,9 +137,9 @@ class Loader:
             name = getattr(error, "name", None)
             if name in self.found.lost:
                 return (
-                    f"the name {name}, from a cell that Python cannot read ({self.found.lost[name] or 'SyntaxError'})"
+                    f"the name {name}, from a cell that Python cannot parse ({self.found.lost[name] or 'SyntaxError'})"
                 )
-            return f"the name {name}, which another cell gives" if name in self.names else ""
+            return f"the name {name}, which another cell defines" if name in self.names else ""
         if isinstance(error, RuntimeError | AssertionError) and any(w in text_of(error) for w in ("CUDA", "NVIDIA")):
             return "a GPU"
         newer = self.found.version and self.found.version > sys.version_info[:2]
@@ -149,14 +149,14 @@ class Loader:
 
 
 class Replay:
-    """A notebook that is run from the top, statement by statement, as far as it is asked for."""
+    """A notebook that is run from the top, statement by statement, as far as needed."""
 
     def __init__(self, found, delivered):
         self.found, self.delivered, self.namespace = found, delivered, Namespace()
         self.place, self.failed, self.attempts, self.asked = -1, [], {}, set()
 
     def go_on(self, until, needed):
-        """Run what comes next, up to the statement at the place `until`; needed: places of what must not be left out."""
+        """Run the next statements, up to the one at the place `until`; needed: places that must not be left out."""
         self.namespace.enter()
         left = LOAD
         before = os.environ.get("CVDL_PROFILE")
@@ -185,7 +185,7 @@ class Replay:
                 os.environ["CVDL_PROFILE"] = before
 
     def left_out(self, statement):
-        """Is it a mere call of the course, or what the course's own notebook computes and shows?"""
+        """Is it only a call of the course, or something that the course's own notebook computes and shows?"""
         tree = statement.tree
         if (
             isinstance(tree, ast.Expr)
@@ -213,7 +213,7 @@ class Namespace:
         sys.modules["__main__"] = self.module
 
     def stand_in(self, functions, id):
-        """Offer the course's implementation of all exercises but this one, where the notebook's own are not to be had.
+        """Offer the course's implementation of all exercises but this one, if the notebook does not define it.
 
         functions: {name: id}.
         """
@@ -226,7 +226,7 @@ class Namespace:
 
 
 class Shell:
-    """Stands in for IPython's shell: it does nothing, but for `%run`."""
+    """Replaces IPython's shell: it does nothing except `%run`."""
 
     kernel = None
 
@@ -280,7 +280,7 @@ def run(statement, namespace):
 def out_of_time():
     return CallStopped(
         f"stopped after {LOAD} seconds, before it was called",
-        "The definitions that it needs take too long. Let them only define.",
+        "The cells that it needs take too long. Let them only define functions.",
     )
 
 

@@ -1,8 +1,8 @@
-"""How a wrong answer is related to the right one: help with mistakes that nobody foresaw.
+"""How a wrong answer is related to the right one: help with mistakes that were not foreseen.
 
 `remark(trials)` looks for one simple relation that holds in every failed case, such as "the negative", "shifted by one
-step" or "right for the first sample only", and states it in one sentence.  It says only what it has verified on the
-numbers: for all values of all failed cases, with a relation that few answers would fulfil by chance.  A relation with a
+step" or "right for the first sample only", and states it in one sentence.  It states only what it has verified
+on the numbers: for all values of all failed cases, with a relation that few answers would satisfy by chance.  A relation with a
 fitted constant needs two cases or three different values.
 """
 
@@ -15,7 +15,7 @@ import torch
 
 from cvdl.course.compare import RTOL, close, common_factor, different, shown
 
-LARGEST = 1_000_000  # values of an answer, the most that is compared in so many ways
+LARGEST = 1_000_000  # the largest number of values in an answer for which all relations are tried
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def _pairs(gots, wants, args):
 
 
 def _of_members(gots, wants, args, axes, parts):
-    """The relation of the one member that is wrong, or of the order of all of them."""
+    """The relation of the only member that is wrong, or of the order of all members."""
     if not all(type(g) is type(w) and len(g) == len(w) for g, w in zip(gots, wants, strict=True)):
         return ""
     keys = list(wants[0]) if isinstance(wants[0], dict) else list(range(len(wants[0])))
@@ -94,7 +94,7 @@ def _of_members(gots, wants, args, axes, parts):
                 _equal(g[i], w[j]) for g, w in zip(gots, wants, strict=True) for i, j in zip(keys, order, strict=True)
             ):
                 swapped = ", ".join(f"{name[i]} holds {name[j]}" for i, j in zip(keys, order, strict=True) if i != j)
-                return f"All values are right, but in another order: {swapped}."
+                return f"All values are right, but in the wrong order: {swapped}."
     first = {next((k for k in keys if not _equal(g[k], w[k])), None) for g, w in zip(gots, wants, strict=True)}
     if len(first) != 1 or None in first:
         return ""
@@ -121,7 +121,7 @@ def _same(a, b):
 def _of_tensors(pairs, axes):
     if all(p.got.shape == p.want.shape for p in pairs):
         if all(bool(close(p.got.double(), p.want.double()).all()) for p in pairs):
-            return "All values are right; only their dtype is not."
+            return "All values are right, but their dtype is wrong."
         looks = (_constant, _argument, _sign, _order, _scale, _function, _places, _sorted)
     else:
         looks = (_shape,)
@@ -136,7 +136,7 @@ def _named(axes, k, dims):
 
 
 def _enough(tensors, least=3):
-    """Are there so many different values that a relation is not fulfilled by chance?"""
+    """Are there enough different values that a relation is unlikely to hold by chance?"""
     return sum(different(t) for t in tensors) >= least
 
 
@@ -162,7 +162,7 @@ def _differ(pairs):
 
 
 def _argument(pairs, axes):
-    """An argument returned as it came, left out of a sum, or of a product."""
+    """An argument returned unchanged, or left out of a sum or a product."""
     names = [n for n, v in pairs[0].args.items() if isinstance(v, torch.Tensor)]
     for name in names:
         values = [_fitted(p.args.get(name), p.want) for p in pairs]
@@ -198,14 +198,14 @@ def _sign(pairs, axes):
     if not _enough([p.want for p in pairs], 2):
         return None
     if _all(pairs, lambda p: p.got.dtype == p.want.dtype == torch.bool and _same(~p.got, p.want)):
-        return "Your values are inverted: True in place of False, and False in place of True."
+        return "Your values are inverted: True instead of False, and False instead of True."
     if _all(pairs, lambda p: _same(-p.got.double(), p.want.double())):
         return "Your values are the negatives of the right ones."
     return None
 
 
 def _order(pairs, axes):
-    """The right values in other places: axes exchanged, turned round, rolled, shifted, one copied to all."""
+    """The right values in other places: axes swapped, reversed, rolled, shifted, or one value copied to all."""
     dims = pairs[0].want.dim()
     if not dims or not _all(pairs, lambda p: p.want.dim() == dims) or not _enough([p.want for p in pairs], 4):
         return None
@@ -220,13 +220,13 @@ def _order(pairs, axes):
         for by, told in ((1, "late"), (-1, "early")):
             if _all(pairs, lambda p, k=k, by=by: _shifted(p.got, p.want, k, by)):
                 rolled = _all(pairs, lambda p, k=k, by=by: _same(p.got, p.want.roll(by, k)))
-                end = "; what falls off at one end comes back at the other" if rolled else ""
-                return f"Your values are the right ones, one place too {told} along {axis}{end}."
+                end = "; what leaves at one end comes back at the other" if rolled else ""
+                return f"Your values are right, but one position too {told} along {axis}{end}."
         for place, told in ((0, "first"), (-1, "last")):
             if _all(pairs, lambda p, k=k, place=place: _copied(p.got, p.want, k, place)):
-                return f"Everywhere along {axis} you have the right values of the {told} place."
+                return f"Everywhere along {axis} you have the right values for the {told} position."
         if _all(pairs, lambda p, k=k: _reordered(p.got, p.want, k)):
-            return f"The values are right, but their order along {axis} is not."
+            return f"The values are right, but their order along {axis} is wrong."
     return None
 
 
@@ -238,7 +238,7 @@ def _exchanged(pairs, axes):
     for order in list(permutations(range(dims)))[1:]:
         if _all(pairs, lambda p, order=order: _same(p.got, p.want.permute(order))):
             *names, last = [_named(axes, k, dims) for k in range(dims) if order[k] != k]
-            how = "are exchanged" if len(names) == 1 else "are in another order"
+            how = "are swapped" if len(names) == 1 else "are in the wrong order"
             return f"Your values are right, but {', '.join(names)} and {last} {how}."
     return None
 
@@ -258,7 +258,7 @@ def _copied(got, want, k, place):
 
 
 def _reordered(got, want, k):
-    """Are the slices of one those of the other, each once, in another order?"""
+    """Do both consist of the same slices, each once, in a different order?"""
     n = want.shape[k]
     if not 2 < n <= 64 or want.numel() * n > LARGEST:
         return False
@@ -292,9 +292,9 @@ def _ends(pairs, right, axes):
             evidence = _enough([p.want.select(k, place) for p in pairs], 3)
             at = f"at {told} `{axes[k]}`" if len(axes) == dims else f"at {told} index of axis {k}"
             if evidence and all(h.all() for h in here) and not any(o.any() for o in others):
-                return f"Your values are right {at} only."
+                return f"Your values are right only {at}."
             if not any(h.all() for h in here) and all(o.all() for o in others) and all(len(o) > 1 for o in others):
-                return f"Your values are wrong {at} only."
+                return f"Your values are wrong only {at}."
     return None
 
 
@@ -334,7 +334,7 @@ def _edges(pairs, right):
 
 
 def _scale(pairs, axes):
-    """A factor or an offset that all values share, perhaps a size of an argument."""
+    """A factor or an offset that all values share, perhaps the size of an argument."""
     got, want = (torch.cat([getattr(p, side).double().flatten() for p in pairs]) for side in ("got", "want"))
     subject = "Every value is" if pairs[0].want.dim() else "Your answer is"
     if (pairs[0].real or pairs[0].want.dim() == 0) and different(want) >= (2 if len(pairs) > 1 else 3):
@@ -380,7 +380,7 @@ def _sizes(args):
 
 
 def _by_size(pairs):
-    """A factor in each case, which is always the size of the same argument."""
+    """A factor that is the size of the same argument in each case."""
     sizes = [_sizes(p.args) for p in pairs]
     if len(pairs) < 2:
         return None
@@ -394,8 +394,8 @@ def _by_size(pairs):
         for told, f in (
             (f"`{name}` times", lambda n: n),
             (f"1/`{name}` of", lambda n: 1 / n),
-            (f"the root of `{name}` times", sqrt),
-            (f"1/(the root of `{name}`) of", lambda n: 1 / sqrt(n)),
+            (f"√`{name}` times", sqrt),
+            (f"1/√`{name}` of", lambda n: 1 / sqrt(n)),
         ):
             if all(abs(r - f(m)) <= 1e-3 * f(m) for r, m in zip(factors, n, strict=True)):
                 return told
@@ -414,7 +414,7 @@ def _offset(pairs, got, want):
     d = round(off[0].item(), 6)
     if (off - d).abs().max() > 1e-4 * abs(d) + 1e-6 or abs(d) < 1e-3 or different(want) < (2 if several else 3):
         return None
-    if not several and d != round(2 * d) / 2:  # seen once, only a simple number is no accident
+    if not several and d != round(2 * d) / 2:  # seen only once, any other number may be an accident
         return None
     return f"{shown(abs(d))} too {'large' if d > 0 else 'small'}"
 
@@ -459,13 +459,13 @@ def _function(pairs, axes):
 
 
 def _sorted(pairs, axes):
-    """The same values, in an order of their own."""
+    """The same values in a different order."""
     if not _enough([p.want for p in pairs], 4):
         return None
     if _all(
         pairs, lambda p: p.want.numel() > 2 and _same(*(t.double().flatten().sort().values for t in (p.got, p.want)))
     ):
-        return "The values are right, but not their places."
+        return "The values are right, but they are in the wrong places."
     return None
 
 
@@ -484,7 +484,7 @@ def _shape(pairs, axes):
         for k in range(mine):
             for told, f in _reductions(k):
                 if _all(pairs, lambda p, f=f: _same(f(p.got), p.want)):
-                    return f"You have an axis too many, axis {k}: {told} it would be right."
+                    return f"You have one axis too many: {told} axis {k} would be right."
     if mine == dims - 1:
         for k in range(dims):
             for told, f in _reductions(k):
@@ -493,9 +493,9 @@ def _shape(pairs, axes):
     if mine == dims:
         return _length(pairs, axes)
     if dims == 0 and _all(pairs, lambda p: _same(p.got.double().sum(), p.want.double())):
-        return "One number is asked for: the sum of yours is right."
+        return "The answer is a single number: the sum of your values is right."
     if dims == 0 and _all(pairs, lambda p: _same(p.got.double().mean(), p.want.double())):
-        return "One number is asked for: the mean of yours is right."
+        return "The answer is a single number: the mean of your values is right."
     return None
 
 
@@ -523,7 +523,7 @@ def _length(pairs, axes):
                 return long.shape[k] > end and _same(long.narrow(k, end, short.shape[k]), short)
 
             if n > 0 and _all(pairs, lambda p, cut=cut: cut(p.got, p.want)):
-                return f"Along {axis} you have {n} too many, at the {told}; the rest is right."
+                return f"Along {axis}, you have {n} too many at the {told}; the rest is right."
             if n < 0 and _all(pairs, lambda p, cut=cut: cut(p.want, p.got)):
-                return f"Along {axis} {-n} {'is' if n == -1 else 'are'} missing at the {told}; the rest is right."
+                return f"Along {axis}, {-n} {'is' if n == -1 else 'are'} missing at the {told}; the rest is right."
     return None

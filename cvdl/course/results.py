@@ -4,7 +4,7 @@ A result is a plain dict:
 
     format      1
     student     name, any text
-    number      of the student, where the learning platform's name of the hand-in says it; else "" or not there
+    number      of the student, if the learning platform's name of the hand-in has it; else "" or missing
     notebook    stem, e.g. "01_rnn_from_scratch"
     file        the hand-in, as it was found
     sha256      of the hand-in
@@ -33,7 +33,7 @@ from cvdl.errors import CourseError
 
 FORMAT = 1
 LOOK = "look at it."
-UNJUDGED = "not judged"  # state of an exercise that a human has to look at: it has no points, rather than 0
+UNJUDGED = "not judged"  # state of an exercise that a human must look at: it has no points, rather than 0
 
 
 def read(out):

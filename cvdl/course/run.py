@@ -42,13 +42,13 @@ def grade_all(
     names = names_in(students) if students else []
     backend = jails.choose(jail)
     if out.resolve() == submissions.resolve():
-        raise CourseError(f"{out} holds the hand-ins. Name another folder: --out DIR")
+        raise CourseError(f"{out} contains the hand-ins. Name another folder: --out DIR")
     ours = (out, students) if students else (out,)
     handins = [h for h in find(submissions, ours) if stem in (None, h.notebook) or h.notebook == "unknown"]
     if not handins:
-        raise CourseError(f"Among the hand-ins in {submissions} there is none of notebook {stem}.")
+        raise CourseError(f"There is no hand-in for notebook {stem} in {submissions}.")
     graded = sorted({h.notebook for h in handins} - {"unknown"})
-    if len(graded) == 1:  # then a text or a PDF was handed in for this one, too
+    if len(graded) == 1:  # then a text or a PDF was also handed in for this one
         handins = [replace(h, notebook=graded[0]) if h.notebook == "unknown" else h for h in handins]
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def grade_all(
             )
         )
     except KeyboardInterrupt:
-        print("Stopped. What is judged is kept: the same command goes on from there.", file=sys.stderr)
+        print("Stopped. Results so far are kept: run the same command again to continue.", file=sys.stderr)
         raise
     done.sort(key=lambda r: (r["student"], r["notebook"]))
     lines = [f"{r['file']}: {r['problem']}" for r in done if not r["judged"]]
@@ -86,7 +86,7 @@ def grade_all(
     everything = results.read(out)
     if gone := [f"{r['student']} ({r['notebook']})" for r in everything if left(r, here, graded, names)]:
         lines.append(
-            f"In {out / 'results'}, but not among these hand-ins: {', '.join(gone)}. Was one withdrawn? Delete its file "
+            f"In {out / 'results'}, but not among these hand-ins: {', '.join(gone)}. If one was withdrawn, delete its file "
             "there and its page, and run the same command again."
         )
     lines += export.publish(everything, out, formats)
@@ -98,7 +98,7 @@ def grade_all(
 
 
 def strangers(done, names):
-    """A line for each hand-in of one who is not on the list of students, with the likeliest name on it that has none."""
+    """A line for each hand-in of a student who is not on the list, with the most similar name that has no hand-in."""
     known = {folded(name): name for name in names}
     came = {folded(r["student"]): r["student"] for r in done}
     free = {name: known[name] for name in known if name not in came}
@@ -108,7 +108,7 @@ def strangers(done, names):
         if name in known:
             continue
         near = difflib.get_close_matches(plain(came[name]), keys, n=1, cutoff=0.6)
-        meant = f" Is it {free[keys[near[0]]]}, of whom there is no hand-in?" if near else ""
+        meant = f" Is it {free[keys[near[0]]]}, who has no hand-in?" if near else ""
         lines.append(
             f"{came[name]} is not on the list of students.{meant} Marks are kept under the name of the hand-in."
         )
@@ -122,7 +122,7 @@ def plain(name):
 
 
 def note(path, seed, due, graded, names):
-    """Write down in run.json what is graded, beside what was graded into the same folder before."""
+    """Record in run.json what is graded, in addition to what was graded into the same folder before."""
     old = results.load(path) if path.exists() else {}
     due = due.isoformat() if due else None
     told = {
@@ -136,19 +136,19 @@ def note(path, seed, due, graded, names):
 
 
 def left(result, here, graded, names):
-    """Is this what an earlier run wrote, of a hand-in (or a name of the list) that this run has not seen?"""
+    """Did an earlier run write this, for a hand-in (or a name on the list) that this run has not seen?"""
     student, notebook = result["student"], result["notebook"]
     asked = notebook in graded or (notebook == "unknown" and student in {s for s, _ in here})
     return asked and (student, notebook) not in here and bool(result["file"] or names)
 
 
 def earlier(folder, out):
-    """The results of an earlier class; none of its own where `folder` is `out` itself."""
+    """The results of an earlier class; none if `folder` is `out` itself."""
     if folder.resolve() == out.resolve():
         return []
     if not (folder / "results").is_dir():
         raise CourseError(
-            f"{folder} holds no results: after --against comes the OUT folder of an earlier class, or this one's."
+            f"{folder} contains no results. Give --against the OUT folder of an earlier class, or this one."
         )
     return results.read(folder)
 
@@ -160,7 +160,7 @@ def self_test(jail="auto"):
     """
     if not (ROOT / "tests/attacks").is_dir():
         raise CourseError(
-            f"There is no {ROOT / 'tests/attacks'}: attacks are kept back from students. Run this in the teachers' "
+            f"There is no {ROOT / 'tests/attacks'}: students do not get the attacks. Run this in the teachers' "
             "repository."
         )
     import torch
@@ -181,14 +181,14 @@ def stem_named(name):
 
 
 def time_named(text):
-    """The time that is meant, in this machine's zone if none is named; a day alone lasts until its end."""
+    """The time that is meant, in this machine's zone if none is named; a day without a time means its end."""
     try:
         with suppress(ValueError):
             text = f"{date.fromisoformat(text)}T23:59:59"
         return datetime.fromisoformat(text).astimezone()
     except ValueError:
         raise CourseError(
-            f"--due {text!r} is no time. Write it like 2026-01-31T23:59, or 2026-01-31T23:59+01:00."
+            f"--due: cannot parse {text!r} as a date or time. Write it as in 2026-01-31T23:59 or 2026-01-31T23:59+01:00."
         ) from None
 
 
@@ -200,14 +200,16 @@ def names_in(path):
 
 
 def secret(path, seed):
-    """The seed of the run in this folder: what is kept there, what is given, or a fresh one.
+    """The seed of the run in this folder: the one kept there, the one given, or a new one.
 
-    Raises CourseError where two are at odds.
+    Raises CourseError if the first two differ.
     """
     if path.exists():
         kept = path.read_text(encoding="utf-8")
         if seed not in (None, kept):
-            raise CourseError(f"{path.parent} was graded with another seed. Name another folder, or leave out --seed.")
+            raise CourseError(
+                f"{path.parent} was graded with a different seed. Name another folder, or leave out --seed."
+            )
         return kept
     seed = seed or secrets.token_hex(16)
     part = path.with_name("seed.part")

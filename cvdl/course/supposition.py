@@ -1,8 +1,8 @@
-"""For which other arguments a wrong answer would be right: help with mistakes that nobody foresaw.
+"""For which other arguments a wrong answer would be right: help with mistakes that were not foreseen.
 
 An answer that forgets a bias is right for a bias of 0; one that reads a matrix the wrong way round is right for the
 transposed matrix.  `supposition(cases, function)` tries such changes of one argument, and names the one with which the
-right function gives the student's answer in every case, those included in which the answer is right.
+right function gives the student's answer in every case, including the cases in which the answer is right.
 """
 
 from copy import deepcopy
@@ -12,8 +12,8 @@ import torch
 
 from cvdl.course.compare import difference, different, plain
 
-AXES = 2  # of an argument, how many axes are changed along
-LARGEST = 100_000  # values of an argument, the most that are tried
+AXES = 2  # the number of axes of an argument along which changes are tried
+LARGEST = 100_000  # the largest number of values in an argument that is tried
 
 
 def supposition(cases, function):
@@ -25,7 +25,7 @@ def supposition(cases, function):
     """
     if sum(_evidence(got) for got, _ in cases) < 3:
         return ""
-    cases = sorted(cases, key=lambda case: _size(case[1]))  # most changes are ruled out by the smallest one
+    cases = sorted(cases, key=lambda case: _size(case[1]))  # the smallest one rules out most changes
     for told, change in _changes(cases[0][1]):
         if all(_fits(got, change(args), function) for got, args in cases):
             return f"Your answer would be right if {told}."
@@ -33,7 +33,7 @@ def supposition(cases, function):
 
 
 def _evidence(got):
-    """How unlikely is it that an answer fits by chance?  A small whole number counts for less than others."""
+    """How unlikely is it that an answer fits by chance?  A small whole number counts less than other numbers."""
     if isinstance(got, tuple | dict):
         return sum(map(_evidence, got.values() if isinstance(got, dict) else got))
     if isinstance(got, torch.Tensor):
@@ -53,14 +53,14 @@ def _fits(got, args, function):
 
 
 def _changes(args):
-    """Pairs (what would have to be so, {name: value} -> the same with that change, or None where it changes nothing)."""
+    """Pairs: a description of a change, and a function {name: value} -> the same with that change, or None if it fails."""
     for name, value in args.items():
         for told, change in _of_value(value):
             yield f"`{name}` {told}", lambda a, name=name, change=change: _with(a, name, change)
     for one, other in combinations(args, 2):
         if type(args[one]) is type(args[other]):
             yield (
-                f"`{one}` and `{other}` changed places",
+                f"`{one}` and `{other}` were swapped",
                 lambda a, one=one, other=other: {**a, one: a[other], other: a[one]},
             )
 
@@ -92,14 +92,14 @@ def _of_value(value):
         if value.dim() == 2:
             yield "were transposed", torch.t
         if value.dim() > 2:
-            yield "had its first two axes exchanged", lambda v: v.transpose(0, 1)
+            yield "had its first two axes swapped", lambda v: v.transpose(0, 1)
         for k in range(min(value.dim(), AXES)):
             along = f"along axis {k}" if value.dim() > 1 else "along its axis"
             yield f"were in reverse order {along}", lambda v, k=k: v.flip(k)
-            yield f"were shifted by one place {along}, to the end", lambda v, k=k: v.roll(1, k)
-            yield f"were shifted by one place {along}, to the beginning", lambda v, k=k: v.roll(-1, k)
-            yield f"held its first entry everywhere {along}", lambda v, k=k: v.narrow(k, 0, 1).expand_as(v)
-            yield f"held its last entry everywhere {along}", lambda v, k=k: v.narrow(k, -1, 1).expand_as(v)
+            yield f"were shifted by one position {along}, towards the end", lambda v, k=k: v.roll(1, k)
+            yield f"were shifted by one position {along}, towards the beginning", lambda v, k=k: v.roll(-1, k)
+            yield f"contained its first entry everywhere {along}", lambda v, k=k: v.narrow(k, 0, 1).expand_as(v)
+            yield f"contained its last entry everywhere {along}", lambda v, k=k: v.narrow(k, -1, 1).expand_as(v)
             if value.is_floating_point():
                 yield f"were 0 except in its first entry {along}", lambda v, k=k: _kept(v, k, slice(1, None))
                 yield f"were 0 except in its last entry {along}", lambda v, k=k: _kept(v, k, slice(None, -1))
@@ -115,14 +115,14 @@ def _of_value(value):
         yield "were 0", lambda v: type(v)(0)
         yield "were 1", lambda v: type(v)(1)
         yield "were squared", lambda v: v * v
-        yield "were replaced by 1 divided by it", lambda v: 1 / v
+        yield "were replaced by its reciprocal", lambda v: 1 / v
         yield "had the opposite sign", lambda v: -v
     elif isinstance(value, list | tuple):
         yield "were in reverse order", lambda v: v[::-1]
         yield "were without its first entry", lambda v: v[1:]
         yield "were without its last entry", lambda v: v[:-1]
-        yield "held its first entry only", lambda v: v[:1]
-        yield "held its last entry only", lambda v: v[-1:]
+        yield "contained only its first entry", lambda v: v[:1]
+        yield "contained only its last entry", lambda v: v[-1:]
 
 
 def _kept(value, k, zeros):

@@ -1,4 +1,4 @@
-"""Files of one's own in a notebook: a button above a figure that is drawn from two frames or from a clip."""
+"""Your own files in a notebook: a button above a figure that is drawn from two frames or from a clip."""
 
 import tempfile
 from pathlib import Path
@@ -22,7 +22,7 @@ def upload_pair(draw, image1, image2, alt):
 
     alt: the figure's alternative text.
     """
-    button = {"accept": "image/*,video/*", "multiple": True, "description": "two pictures or a clip"}
+    button = {"accept": "image/*,video/*", "multiple": True, "description": "two images or a clip"}
     offer(pair_of, draw, (image1, image2), alt, **button)
 
 
@@ -55,17 +55,17 @@ def pair_of(files, step=1):
         images = read_as(lambda path: Video(path, step, 1)[0][1:3], names[0], files[names[0]])
     else:
         came = ", ".join(names) or "nothing"
-        raise InvalidInput(
-            f"Two pictures or one short clip are wanted; what came is {came}. Choose both pictures at once."
-        )
+        raise InvalidInput(f"Choose two images at once, or one short clip; you chose {came}.")
     if images[0].shape != images[1].shape:
         sizes = " and ".join(f"{image.shape[2]} × {image.shape[1]}" for image in images)
-        raise InvalidInput(f"Both pictures must be of one size; they are {sizes} pixels. Take them with one camera.")
+        raise InvalidInput(
+            f"Both images must have the same size; they have {sizes} pixels. Take them with the same camera."
+        )
     return tuple(reduced(image) for image in images)
 
 
 def reduced(image, longest=LONGEST):
-    """An image (3, H, W) with sides of `longest` pixels at most; a smaller one comes back as it is."""
+    """An image (3, H, W) with sides of at most `longest` pixels; a smaller one is returned unchanged."""
     H, W = image.shape[-2:]
     factor = longest / max(H, W)
     if factor >= 1:
@@ -104,7 +104,7 @@ def offer(read, draw, example, alt, **button):
 
 
 def contents(value):
-    """What FileUpload holds -> {name: bytes}, for ipywidgets 7 (a dict) and 8 (a tuple)."""
+    """What FileUpload contains -> {name: bytes}, for ipywidgets 7 (a dict) and 8 (a tuple)."""
     if isinstance(value, dict):
         return {name: bytes(file["content"]) for name, file in value.items()}
     return {file["name"]: bytes(file["content"]) for file in value}

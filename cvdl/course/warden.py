@@ -61,7 +61,7 @@ class Notebook:
         return min(seconds, left)
 
     def call(self, id, way=0):
-        """What `judge.score` calls for the answers to exercise `id`, loaded in one of its ways.
+        """The function that `judge.score` calls for answers to exercise `id`, loaded in one of its ways.
 
         From then on, `lacks` and `lost` are about these calls.
         """
@@ -133,7 +133,7 @@ class Notebook:
 
 
 def lacks_in(reply):
-    """What a reply says that the jail lacks, taken out of it; "" if it says nothing of the kind."""
+    """Remove from a reply what the jail lacks, and return it; "" if there is nothing."""
     lacks = reply.pop("lacks", "") if isinstance(reply, dict) else ""
     return lacks[:LACKS] if isinstance(lacks, str) else ""
 

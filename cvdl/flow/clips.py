@@ -9,13 +9,13 @@ from PIL import Image
 from cvdl.errors import InvalidInput, MissingDependency
 
 CLIPS = (".mp4", ".mov", ".mkv", ".gif")
-COVER = 0.85  # how much of the frame the colour of the largest motion covers
+COVER = 0.85  # opacity of the colour where the motion is largest
 
 
 def overlay(image, flow, max_flow):
-    """An image with the colours of its flow over it, the more the faster: (H, W, 3) uint8.
+    """An image with the colours of its flow drawn over it, more opaque where it is faster: (H, W, 3) uint8.
 
-    image: (3, H, W) in [0, 1], flow: (2, H, W) in pixels, max_flow: the length in pixels with full colour.
+    image: (3, H, W) in [0, 1], flow: (2, H, W) in pixels, max_flow: the length in pixels that gets full colour.
     """
     from cvdl.flow.draw import flow_to_image
 
@@ -25,9 +25,9 @@ def overlay(image, flow, max_flow):
 
 
 class Clip:
-    """A clip of frames of one size (height, width), at `rate` frames a second.
+    """A clip of frames of one size (height, width), at `rate` frames per second.
 
-    It is written beside its path and put in place by `close`; `abort` removes what is not closed.
+    It is written next to its path and moved into place by `close`; `abort` removes a clip that is not closed.
 
     Raises MissingDependency if PyAV is needed and missing.  `add` raises InvalidInput for a frame of another size.
     """
@@ -49,7 +49,7 @@ class Clip:
         self.file = av.open(str(self.part), "w")
         codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
         self.stream = self.file.add_stream(codec, rate=Fraction(self.rate).limit_denominator(1001))
-        self.stream.height, self.stream.width = (side + side % 2 for side in self.size)  # as its colours want it
+        self.stream.height, self.stream.width = (side + side % 2 for side in self.size)  # yuv420p needs even sides
         self.stream.pix_fmt = "yuv420p"
         self.frame_of = av.VideoFrame.from_ndarray
 
@@ -58,7 +58,7 @@ class Clip:
         H, W, _ = pixels.shape
         if pixels.shape[:2] != self.size:
             raise InvalidInput(
-                f"It has {W} × {H} pixels, and the clip {self.size[1]} × {self.size[0]}: its first frame says which. Write "
+                f"It has {W} × {H} pixels, but the clip has {self.size[1]} × {self.size[0]}, the size of its first frame. Write "
                 "to a folder instead."
             )
         if self.file is None:  # one byte for each pixel
@@ -72,7 +72,7 @@ class Clip:
         """Finish the clip and put it in its place."""
         if self.file is None:
             first, *others = self.frames
-            duration = max(20, round(1000 / self.rate))  # viewers slow down what is faster
+            duration = max(20, round(1000 / self.rate))  # viewers slow down faster clips
             first.save(self.part, "GIF", save_all=True, append_images=others, duration=duration, loop=0)
             self.frames = []
         else:

@@ -1,4 +1,4 @@
-"""The flow of images, folders and videos of your own: `cvdl.flow.compute`, and what `cvdl flow` does.
+"""The flow of your own images, folders and videos: `cvdl.flow.compute`, and what `cvdl flow` does.
 
 flow = compute("a.png", "b.png")                          # (2, H, W), in pixels
 flow = compute(frame1, frame2, network="flownet-c")       # paths, PIL images, NumPy arrays or tensors
@@ -22,12 +22,12 @@ from cvdl.flow.data.sample import Files, as_image, read_image
 from cvdl.flow.evaluate import count, leave_out, one_by_one, readable
 from cvdl.flow.io import write_flow
 
-RATE = 10.0  # frames a second of a clip whose source has no rate of its own, such as a folder
-# What can be written: the endings of its files, the first of which is that of files in a folder.
+RATE = 10.0  # frames per second of a clip whose source has no frame rate, such as a folder
+# What can be written, and the extensions of its files; files in a folder get the first one.
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 FORMATS = {"flo": (".flo",), "pfm": (".pfm",), "kitti": (".png",), "image": IMAGES, "clip": CLIPS}
 WHAT_CAN_BE_WRITTEN = (
-    f".flo or .pfm (the flow itself), {', '.join(IMAGES)} (the flow in colours; with --format kitti, .png is the flow "
+    f".flo or .pfm (the flow itself), {', '.join(IMAGES)} (the flow in colours; with --format kitti, a .png is the flow "
     f"itself in KITTI's 16 bits), {', '.join(CLIPS)} (a clip with the flow drawn over it), or a folder"
 )
 
@@ -36,17 +36,18 @@ def compute(image1, image2, network="spynet", device=None):
     """The optical flow from one image to another.
 
     Args:
-        image1, image2: Two images of one size, 16 × 16 pixels or more: paths, PIL images, NumPy arrays (H, W, 3) or
-            (H, W), or tensors (3, H, W) or (1, 3, H, W). Colours are red, green, blue; numbers are uint8 or uint16, or
+        image1, image2: Two images of the same size, 16 × 16 pixels or more: paths, PIL images, NumPy arrays (H, W, 3) or
+            (H, W), or tensors (3, H, W) or (1, 3, H, W). Colours are in the order red, green, blue; values are uint8 or uint16, or
             floats in [0, 1].
-        network: A name of `cvdl.zoo.names()`, a file of weights as `cvdl.zoo.load` reads it, or a network.
-        device: Where to compute, such as "cuda"; by default where a given network is, or else on a GPU if there is one.
+        network: A name from `cvdl.zoo.names()`, a file of weights that `cvdl.zoo.load` can read, or a network.
+        device: Where to compute, such as "cuda"; by default, where the given network is, or else on a GPU if there is one.
 
     Returns:
-        The flow (2, H, W), float32 on the CPU, in pixels: channel 0 to the right, channel 1 down.
+        The flow (2, H, W), float32 on the CPU, in pixels: channel 0 is the motion to the right, channel 1 down.
 
     Raises:
-        InvalidInput: if an image cannot be read, or the two do not fit together or the network; for another network.
+        InvalidInput: if an image cannot be read, if the two do not fit together or do not fit the network, or if the
+            network is not for optical flow.
         DataNotFound: if there is no such file.
 
     Example:
@@ -59,7 +60,7 @@ def compute(image1, image2, network="spynet", device=None):
     if first.shape != second.shape:
         (h, w), (H, W) = first.shape[-2:], second.shape[-2:]
         raise InvalidInput(
-            f"Both images must have the same size; image1 has {w} × {h} pixels and image2 {W} × {H}. Resize or crop one."
+            f"Both images must have the same size; image1 has {w} × {h} pixels, image2 has {W} × {H}. Resize or crop one of them."
         )
     return method_of(network, device)(first, second)
 
@@ -68,7 +69,7 @@ def method_of(network, device=None):
     """A network, or its name or file, as a function of images (3, H, W) -> flow (2, H, W), float32 on the CPU."""
     if not isinstance(network, torch.nn.Module):
         from cvdl.settings import device as best
-        from cvdl.train import zoo  # which knows the networks of this package
+        from cvdl.train import zoo  # imported here because it knows the networks of this package
 
         name, network = network, zoo.load(network)
         if type(network).__name__ in zoo.GESTURE_NETS:
@@ -106,7 +107,7 @@ def to_image(image, name="image"):
     if image.ndim != 3 or image.shape[0] not in (1, 3):
         raise InvalidInput(
             f"{name} is a tensor {tuple(image.shape)}; one image (3, H, W) was expected. (H, W, 3) becomes (3, H, W) by "
-            f"{name}.permute(2, 0, 1); several images go through a network itself, as a batch."
+            f"{name}.permute(2, 0, 1); to process several images, pass them to a network as a batch."
         )
     whites = {torch.uint8: 255, torch.uint16: 65535}
     if image.dtype not in whites and not image.is_floating_point():
@@ -115,30 +116,30 @@ def to_image(image, name="image"):
 
 
 def run(inputs, outs, network="spynet", device=None, kind=None):
-    """Compute the flow of all pairs of some input and write it.
+    """Compute the flow of all pairs in the input and write it.
 
     Args:
         inputs: Two images; or one folder of images, or one video.
-        outs: Files or folders to write. The ending of a file says what is written; a folder gets a file for each pair.
+        outs: Files or folders to write. The extension of a file decides what is written; a folder gets a file for each pair.
         network, device: As for `compute`.
-        kind: One of FORMATS but "clip": what is written into folders (default: "flo"), and to a .png ("image").
+        kind: One of FORMATS except "clip": what to write to a folder (default: "flo") and to a .png (default: "image").
 
     Returns:
-        What was written, a line for each of `outs`; and the errors of pairs that were left out.
+        A line for each of `outs` that says what was written; and the errors of pairs that were left out.
 
     Raises:
         InvalidInput: before anything is computed, if the input is not of these kinds or an output cannot be written;
-            and if there is no pair of which the flow can be computed.
+            and if there is no pair whose flow can be computed.
     """
     pairs = open_inputs([expanded(path) for path in inputs])
     single = isinstance(pairs, Pairs) and len(pairs) == 1
     writers = [writer_of(expanded(out), kind, single) for out in outs]
     if not writers:
-        raise InvalidInput(f"Say where to write: --out FILE. It ends in {WHAT_CAN_BE_WRITTEN}.")
+        raise InvalidInput(f"Name the output: --out FILE. It can be {WHAT_CAN_BE_WRITTEN}.")
     for path in inputs:
         for out in outs:
             if is_file(out) and expanded(out).samefile(expanded(path)):
-                raise InvalidInput(f"{out} is the input itself, which would be overwritten. Name another file.")
+                raise InvalidInput(f"{out} is also the input and would be overwritten. Name another file.")
     method, left_out, done = method_of(network, device), [], 0
     try:
         for sample in tqdm(readable(pairs, left_out), total=count(pairs), desc="flow", unit="pair", leave=False):
@@ -163,20 +164,20 @@ def run(inputs, outs, network="spynet", device=None, kind=None):
 
 def open_inputs(inputs):
     """Two images, or a folder or video -> a sequence of Sample."""
-    wanted = "Name two images, or one folder of images, or one video."
+    wanted = "Name two images, one folder of images, or one video."
     if len(inputs) > 2:
         raise InvalidInput(f"There are {len(inputs)} inputs. {wanted}")
     if len(inputs) == 1:
         (path,) = inputs
         if is_file(path) and path.suffix.lower() in PICTURES and not animation(path):
-            raise InvalidInput(f"{path} is one image, and a flow leads from one image to another. {wanted}")
+            raise InvalidInput(f"{path} is only one image, but flow needs two. {wanted}")
         if not is_file(path) and not is_folder(path):
-            raise InvalidInput(f"There is no file and no folder {path}. {wanted}")
+            raise InvalidInput(f"There is no file or folder {path}. {wanted}")
         return open_pairs(path)
     for path in inputs:
         if is_folder(path) or path.suffix.lower() in VIDEOS:
             raise InvalidInput(
-                f"{path} is a {'folder' if is_folder(path) else 'video'}, and two inputs are images. {wanted}"
+                f"{path} is a {'folder' if is_folder(path) else 'video'}, but two inputs must both be images. {wanted}"
             )
         if not is_file(path):
             raise InvalidInput(f"There is no file {path}. {wanted}")
@@ -184,7 +185,7 @@ def open_inputs(inputs):
 
 
 def writer_of(out, kind, single):
-    """What writes to a path.  Raises InvalidInput where that cannot be: ending, format, folder, number of pairs."""
+    """The writer for a path.  Raises InvalidInput if the extension, format, folder or number of pairs does not fit."""
     ending = out.suffix.lower()
     if kind is not None and (kind not in FORMATS or kind == "clip"):
         raise InvalidInput(
@@ -194,23 +195,27 @@ def writer_of(out, kind, single):
         return Folder(out, kind or "flo")
     by_ending = next((name for name in ("flo", "pfm", "image", "clip") if ending in FORMATS[name]), None)
     if by_ending is None:
-        raise InvalidInput(f"{out} has an ending that says nothing of what to write. It can be {WHAT_CAN_BE_WRITTEN}.")
+        raise InvalidInput(
+            f"The extension of {out} is not one that can be written. The output can be {WHAT_CAN_BE_WRITTEN}."
+        )
     if kind is not None and ending not in FORMATS[kind] and by_ending != "clip":
-        raise InvalidInput(f"{out} cannot be of the format {kind}, whose files end in {', '.join(FORMATS[kind])}.")
+        raise InvalidInput(
+            f"{out} cannot be written in the format {kind}, whose files end in {', '.join(FORMATS[kind])}."
+        )
     if not out.parent.is_dir():
-        raise InvalidInput(f"There is no folder {out.parent} to write {out.name} to. Make it, or name another.")
+        raise InvalidInput(f"There is no folder {out.parent} to write {out.name} to. Create it, or name another one.")
     if by_ending == "clip":
         return Drawn(out)
     if not single:
         raise InvalidInput(
-            f"{out} is one file, and there may be several pairs: name a folder, which gets a file for each, or a clip "
+            f"{out} is a single file, but there may be several pairs. Name a folder, which gets a file for each pair, or a clip "
             f"({', '.join(CLIPS)})."
         )
     return Single(out, kind if kind == "kitti" else by_ending)
 
 
 def write(path, kind, flow):
-    """Write one flow (2, H, W) in one of FORMATS but "clip"."""
+    """Write one flow (2, H, W) in one of FORMATS except "clip"."""
     if kind != "image":
         return write_flow(path, flow)
     from cvdl.flow.draw import flow_to_image
@@ -239,7 +244,7 @@ class Single:
 
 
 class Folder:
-    """Writes the flow of each pair to a file of its own, named after the pair."""
+    """Writes the flow of each pair to a separate file, named after the pair."""
 
     def __init__(self, path, kind):
         self.path, self.kind, self.names, self.count = path, kind, Names(FORMATS[kind][0]), 0
@@ -250,7 +255,7 @@ class Folder:
         self.count += 1
 
     def close(self):
-        return f"{self.path}: {self.count} files of flow, {next(iter(self.names.files.values()))} the first."
+        return f"{self.path}: {self.count} flow files; the first is {next(iter(self.names.files.values()))}."
 
     def abort(self):
         pass
@@ -264,13 +269,13 @@ class Drawn:
 
     def add(self, sample, flow, rate):
         self.clip = self.clip or Clip(self.path, flow.shape[-2:], rate)
-        # One scale for the clip, which grows with the flow: colours of later frames can be compared.
+        # One scale for the whole clip, which only grows: colours of later frames can be compared.
         self.longest = max(self.longest, float(np.quantile(flow.norm(dim=0).numpy(), 0.99)), 1.0)
         self.clip.add(overlay(sample.image1, flow, self.longest))
 
     def close(self):
         self.clip.close()
-        return f"{self.path}: {self.clip.count} frames; full colour is {self.longest:.1f} px per frame."
+        return f"{self.path}: {self.clip.count} frames; full colour means {self.longest:.1f} px per frame."
 
     def abort(self):
         if self.clip:

@@ -71,7 +71,7 @@ def samples_of(places, limit=None):
 
 
 class Chain:
-    """Several sequences of samples, one after the other.  Iterating goes on after a sample that cannot be read."""
+    """Several sequences of samples, one after the other.  Iteration continues after a sample that cannot be read."""
 
     def __init__(self, parts):
         self.parts = parts
@@ -113,7 +113,7 @@ def networks(name, net, device="cpu"):
 
 
 def one_by_one(flow_of, device):
-    """A function of batches as one of single images (3, H, W) -> flow (2, H, W), float32 on the CPU."""
+    """Turn a function of batches into one of single images (3, H, W) -> flow (2, H, W), float32 on the CPU."""
 
     @torch.no_grad()
     def flow(image1, image2):
@@ -157,7 +157,7 @@ def epic_style(image1, image2):
 
 
 def check_size(image):
-    """Raise for images on which OpenCV's methods fail, and networks, too."""
+    """Raise for images that are too small for OpenCV's methods and for networks."""
     H, W = image.shape[-2:]
     if min(H, W) < 16:
         raise InvalidInput(f"Images must have 16 × 16 pixels or more; these have {W} × {H}. Enlarge them first.")
@@ -228,12 +228,16 @@ def evaluate(methods, samples, look=None, left_out=None):
         if look:
             look(sample, flows)
     if not rows:
-        raise left_out[0] if left_out else InvalidInput("There is no pair to evaluate on. `cvdl data` lists the sets.")
+        raise (
+            left_out[0]
+            if left_out
+            else InvalidInput("There is no pair to evaluate on. `cvdl data` lists the datasets.")
+        )
     return rows
 
 
 def readable(samples, left_out):
-    """The samples; those that cannot be read are left out, as `evaluate` says of its argument `left_out`."""
+    """The samples; those that cannot be read are left out, as described for the argument `left_out` of `evaluate`."""
     source = iter(samples)
     while True:
         try:
@@ -252,7 +256,7 @@ def leave_out(error, left_out):
 
 
 def count(samples):
-    """How many samples there are, for the progress bar; None where that is not known."""
+    """The number of samples, for the progress bar; None if it is not known."""
     return len(samples) if hasattr(samples, "__len__") else None
 
 
@@ -296,15 +300,17 @@ def table(rows):
 
 
 def legend(rows):
-    """What the table's columns mean that do not explain themselves, as text."""
+    """An explanation of the less obvious columns of the table, as text."""
     lines = [
         "warp: mean difference between frame 1 and frame 2 warped by the flow, in grey levels of 255; it needs no ground "
         "truth. ms: time per pair."
     ]
     if all(math.isnan(row["epe"]) for row in rows):
-        lines.append("–: unknown, as there is no ground truth for these pairs. A lower warp is better, but no proof.")
+        lines.append(
+            "–: unknown, because there is no ground truth for these pairs. A lower warp is better, but not a proof."
+        )
     elif any(math.isnan(row["epe"]) for row in rows):
-        lines.append("–: unknown, as there is no ground truth for that pair, or no pixel of that speed in it.")
+        lines.append("–: unknown, because there is no ground truth for that pair, or no pixel with that speed.")
     return "\n".join(lines)
 
 
@@ -362,7 +368,7 @@ def as_json(rows, **about):
 
 
 def drawer(folder):
-    """A function for `evaluate` that writes a picture of each pair into a file of its own: frame 1, truth, every flow."""
+    """A function for `evaluate` that writes an image of each pair to a separate file: frame 1, ground truth, every flow."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -49,13 +49,13 @@ def write_flow(path, flow, valid=None):
     check_flow(flow)
     if flow.ndim != 3 or 0 in flow.shape:
         raise InvalidInput(
-            f"A file holds one flow (2, H, W); this one is {tuple(flow.shape)}. Write flow[0], flow[1] …"
+            f"A file contains one flow (2, H, W); this one is {tuple(flow.shape)}. Write flow[0], flow[1] …"
         )
     known = mask_of(None if valid is None else torch.as_tensor(valid), flow)[0]
     flow, known = flow.detach().cpu().numpy().astype(np.float32), known.cpu().numpy()
     if not (np.abs(np.where(known, flow, 0)) <= UNKNOWN).all():
         raise InvalidInput(
-            f"{path}: some known pixel is NaN or beyond 1e9 px, which means unknown in a flow file. "
+            f"{path}: some known pixel is NaN or above 1e9 px, which means unknown in a flow file. "
             "Set `valid` to False there."
         )
     write(path, flow, known)
@@ -64,7 +64,7 @@ def write_flow(path, flow, valid=None):
 def _read_flo(path):
     header = _head(path, 12)
     if header[:4] != b"PIEH":
-        raise InvalidInput(f"{path} is no .flo file: it has to begin with PIEH and begins with {header[:4]!r}.")
+        raise InvalidInput(f"{path} is not a .flo file: it must begin with PIEH, but begins with {header[:4]!r}.")
     if len(header) < 12:
         raise InvalidInput(f"{path} is too short: it ends inside its header. Fetch it again.")
     W, H = struct.unpack("<2i", header[4:])
@@ -91,16 +91,16 @@ def _read_pfm(path):
         scale = 0.0
     if not 0 < abs(scale) < np.inf:
         raise InvalidInput(
-            f"{path} is no flow in .pfm: it has to begin with PF (three channels; Pf has one), width, height and "
-            f"a scale that is not 0, and begins with {head[:20]!r}."
+            f"{path} is not a flow in .pfm: it must begin with PF (three channels; Pf has one), width, height and "
+            f"a scale that is not 0, but begins with {head[:20]!r}."
         )
     _check_size(path, H, W)
-    # One white space ends the header, but writers differ: blanks may come before the end of the line.  Numbers may begin
-    # with such a byte, too, so the size of the file decides.
+    # One white space ends the header, but writers differ: spaces may come before the end of the line.  The data may also
+    # begin with such a byte, so the size of the file decides.
     ends = [match.end() for match in (end.match(head, header.end()) for end in HEADER_ENDS) if match]
     if not ends:
         raise InvalidInput(
-            f"{path} is no flow in .pfm: no white space follows its scale, {header[3]!r}. Fetch it again."
+            f"{path} is not a flow in .pfm: there is no white space after its scale, {header[3]!r}. Fetch it again."
         )
     start = next((end for end in ends if end + 12 * H * W == path.stat().st_size), ends[0])
     # The sign of the scale tells the order of bytes.  Its size has no agreed use; all readers ignore it.
@@ -122,17 +122,17 @@ def _read_png(path):
     # No library of the course reads or writes 16-bit RGB: Pillow has 8 bits, torchvision gives up its decoder.
     content = path.read_bytes()
     if content[:8] != PNG or content[12:16] != b"IHDR" or len(content) < 33:
-        raise InvalidInput(f"{path} is no .png file: its first bytes are {content[:16]!r}.")
+        raise InvalidInput(f"{path} is not a .png file: its first bytes are {content[:16]!r}.")
     W, H, bits, colours = struct.unpack(">2I2B", content[16:26])
     _check_size(path, H, W)
     if (bits, colours) != (16, 2):
         raise InvalidInput(
-            f"{path} is no flow as KITTI writes it, which has 16 bits and three channels (PNG's colour type 2). It has "
-            f"{bits} bits and colour type {colours}: a picture *of* a flow cannot be read back."
+            f"{path} is not a flow in KITTI's format, which has 16 bits and three channels (PNG's colour type 2). It has "
+            f"{bits} bits and colour type {colours}: a colour image *of* a flow cannot be converted back."
         )
     if content[28]:
         raise InvalidInput(
-            f"{path} is an interlaced PNG (Adam7), which no flow file of KITTI is. Save it again without interlacing."
+            f"{path} is an interlaced PNG (Adam7), but KITTI's flow files are not interlaced. Save it without interlacing."
         )
     decoder, wanted = zlib.decompressobj(), H * (1 + 6 * W)
     try:
@@ -153,7 +153,9 @@ def _pixel_chunks(path, content):
         size, kind = struct.unpack(">I4s", content[at : at + 8].ljust(8, b"\0"))
         chunk = content[at : at + 12 + size]
         if chunk != _chunk(kind, chunk[8:-4]):
-            raise InvalidInput(f"{path} is too short or damaged: byte {at} begins no whole chunk. Fetch it again.")
+            raise InvalidInput(
+                f"{path} is too short or damaged: no complete chunk begins at byte {at}. Fetch it again."
+            )
         if kind == b"IDAT":
             pixels.append(chunk[8:-4])
         at += len(chunk)
@@ -186,7 +188,7 @@ def _write_png(path, flow, valid):
     steps = np.round(np.where(valid, flow, 0).astype(np.float64) * 64) + 2**15
     if steps.min() < 0 or steps.max() > 2**16 - 1:
         raise InvalidInput(
-            f"{path}: KITTI's format reaches from -512 to 511.98 px, and this flow has {np.abs(flow[:, valid]).max():.1f} px. "
+            f"{path}: KITTI's format reaches from -512 to 511.98 px, but this flow has {np.abs(flow[:, valid]).max():.1f} px. "
             "Write it as .flo or .pfm."
         )
     data = np.where(valid, np.stack([*steps, np.ones_like(valid)]), 0).astype(">u2")
@@ -211,7 +213,9 @@ def _chunk(kind, content):
 
 def _format(path):
     if path.suffix.lower() not in FORMATS:
-        raise InvalidInput(f"{path}: a flow file ends in {', '.join(FORMATS)}. Rename it, or convert it first.")
+        raise InvalidInput(
+            f"{path}: the name of a flow file must end in {', '.join(FORMATS)}. Rename it, or convert it first."
+        )
     return FORMATS[path.suffix.lower()]
 
 
@@ -227,8 +231,8 @@ def _known(data):
 def _check_size(path, H, W):
     if H < 1 or W < 1 or H * W > LARGEST:
         raise InvalidInput(
-            f"{path} says that it is {W} × {H} pixels; from 1 to {LARGEST:,} in all are possible. It is damaged, "
-            "or of another kind than its ending says."
+            f"{path} claims to have {W} × {H} pixels; from 1 to {LARGEST:,} in all are possible. It is damaged, "
+            "or not of the kind that its extension suggests."
         )
 
 

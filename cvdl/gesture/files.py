@@ -13,12 +13,12 @@ SIZE = (120, 160)  # height and width at which the course's networks see
 
 
 def read_video(path, size=SIZE):
-    """-> frames (T, H, W, 3) uint8, upright, and how many a second.  size: (height, width), or None: as it is.
+    """-> frames (T, H, W, 3) uint8, upright, and the frames per second.  size: (height, width), or None to keep the size.
 
     The rate is the codec's: EgoGestAR's files have a damaged clock, by which all frames come at once.
 
-    Raises InvalidInput for a damaged file, for one that holds fewer frames than it says, and without a `size` for one
-    whose frames are not all of one size.
+    Raises InvalidInput for a damaged file, for one that contains fewer frames than it states, and, without a `size`, for
+    one whose frames are not all of the same size.
     """
     frames, told, rate = [], 0, 0.0
     for frame in decode(path):
@@ -26,14 +26,16 @@ def read_video(path, size=SIZE):
         told, rate = frame.told, frame.rate
         _same_size(frames, f"Frame {len(frames) - 1} of {path}", "frame 0")
     if not frames or len(frames) < told:
-        raise InvalidInput(f"{path} holds {len(frames)} of {told if frames else 'its'} frames. Fetch it again.")
+        raise InvalidInput(f"{path} contains only {len(frames)} of {told if frames else 'its'} frames. Fetch it again.")
     return torch.stack(frames), rate
 
 
 def read_pictures(paths, size=SIZE):
     """Pictures of one size -> (T, H, W, 3) uint8, upright.  Raises CourseError for those that are missing or damaged."""
     if missing := [path for path in paths if not path.is_file()]:
-        raise DataNotFound(f"{missing[0]} is missing: {len(missing)} of {len(paths)} frames are. Unpack the set again.")
+        raise DataNotFound(
+            f"{missing[0]} is missing: {len(missing)} of {len(paths)} frames are missing. Unpack the dataset again."
+        )
     frames = []
     for path in paths:
         pixels = read_rgb(path)
@@ -48,8 +50,8 @@ def _same_size(frames, last, first):
     if frames[-1].shape != frames[0].shape:
         (h, w), (H, W) = frames[-1].shape[:2], frames[0].shape[:2]
         raise InvalidInput(
-            f"{last} is of another size than {first}: {w} × {h} and {W} × {H} pixels. Fetch both again, or read with a "
-            "`size`, to which all frames are brought."
+            f"{last} and {first} have different sizes: {w} × {h} and {W} × {H} pixels. Fetch both again, or pass a "
+            "`size`, to which all frames are resized."
         )
 
 
@@ -63,13 +65,13 @@ def resized(frame, size):
 def read_numbers(path, columns):
     """A text file of numbers -> (N, columns) float64.  Raises InvalidInput, also for other counts and NaN.
 
-    Numbers are separated by commas or blanks.  Empty lines are passed over, and what follows a #.
+    Numbers are separated by commas or spaces.  Empty lines are skipped, and so is everything after a #.
     """
     lines = (line.partition("#")[0] for line in read_text(path).splitlines())
     try:
         rows = [[float(cell) for cell in line.replace(",", " ").split()] for line in lines if line.strip()]
     except ValueError as error:
-        raise InvalidInput(f"{path} holds what is no number: {error}. Fetch it again.") from None
+        raise InvalidInput(f"{path} contains something that is not a number: {error}. Fetch it again.") from None
     wrong = [i for i, row in enumerate(rows, 1) if len(row) != columns or not np.isfinite(row).all()]
     if wrong or not rows:
         raise InvalidInput(

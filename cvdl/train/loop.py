@@ -2,9 +2,9 @@
 
 It runs on Lightning Fabric, so the same recipe runs on a CPU, a GPU, or several of either, on one computer or on several.
 All random numbers of a step follow from the seed, the stage and the index of the step.  On the CPU, a run that was killed
-and resumed from its last checkpoint therefore gives exactly the numbers of one that was not.  On CUDA it sees the same
+and resumed from its last checkpoint therefore gives exactly the same numbers as an uninterrupted one.  On CUDA it sees the same
 samples in the same order, but the numbers agree only up to rounding: cuDNN picks the algorithms that are fastest at the
-time, and some gradients are summed in no fixed order.  In a network that learns, such differences grow.
+time, and some gradients are summed in no fixed order.  During training, such differences grow.
 """
 
 import copy
@@ -57,7 +57,7 @@ class TrainConfig:
     pools: Path = Path("runs/pools")  # folder for pools of rendered pairs
 
     def identity(self, precision):
-        """What makes two runs the same one: run.json.  Overrides may change when a run is resumed; the card says so."""
+        """What identifies a run: run.json.  Overrides may change when a run is resumed; the card records this."""
         names = ("recipe", "profile", "seed", "scale")
         return {name: getattr(self, name) for name in names} | {"precision": precision}
 
@@ -72,7 +72,7 @@ def train(config):
         WriteFailed: the disk is full.
         MissingDependency: Lightning is not installed.
 
-    Checkpoints that were written before stay.  If one of several processes fails, all of them end.  Ctrl-C and SIGTERM end
+    Earlier checkpoints are kept.  If one of several processes fails, all of them end.  Ctrl-C and SIGTERM end
     the process after the step that is running, with a checkpoint.
     """
     recipe = find(config.recipe)
@@ -105,15 +105,19 @@ def train_stages(fabric, recipe, stages, identity, config):
 
 
 def unlike(folder, config):
-    """What to add of a finished stage that was trained with other overrides than those of now, as text."""
+    """Text to add about a finished stage that was trained with overrides other than the present ones."""
     then, now = read_json(folder / "card.json").get("overrides", []), list(config.overrides)
     if then == now:
         return ""
     return (
-        f" with {' '.join(f'--set {text}' for text in then) or 'no --set'}, so "
-        f"{' '.join(f'--set {text}' for text in now) or 'its absence now'} does not change it. To train it again, delete "
-        f"{folder} and the stages after it, or name another folder with --out"
+        f" {options_of(then)}, and is not trained again {options_of(now)}. To train it again, delete {folder} and the "
+        "folders of later stages, or name another folder with --out"
     )
+
+
+def options_of(overrides):
+    """Overrides as in "with --set lr=3e-4"."""
+    return "with " + " ".join(f"--set {text}" for text in overrides) if overrides else "without --set"
 
 
 def make_fabric(config):
@@ -139,8 +143,8 @@ def make_fabric(config):
     except MisconfigurationException as error:  # more devices than there are
         raise InvalidInput(f"Training cannot run on {config.devices} × {config.device} here: {error}") from error
     if config.nodes > 1 and not fabric.strategy.cluster_environment.creates_processes_externally:
-        raise InvalidInput(  # it would wait for the others for ever
-            f"{config.nodes} computers are started by torchrun: run torchrun --nnodes {config.nodes} --node-rank RANK "
+        raise InvalidInput(  # it would wait for the others forever
+            f"Training on {config.nodes} computers is started by torchrun: run torchrun --nnodes {config.nodes} --node-rank RANK "
             f"--nproc-per-node {config.devices} --master-addr ADDRESS -m cvdl.cli train … on each of them."
         )
     fabric.launch()
@@ -155,14 +159,14 @@ def default_precision(cuda):
 
 @contextmanager
 def run_dir(out, identity, resume):
-    """The folder of a run: created, or made sure that it holds the same run; for the block, no other process trains there."""
+    """Create the folder of a run, or check that it holds the same run; lock it against other processes for the block."""
     note = Path(out) / "run.json"
     if note.exists() and not resume:
         raise InvalidInput(f"{out} already holds a run. Continue it with --resume, or name another folder with --out.")
     if note.exists() and (there := read_json(note)) != identity:
         others = [f"{name} {there.get(name)}, not {now}" for name, now in identity.items() if there.get(name) != now]
         raise InvalidInput(
-            f"{out} holds another run: it has {'; '.join(others)}. Name another folder with --out, or ask for that run."
+            f"{out} holds another run, with {'; '.join(others)}. Name another folder with --out, or use the options of that run."
         )
     with ExitStack() as stack:
         try:
@@ -179,7 +183,7 @@ def run_dir(out, identity, resume):
 
 
 def build_net(recipe, config, stage, number, weights):
-    """The network at the start of a stage: newly initialised, or with the weights of the stage before."""
+    """The network at the start of a stage: newly initialised, or with the weights of the previous stage."""
     torch.manual_seed(sample_seed(config.seed, number, INITIAL))
     net = recipe.build(config.profile)
     if weights is not None:
@@ -199,7 +203,7 @@ def sample_seed(seed, number, purpose, *index):
 
 
 def load_state(part, state, path):
-    """Load a state from the file `path` into a network or an optimizer.  Raises InvalidInput where it does not fit."""
+    """Load a state from the file `path` into a network or an optimizer.  Raises InvalidInput if it does not fit."""
     try:
         part.load_state_dict(state)
     except (KeyError, ValueError, RuntimeError) as error:  # other names, other numbers, other shapes
@@ -240,7 +244,7 @@ class StageRun:
         self.sums = torch.zeros(3, device=fabric.device)
 
     def prepare_data(self, deadline=None):
-        """Open what is trained on and measured on; pairs that are missing are rendered -> False when the time is up."""
+        """Open the training and held-out data; missing pairs are rendered first -> False when the time is up."""
         seed, time_is_up = self.identity["seed"], False
         try:
             self.training, self.held_out = (
@@ -311,7 +315,7 @@ class StageRun:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.load()
         if self.done:
-            self.say(f"continues at step {self.done:,} of {self.steps:,}, from its checkpoint")
+            self.say(f"continues from its checkpoint at step {self.done:,} of {self.steps:,}")
         else:
             self.measure("start")
         first = self.fabric.is_global_zero
@@ -336,7 +340,9 @@ class StageRun:
         if self.done == self.steps:
             self.finish()
         elif stopped:
-            self.say(f"stopped at step {self.done:,} of {self.steps:,}, and saved; --resume continues from there")
+            self.say(
+                f"stopped at step {self.done:,} of {self.steps:,} and saved a checkpoint; --resume continues from there"
+            )
             raise SystemExit(128 + (stop.signal or signal.SIGTERM))
         return self.done == self.steps
 
@@ -397,10 +403,10 @@ class StageRun:
 
     def diverged(self, why=""):
         return TrainingDiverged(
-            f"{self.stage.name}: {why}the loss or the weights became NaN or infinite by step {self.done}. What was saved "
-            f"before is kept in {self.folder}. Continue with a lower learning rate: --resume --set "
+            f"{self.stage.name}: {why}the loss or the weights became NaN or infinite by step {self.done}. Earlier checkpoints "
+            f"are kept in {self.folder}. Continue with a lower learning rate: --resume --set "
             f"{self.stage.name}.lr={self.stage.lr / 2:g}; or, if the precision was reduced "
-            f"({self.identity['precision']}), begin again in another folder with --precision 32-true."
+            f"({self.identity['precision']}), start again in another folder with --precision 32-true."
         )
 
     def anywhere(self, *conditions):
@@ -438,7 +444,7 @@ class StageRun:
             self.done, self.seconds, self.sums = state["done"], state["seconds"], state["sums"]
         except Exception as error:  # whatever a damaged file makes torch raise
             reason = str(error).strip().split("\n")[0]
-            raise InvalidInput(f"{path} is damaged ({reason}). Delete it, and the stage begins again.") from error
+            raise InvalidInput(f"{path} is damaged ({reason}). Delete it to start the stage again.") from error
         for name, part in self.state_parts().items():
             if name == "optimizer" and state.get("learned", self.learned) != self.learned:  # it knows only their order
                 raise other_recipe(path, "other parameters are trained now")
@@ -452,7 +458,7 @@ class StageRun:
         if changes:
             self.say(
                 f"the recipe has changed since {path} was written: {'; '.join(changes)}. The stage continues with the new "
-                "settings, and its card says so."
+                "settings, and its card records the change."
             )
 
     def finish(self):
@@ -461,7 +467,7 @@ class StageRun:
         if self.fabric.is_global_zero:
             write_weights(self.folder / "weights.safetensors", self.ema)
             write_json(self.folder / "card.json", self.card(rows))
-            for served in self.folder.glob("*checkpoint.ckpt*"):  # and what a kill left of one
+            for served in self.folder.glob("*checkpoint.ckpt*"):  # and what remains of one if the process was killed
                 served.unlink()
         self.fabric.barrier()
         self.say(f"finished. Held-out {self.stage.describe_error(rows)}. {self.folder / 'weights.safetensors'}")

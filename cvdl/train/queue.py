@@ -1,4 +1,4 @@
-"""All recipes in order of worth: `cvdl train all`, and data/runs/QUEUE.md.
+"""All recipes, most useful first: `cvdl train all`, and data/runs/QUEUE.md.
 
 Each recipe runs in a process of its own, so that one that fails does not end the others.  On a CPU they run one after the
 other; on a GPU several share the card, since small networks leave most of it idle.
@@ -31,8 +31,8 @@ ORDER = (
     "flownet-css",
     "flownet2-sd",
     "flownet2",
-)  # of worth; the others come after
-# Recipes that begin with the weights of others.
+)  # most useful first; the others come after
+# Recipes that start from the weights of others.
 NEEDS = {
     "flownet-cs": ("flownet-c", "flownet-s"),
     "flownet-css": ("flownet-cs",),
@@ -48,7 +48,7 @@ POLL = 0.5  # seconds
 
 
 def queue():
-    """All names, in order of worth."""
+    """All names, most useful first."""
     return [*ORDER, *(name for name in RECIPES if name not in ORDER)]
 
 
@@ -79,11 +79,11 @@ class Job:
             return "finished"
         done = self.finished_stages()
         if not (done or self.folder.exists()):
-            return "not begun"
+            return "not started"
         stage = next(stage for stage in self.stages() if stage.name not in done)
         log = self.folder / stage.name / "log.csv"
         rows = read_log(log) if log.exists() else []
-        step = f"{rows[-1]['step']:,} of {stage.steps:,} steps" if rows else "not begun"
+        step = f"{rows[-1]['step']:,} of {stage.steps:,} steps" if rows else "not started"
         return f"{len(done)} of {len(self.stages())} stages; {stage.name}: {step}"
 
     def weights(self):
@@ -119,8 +119,8 @@ def train_all(jobs, out, *, device, minutes=None, at_once=None, nice=False, opti
         options: further options of `cvdl train`, such as ["--precision", "32-true"].
 
     Raises:
-        InvalidInput: another `cvdl train all` works in this folder.
-        TrainingDiverged: a job failed.  The others are trained nevertheless, but for those that need it.
+        InvalidInput: another `cvdl train all` is running in this folder.
+        TrainingDiverged: a job failed.  The others are trained nevertheless, except for those that need it.
     """
     Path(out).mkdir(parents=True, exist_ok=True)
     try:
@@ -164,7 +164,7 @@ def run_jobs(jobs, out, device, minutes, at_once, nice, options):
         signal.signal(signal.SIGTERM, before)
     if failed := [job.name for job in jobs if job.failed]:
         raise TrainingDiverged(
-            f"Failed: {', '.join(failed)}. The messages are above; the same command tries again what is unfinished."
+            f"Failed: {', '.join(failed)}. The messages are above; run the same command again to retry what is unfinished."
         )
     return all(job.finished for job in jobs)
 
@@ -212,19 +212,19 @@ def markdown():
         f"| `cvdl train {name} --profile laptop --resume` |"
         for name in queue()
     )
-    return f"""# Recipes, in order of worth
+    return f"""# Recipes, most useful first
 
 `cvdl train all` works through this list: it resumes what is unfinished, and stops after `--minutes`. `--dry-run` shows what
-it would do, and `--nice` gives everything else precedence. On a GPU several recipes share the card:
+it would do, and `--nice` gives all other programs precedence. On a GPU, several recipes are trained at a time:
 
     cvdl train all --profile gpu --minutes 25
 
-A run that must move to another computer is kept by `python -m cvdl.train.unfinished save runs/spynet-laptop`, in
-data/unfinished, and comes back by `python -m cvdl.train.unfinished restore runs`.
+To move a run to another computer, save it to data/unfinished with `python -m cvdl.train.unfinished save runs/spynet-laptop`,
+and restore it there with `python -m cvdl.train.unfinished restore runs`.
 
-State is that of the recorded run in this folder: `none`, `CPU` or `GPU`, and `older recipe` if it was trained by other stages
-than those of today. To ship a finished run: `cvdl zoo add runs/spynet-laptop spynet`, then write this file again:
-`python -m cvdl.train.queue`.
+The column "state" describes the recorded run in this folder: `none`, `CPU` or `GPU`, and `older recipe` if the stages of the
+recipe have changed since. To add a finished run to the zoo, use `cvdl zoo add runs/spynet-laptop spynet`, then update this
+file: `python -m cvdl.train.queue`.
 
 | name | state | GPU command | CPU command |
 |---|---|---|---|

@@ -12,7 +12,7 @@ def find(name):
     """The recipe of this name.  Raises InvalidInput if there is none."""
     if name not in RECIPES:
         raise InvalidInput(
-            f"There is no recipe {name!r}.{nearest(name, RECIPES)} `cvdl train` lists all: {', '.join(RECIPES)}."
+            f"There is no recipe {name!r}.{nearest(name, RECIPES)} The recipes are: {', '.join(RECIPES)}."
         )
     return RECIPES[name]
 
@@ -27,4 +27,4 @@ def listing():
             for profile, stages in recipe.stages.items()
         ]
         rows += [("", line) for line in tables.table(steps)]
-    return "\n".join([*tables.table(rows), "", "The numbers are steps. Begin with: cvdl train RECIPE"])
+    return "\n".join([*tables.table(rows), "", "The numbers are steps. To start: cvdl train RECIPE"])

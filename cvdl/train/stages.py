@@ -88,7 +88,7 @@ class Stage:
         return f"error {error:.3f}"
 
     def describe_error(self, rows):
-        """The mean error of the rows of `evaluate`, as text."""
+        """The mean error over the rows of `evaluate`, as text."""
         return mean_text(rows, self.metric, "error", "")
 
     def describe_data(self, dataset):
@@ -101,7 +101,7 @@ class Stage:
 
 
 def mean_and_error(values, name):
-    """The mean of what is not NaN and its standard error, rounded: {name: …, "standard_error": …}."""
+    """The mean of the values that are not NaN and its standard error, rounded: {name: …, "standard_error": …}."""
     known = [value for value in values if not math.isnan(value)]
     error = statistics.stdev(known) / len(known) ** 0.5 if len(known) > 1 else None
     mean = round(statistics.mean(known), 4) if known else None
@@ -109,7 +109,7 @@ def mean_and_error(values, name):
 
 
 def mean_text(rows, column, name, unit):
-    """Such as "EPE 3.21 ± 0.40 px": the mean of a column and its standard error, as text."""
+    """The mean of a column and its standard error as text, such as "EPE 3.21 ± 0.40 px"."""
     summary = mean_and_error([row[column] for row in rows], "mean")
     error = "" if summary["standard_error"] is None else f" ± {summary['standard_error']:.3g}"
     return f"{name} {summary['mean']:.4g}{error}{unit} on {len(rows)} samples"
@@ -137,7 +137,7 @@ def lr_factor(stage, steps, step):
     warmup = min(stage.warmup, steps // 2)
     rise = min(1.0, (step + 1) / warmup) if warmup else 1.0
     done = step / steps
-    if stage.schedule == "one-cycle":  # Smith and Topin, 2019: up and linearly down to nothing
+    if stage.schedule == "one-cycle":  # Smith and Topin, 2019: linearly up and down to zero
         return min((done + 1 / steps) / WARMUP_SHARE, (1 - done) / (1 - WARMUP_SHARE), 1.0)
     if stage.schedule == "cosine":
         return rise * (1 + math.cos(math.pi * min(1.0, done))) / 2
@@ -178,7 +178,7 @@ def override(stages, text):
     path, equals, value = text.partition("=")
     path = path.strip().split(".")
     if not equals or not all(path):
-        raise InvalidInput(f"--set takes FIELD=VALUE or STAGE.FIELD=VALUE, such as lr=3e-4; it was {text!r}.")
+        raise InvalidInput(f"--set takes FIELD=VALUE or STAGE.FIELD=VALUE, such as lr=3e-4; it was given {text!r}.")
     names = [stage.name for stage in stages]
     if len(path) > 1 and path[0] not in {*names, *(field for stage in stages for field in field_types(type(stage)))}:
         raise InvalidInput(f"--set {text}: there is no stage {path[0]!r}; there are {', '.join(names)}.")
@@ -202,7 +202,7 @@ def replace_field(owner, path, value, text):
 
 
 def parse(value, name, kinds, before, text):
-    """The value of a field out of its text.  Raises InvalidInput unless it fits.
+    """Convert the text for a field into its value.  Raises InvalidInput if it does not fit.
 
     kinds: the types it may have; before: what the field holds now; text: the argument of --set, for messages.
     """
@@ -215,7 +215,7 @@ def parse(value, name, kinds, before, text):
     if type(parsed) not in kinds:
         wanted = " or ".join(WORDS[kind] for kind in kinds if kind in WORDS)
         if dataclasses.is_dataclass(before):
-            example = f"; its fields are set one by one, as in {name}.{fields(before)[0].name}=VALUE"
+            example = f"; set its fields one by one, as in {name}.{fields(before)[0].name}=VALUE"
         else:
             example = f", such as {name}={as_text(before)}"
         raise InvalidInput(f"--set {text}: {name} must be {wanted}{example}.")

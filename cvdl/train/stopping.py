@@ -7,9 +7,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequest:
-    """Ctrl-C or SIGTERM while the block runs: `signal` is then its number, and the loop can end where that is safe.
+    """Notes Ctrl-C or SIGTERM while the block runs: `signal` becomes its number, and the loop can end where that is safe.
 
-    The second one ends the process at once, as it would without this.
+    A second signal ends the process at once, as it would without this class.
     """
 
     def __init__(self):

@@ -1,11 +1,12 @@
-"""Unfinished runs in the repository, so that another computer can continue them.
+"""Keep unfinished runs in the repository, so that another computer can continue them.
 
     python -m cvdl.train.unfinished save runs/spynet-laptop      # to data/unfinished/spynet-laptop, to be committed
     python -m cvdl.train.unfinished restore runs                 # all of data/unfinished, to runs/
 
-What is kept is small: cards, logs, held-out errors, the weights of the last finished stage, and of the stage that is being
-trained its averaged weights in half precision.  Adam's moments are left out.  A restored run therefore continues at the same
-step and with the same samples, but not with exactly the numbers of a run that was never moved; its card says so.
+Only what is small is kept: cards, logs, held-out errors, the weights of the last finished stage, and the averaged weights of
+the stage that is being trained, in half precision.  Adam's moments are left out.  A restored run therefore continues at the
+same step and with the same samples, but its results differ slightly from those of a run that was never moved; its card
+records this.
 """
 
 import argparse
@@ -28,7 +29,9 @@ def save(run, folder=FOLDER):
     """Keep a run of `cvdl train` -> the folder that it was written to.  Raises InvalidInput if it holds no run."""
     run, to = Path(run), Path(folder) / Path(run).name
     if not (run / "run.json").exists():
-        raise InvalidInput(f"{run} holds no run. Name the folder that `cvdl train` wrote, such as runs/spynet-laptop.")
+        raise InvalidInput(
+            f"{run} does not contain a run. Name the folder that `cvdl train` wrote, such as runs/spynet-laptop."
+        )
     if to.exists():
         shutil.rmtree(to)
     finished = [read_json(card)["number"] for card in run.glob("*/card.json")]
@@ -46,7 +49,7 @@ def save(run, folder=FOLDER):
 
 
 def slim(state):
-    """A checkpoint without what makes it large."""
+    """A checkpoint without the parts that make it large."""
     average = {name: value.half() if value.is_floating_point() else value for name, value in state["ema"].items()}
     optimizer = {"state": {}, "param_groups": state["optimizer"]["param_groups"]}
     changes = [*state["changes"], NOTE.format(step=state["done"])]
@@ -54,7 +57,7 @@ def slim(state):
 
 
 def restore(runs, folder=FOLDER):
-    """Copy all kept runs to a folder of runs -> their folders.  Those that are there already are left alone."""
+    """Copy all kept runs to a folder of runs -> their folders.  Runs that are already there are left alone."""
     kept = sorted(path.parent for path in Path(folder).glob("*/run.json"))
     new = [run for run in kept if not (Path(runs) / run.name).exists()]
     return [shutil.copytree(run, Path(runs) / run.name) for run in new]

@@ -1,7 +1,7 @@
 """Shipped weights: `cvdl.zoo.names()`, `cvdl.zoo.load(name)`, `cvdl.zoo.card(name)`.
 
-Weights lie in data/weights/NAME.safetensors, in half precision; how they came to be, and what they were measured to do,
-in data/runs/NAME/.
+Weights are in data/weights/NAME.safetensors, in half precision; data/runs/NAME/ records how they were trained and how well
+they perform.
 """
 
 import hashlib
@@ -35,11 +35,13 @@ FLOW_NETS = {net.__name__: net for net in (FlowNet2, FlowNet2SD, FlowNetC, FlowN
 GESTURE_NETS = (
     "GestureNet",
     "TrackLSTM",
-)  # imported on use: a change of theirs is no reason to build notebooks on flow anew
+)  # imported on use, so that changing them does not make notebooks on flow out of date
 NETS = (*FLOW_NETS, *GESTURE_NETS)
 LARGEST = 6_000_000  # bytes of a weight file
 
-WEIGHTS_VARIABLE = "CVDL_WEIGHTS"  # names a folder of weights that come before the shipped ones: see `cvdl train all`
+WEIGHTS_VARIABLE = (
+    "CVDL_WEIGHTS"  # a folder of weights that take precedence over the shipped ones: see `cvdl train all`
+)
 
 
 def names():
@@ -80,27 +82,27 @@ def load(name):
 
     Args:
         name: One of names(); or the path of a .safetensors file that `cvdl train` wrote; or that of a published SPyNet
-            (`SPyNet.load_published`) or FlowNet (`cvdl.flow.load_published`), a torch or safetensors file with whatever
-            ending (.pytorch, .pth, .pth.tar, .ckpt, .bin …).
+            (`SPyNet.load_published`) or FlowNet (`cvdl.flow.load_published`), a torch or safetensors file with any
+            extension (.pytorch, .pth, .pth.tar, .ckpt, .bin …).
 
     Raises:
-        InvalidInput: a ValueError, for another name, and for a file that is damaged or holds another network.
+        InvalidInput: a ValueError, for an unknown name, and for a file that is damaged or holds another kind of network.
     """
     if str(name) in names():
         return read_weights(weights_path(str(name))).eval()
     path = expanded(name)
     if is_file(path):
         return (read_weights(path) if not is_foreign(path) else published_net(path)).eval()
-    data_path()  # without a data folder, that is what the reader should hear of
+    data_path()  # if there is no data folder, that is what the message should be about
     raise InvalidInput(
-        f"There are no weights {str(name)!r}, nor is there such a file.{nearest(name, names())} The zoo has: {listed()}. A "
-        "file of your own is one that `cvdl train` wrote, .safetensors, or a published SPyNet or FlowNet, such as .pytorch, "
-        ".pth or .pth.tar."
+        f"There are no weights and no file {str(name)!r}.{nearest(name, names())} The zoo has: {listed()}. You can also "
+        "name a file: a .safetensors file that `cvdl train` wrote, or a published SPyNet or FlowNet, such as a .pytorch, "
+        ".pth or .pth.tar file."
     )
 
 
 def is_foreign(path):
-    """Whether a file of weights is another code's: not safetensors, or without the notes that `write_weights` adds."""
+    """Whether a file of weights was written by other code: not safetensors, or without the metadata of `write_weights`."""
     if path.suffix.lower() != ".safetensors":
         return True
     try:
@@ -111,25 +113,25 @@ def is_foreign(path):
 
 
 def runs(start=""):
-    """Names of the recorded runs that begin so, sorted.  Not all of them have weights that ship."""
+    """Names of the recorded runs that begin with `start`, sorted.  Not all of them have weights in data/weights."""
     return sorted(path.parent.name for path in shipped_files(f"runs/{start}*/card.json"))
 
 
 def card(name):
-    """How a recorded run went and what its network was measured to do: a dict, as in data/runs/NAME/card.json."""
+    """How a recorded run went and how well its network performs: a dict, as in data/runs/NAME/card.json."""
     if name not in runs():
         data_path()
         raise InvalidInput(
-            f"There are no weights {name!r}, and no recorded run.{nearest(name, runs())} There are: "
+            f"There is no recorded run {name!r}.{nearest(name, runs())} The runs are: "
             f"{', '.join(runs()) or 'none yet'}."
         )
     return read_json(data_path("runs", name, "card.json"))
 
 
 def write_weights(path, net):
-    """Weights in half precision, with the network's name and options, by which `read_weights` builds it again.
+    """Weights in half precision, with the network's name and options, from which `read_weights` rebuilds it.
 
-    Of a stack that stands on other weights of the zoo, its last network alone.
+    For a stack that builds on other weights of the zoo, only its last network is written.
     """
     tensors = net.of_last(net.state_dict()) if getattr(net, "before", None) else net.state_dict()
     tensors = {key: value.detach().cpu().half().contiguous() for key, value in tensors.items()}
@@ -169,9 +171,9 @@ def read_weights(path):
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise InvalidInput(
-            f"{path} is damaged, or not written by this course ({reason if len(reason) < 200 else reason[:200] + ' …'}). "
-            "Shipped weights come back with `git checkout -- data`; those of a run by deleting the folder of their stage "
-            "and training it again, with --resume."
+            f"{path} is damaged, or was not written by this course ({reason if len(reason) < 200 else reason[:200] + ' …'}). "
+            "Restore shipped weights with `git checkout -- data`. For those of a run, delete the folder of their stage "
+            "and train it again with --resume."
         ) from error
     try:
         net.load_state_dict(tensors)
@@ -180,43 +182,44 @@ def read_weights(path):
         raise InvalidInput(
             f"{path} is intact, but its tensors do not fit the {described['net']} of this version of the course "
             f"({reason if len(reason) < 200 else reason[:200] + ' …'}). Keep it for the version that wrote it, and train the "
-            "network again in another folder, by --out."
+            "network again in another folder, named with --out."
         ) from error
     return net
 
 
 def begin(net):
-    """Give a stack the weights of the zoo on which it stands.  Raises CourseError where there are none."""
+    """Give a stack the weights of the zoo that it builds on.  Raises CourseError if there are none."""
     before = (net.before,) if isinstance(net.before, str) else net.before
     for name in before:
         if name not in names():
             raise InvalidInput(
-                f"This {type(net).__name__} stands on {name!r}, and the zoo has no such weights. It has: {listed()}. Train "
-                f"and ship them first: cvdl train {name}, then cvdl zoo add."
+                f"This {type(net).__name__} builds on the weights {name!r}, which the zoo does not have. It has: {listed()}. Train "
+                f"and add them first: cvdl train {name}, then cvdl zoo add."
             )
     net.begin_with(*(read_weights(weights_path(name)) for name in before))
 
 
 def add(run, name, data=ROOT / "data", card_only=False, force=False):
-    """Ship a finished run: its last weights to data/weights; logs, cards and new measurements to data/runs.  -> paths
+    """Add a finished run to the zoo -> the paths written: its last weights in data/weights; logs, card and new measurements
+    in data/runs.
 
-    card_only: without the weights, for experiments that only their numbers are wanted of.  Such a network may have seen small
-    frames only; on rendered pairs it is measured at the size of its last stage's.
-    force: also if the run is not complete, or shorter than its recipe.
+    card_only: leave out the weights, for experiments of which only the numbers are wanted.  Such a network may have seen
+    only small frames; it is measured on rendered pairs of the size used in its last stage.
+    force: also add a run that is incomplete, or shorter than its recipe.
     """
     stages = sorted((read_json(path) for path in Path(run).glob("*/card.json")), key=lambda stage: stage["number"])
     if not stages:
-        raise InvalidInput(
-            f"{run} holds no finished stage, so there is nothing to ship. Train first: cvdl train --help"
-        )
+        raise InvalidInput(f"{run} has no finished stage, so there is nothing to add. Train first: cvdl train --help")
     if not force and (why := incomplete(stages)):
-        raise InvalidInput(f"{run} is {why}, so it is not shipped. Ship it all the same with --force.")
+        raise InvalidInput(f"{run} is {why}, so it was not added to the zoo. To add it anyway, use --force.")
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
-        raise InvalidInput(f"{name!r} is no name to ship weights under: small letters, digits and hyphens make one.")
+        raise InvalidInput(f"{name!r} cannot be a name of weights. Use lower-case letters, digits and hyphens.")
     weights = Path(run) / stages[-1]["stage"] / "weights.safetensors"
     net = read_weights(weights)
     if weights.stat().st_size > LARGEST and not card_only:
-        raise InvalidInput(f"{weights} has {weights.stat().st_size:,} bytes; a shipped file has {LARGEST:,} at most.")
+        raise InvalidInput(
+            f"{weights} has {weights.stat().st_size:,} bytes; the zoo takes files of at most {LARGEST:,}."
+        )
     card = {
         "name": name,
         "net": type(net).__name__,
@@ -246,12 +249,12 @@ def add(run, name, data=ROOT / "data", card_only=False, force=False):
 
 
 def incomplete(stages):
-    """Why a run is not worth shipping, as text; None if it is.  stages: its cards."""
-    from cvdl.train.recipes import RECIPES  # whose stages load weights of the zoo
+    """Why a run is not worth adding to the zoo, as text; None if it is.  stages: its cards."""
+    from cvdl.train.recipes import RECIPES  # imported here because their stages load weights of the zoo
 
     first = stages[0]
     if first["profile"] == "quick":
-        return "of the profile quick, which shows that a recipe runs and trains nothing"
+        return "from the profile quick, which shows that a recipe runs but trains it too briefly"
     if first["scale"] < 1:
         return f"shortened by --scale {first['scale']:g}"
     if first["recipe"] in RECIPES:
@@ -281,9 +284,9 @@ def measured_on_gestures(net):
 
 
 def measure(net, size=FULL):
-    """End-point errors beside zero flow, Farneback and DIS, on held-out rendered pairs and on real ones where they are.
+    """End-point errors, and those of zero flow, Farneback and DIS, on held-out rendered pairs and on real ones if present.
 
-    size: of the rendered pairs.  Small ones move less and cost less: there are more of them.
+    size: of the rendered pairs.  Small ones have smaller motions and cost less, so more of them are used.
     """
     from cvdl.flow import evaluate  # with it comes torchvision, whose import takes longer than that of all else here
 
@@ -315,7 +318,7 @@ def measure(net, size=FULL):
 
 
 def table():
-    """All shipped weights with what they were measured to do, as text."""
+    """All shipped weights and how well they perform, as text."""
     if not shipped_names():
         return "The zoo is empty."
     rows = [("name", "network", "parameters", "trained on", "minutes", "measured")]
@@ -326,7 +329,7 @@ def table():
         rows.append((name, *size, measured))
     lines = tables.table(rows, right=(2, 3, 4))
     lines.append(
-        "Of flow: end-point error in px (that of zero flow). Of gestures: share of clips that are named rightly."
+        "For flow: end-point error in px (in brackets, that of zero flow). For gestures: share of clips named correctly."
     )
     return "\n".join(lines)
 

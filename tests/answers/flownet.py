@@ -559,7 +559,7 @@ WRONG = {
     },
 }
 OTHERS = {
-    "flownet.picture": [(_picture(furthest="e"), "The *size* of a thing")],
+    "flownet.picture": [(_picture(furthest="e"), "The *size* of a disc")],
     "flownet.epe": [(_epe_axis, "")],
     "flownet.warp": [(_warp_open, "the size minus 1")],
     "flownet.score": [(_score_x_alone, ""), (_score_upper_alone, "An index of -1")],

@@ -484,6 +484,6 @@ WRONG = {
 }
 
 OTHERS = {
-    "flownet2.spread": [(_spread_three, "is a 3, or a √3, fixed")],
-    "flownet2.input": [(_input_red, "6–8 image 2 fetched from x + 1")],
+    "flownet2.spread": [(_spread_three, "contain a fixed 3 or √3")],
+    "flownet2.input": [(_input_red, "6–8 image 2 warped, that is, read at x + 1")],
 }

@@ -605,7 +605,7 @@ OTHERS = {
     ],
     "gesture.order": [(_order(mean_a="May Change"), "A mean over the same frames")],
     "gesture.decide": [
-        (_decide_of_four, "The number of classes comes from the shape"),
+        (_decide_of_four, "Take the number of classes from the shape"),
         (_decide_from_hold, "at step hold - 1"),
         (_decide_unsure_skipped, "an unsure step both set the count back"),
     ],

@@ -483,5 +483,5 @@ WRONG = {
 OTHERS = {
     "likenet.distance": [(_distance_near, "")],
     "likenet.jsd": [(_jsd_four_axes, "p and q are (B, C) here"), (_jsd_third_from_last, "")],
-    "likenet.aperture": [(_chosen("which can be matched by itself", "a"), "All along A's ridge")],
+    "likenet.aperture": [(_chosen("which can be matched by itself", "a"), "All candidates along A's ridge")],
 }

@@ -424,6 +424,6 @@ WRONG = {
 }
 
 OTHERS = {
-    "rnn.step": [(_step_products, "W h = -1"), (_step_difference, "is yours?")],
+    "rnn.step": [(_step_products, "W h = -1"), (_step_difference, "Is yours?")],
     "rnn.match": [(_matched(machine_translation="many-to-many"), "first word may depend")],
 }

@@ -575,7 +575,7 @@ WRONG = {
 }
 
 OTHERS = {
-    "spynet.residual": [(_residual_exchanged, "Missing is the difference")],
+    "spynet.residual": [(_residual_exchanged, "The target is the difference")],
     "spynet.level": [(_level_padding_3, "The padding follows the kernel")],
     "spynet.parameters": [(_count_per_layer, ""), (_count_open, "count is right")],
 }

@@ -64,7 +64,7 @@ def test_a_fresh_stub_below_does_not_undo_an_answer():
     found = cut(notebook(SETUP, STEP, stub))
     assert found.answered("rnn.step") and "tanh" in found.source("rnn.step")
     assert found.notes == [
-        "rnn.step is defined 2 times; the last one is not answered, so the last answered one counts."
+        "rnn.step is defined 2 times; the last one is not answered, so the last one with an answer counts."
     ]
 
 

@@ -308,6 +308,6 @@ def test_lab_without_notebooks(jupyter, monkeypatch, tmp_path):
 def test_a_folder_that_cannot_be_made_is_named(jupyter, course):
     (course / "file").write_text("")
     for work in (course / "file", course / "file" / "work", course / ("x" * 300)):
-        with pytest.raises(CourseError, match=r"cannot be made.*--work FOLDER"):
+        with pytest.raises(CourseError, match=r"cannot be created.*--work FOLDER"):
             desk.lab(work)
     assert not jupyter

@@ -58,7 +58,8 @@ def right():
 def test_unanswered_goes_on_with_the_library(capsys):
     step = unanswered()
     assert (
-        "rnn.step: not attempted yet — the cells below go on with cvdl's own implementation." in capsys.readouterr().out
+        "rnn.step: not attempted yet — the cells below continue with cvdl's own implementation."
+        in capsys.readouterr().out
     )
     assert torch.allclose(step(*ARGS), rnn.step(*ARGS))
     assert "not attempted yet — 0 of 15 points" in repr(check("rnn.step"))
@@ -223,9 +224,9 @@ def test_unknown_id(call):
 
 
 def test_wrong_points():
-    with pytest.raises(CourseError, match="counts 15 points, not 4"):
+    with pytest.raises(CourseError, match="is worth 15 points, not 4"):
         exercise("rnn.step", points=4)
-    with pytest.raises(CourseError, match="counts 15 points, not '15'"):
+    with pytest.raises(CourseError, match="is worth 15 points, not '15'"):
         exercise("rnn.step", points="15")
 
 
@@ -250,13 +251,13 @@ def refused():
 
 def test_a_refused_version_is_not_what_is_checked():
     refused()
-    assert "was refused and has not been checked: rnn.step counts 15 points" in repr(check("rnn.step"))
+    assert "was refused and has not been checked: rnn.step is worth 15 points" in repr(check("rnn.step"))
     right()
     assert repr(check("rnn.step")).startswith("✓ rnn.step: right — 15 of 15 points\n")
     refused()
     card = check("rnn.step")
     assert card.state == "open" and card.headline == OLDER
-    assert "was refused and has not been checked: rnn.step counts 15 points, not 100" in card.lines[0]
+    assert "was refused and has not been checked: rnn.step is worth 15 points, not 100" in card.lines[0]
     wrong()
     refused()
     card = check("rnn.step")
@@ -385,12 +386,12 @@ def of_unroll(body):
     "body, advice",
     [
         (lambda xs, h, V: h.requires_grad_().add_(1), "Writing into a tensor breaks backpropagation"),
-        (lambda xs, h, V: torch.tensor([h, h]), "torch.stack makes one tensor of a list of tensors"),
-        (lambda xs, h, V: xs.double() @ V.T, "Two types of numbers meet here"),
-        (lambda xs, h, V: xs.long().mean(), "Two types of numbers meet here"),
+        (lambda xs, h, V: torch.tensor([h, h]), "torch.stack turns a list of tensors into one tensor"),
+        (lambda xs, h, V: xs.double() @ V.T, "Two types of numbers are mixed here"),
+        (lambda xs, h, V: xs.long().mean(), "Two types of numbers are mixed here"),
         (lambda xs, h, V: twice(h), "Do not call .backward()"),
         (lambda xs, h, V: h.sum().backward(), "Do not call .backward()"),
-        (lambda xs, h, V: h.clone().requires_grad_().numpy(), "Stay with tensors all the way"),
+        (lambda xs, h, V: h.clone().requires_grad_().numpy(), "Use tensors at every step"),
         (lambda xs, h, V: h if h > 0 else -h, "need a single truth value"),
         (lambda xs, h, V: xs[len(xs)], "Indices start at 0"),
         (lambda xs, h, V: [1][3], "Indices start at 0"),
@@ -498,10 +499,10 @@ def test_a_fault_of_the_course_is_told_on_a_card_and_is_not_the_students(monkeyp
     check("rnn.step")
     monkeypatch.setattr(course.checks, "find", lambda id: replace(find(id), oracle=broken))
     card = check("rnn.step")
-    assert card.state == "open" and "because of a fault of the course" in card.headline
+    assert card.state == "open" and "because of a fault in the course" in card.headline
     assert "ZeroDivisionError: why" in card.lines[0] and "report" in card.lines[0]
     assert "You did nothing wrong" in card.lines[1]
     assert "answered, not checked" in repr(progress())
     monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
-    with pytest.raises(CourseError, match="fault of the course"):  # 0 points would be the student's loss
+    with pytest.raises(CourseError, match="fault in the course"):  # 0 points would be the student's loss
         check("rnn.step")

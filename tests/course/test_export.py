@@ -224,5 +224,5 @@ def test_an_exercise_that_was_not_judged_is_not_0_points(tmp_path):
     assert [row[-1] for row in read(tmp_path / "canvas.csv")[2:]] == ["", "100"]
     (page,) = (tmp_path / "pages/anna").glob("*.html")
     text = " ".join(page.read_text(encoding="utf-8").split())
-    assert "not judged (of 15 points)" in text and "15 of 15 points" in text and "was not judged yet" in text
+    assert "not judged (of 15 points)" in text and "15 of 15 points" in text and "has not been judged yet" in text
     assert "Why: <bdi>it needs the file a.csv" in text

@@ -65,7 +65,7 @@ def test_a_saved_notebook(work):
     assert rows["rnn.step"] == ["15/15", "right"]
     assert rows["rnn.parameters"][0].startswith("0/") and rows["rnn.loss"] == ["0/15", "wrong"]
     assert rows["rnn.unroll"][1] == rows["rnn.match"][1] == "not attempted" and rows["rnn.last"][1] == "missing"
-    assert rows["rnn.sample"][1].startswith("not scored: Python ended")
+    assert rows["rnn.sample"][1].startswith("not scored: Python crashed")
     assert text.startswith(f"○ {STEM}: 15 of 100 points")
     assert (
         "Not answered: rnn.unroll, rnn.match\n" in text
@@ -86,7 +86,7 @@ def test_a_saved_notebook(work):
 def test_a_hanging_answer_is_stopped(work, monkeypatch):
     monkeypatch.setattr(handin, "PATIENCE", 1)
     path = edit(work / "00_start_here.ipynb", {"start.to_unit": "import time; time.sleep(600)"})  # one call into C
-    assert "0/100  not scored: Python ended or took too long" in repr(handin.handin("00", work))
+    assert "0/100  not scored: Python crashed or took too long" in repr(handin.handin("00", work))
     assert (work / "handin" / path.name).exists()
 
 
@@ -113,9 +113,9 @@ def test_what_is_no_notebook(work, text):
 def test_nothing_else_is_written_over(work, unscored):
     path = edit(work / NAME, {"rnn.parameters": "return 0"})
     before = path.read_bytes()
-    with pytest.raises(CourseError, match="is no earlier hand-in"):
+    with pytest.raises(CourseError, match="is not an earlier hand-in"):
         handin.handin("01", work, out=path)
-    with pytest.raises(CourseError, match="has to end in"):
+    with pytest.raises(CourseError, match="must end in"):
         handin.handin("01", work, out=work / "a.zip")
     assert path.read_bytes() == before
     for _ in range(2):  # an earlier hand-in may be
@@ -127,7 +127,7 @@ def test_a_newer_notebook_beside_it_is_named_and_can_be_handed_in(work, unscored
     path = edit(work / NAME, {"rnn.parameters": "return 0"})
     newer = path.with_name(f"{STEM}.new.ipynb")
     newer.write_bytes(path.read_bytes())
-    assert f"Beside it is {newer.name}; to hand that in: cvdl handin {newer}" in repr(handin.handin("01", work))
+    assert f"There is also {newer.name}; to hand that in: cvdl handin {newer}" in repr(handin.handin("01", work))
     assert f"To upload: {work / 'handin' / NAME}" in repr(handin.handin(str(newer), work))
 
 

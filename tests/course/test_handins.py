@@ -85,7 +85,7 @@ def test_the_zip_of_a_class_in_a_folder_is_not_one_students(tmp_path):
     }.items():
         put(tmp_path, name, data=zipped(dict.fromkeys(members, RNN)))
     found = {h.student: h.problem for h in find(tmp_path)}
-    told = "holds the hand-ins of a class: grade this zip by itself"
+    told = "contains the hand-ins of a class: grade this zip separately"
     assert found == {"moodle": told, "canvas": told, "cleo": None}
     assert len(find(tmp_path / "moodle.zip")) == len(find(tmp_path / "canvas.zip")) == 2
 
@@ -114,7 +114,7 @@ def test_the_exercises_say_which_notebook_it_is(tmp_path):
     [
         (b"{", "no notebook"),
         (b"\xff\xfe\x00", "UTF-8"),
-        (notebook("1 + 1"), "holds no exercise"),
+        (notebook("1 + 1"), "contains no exercise"),
     ],
 )
 def test_no_notebook_is_a_problem_of_this_student_alone(tmp_path, data, problem):
@@ -146,7 +146,7 @@ def test_links_and_ways_out_of_a_zip(tmp_path):
         archive.writestr("anna/x.ipynb", RNN)
         archive.writestr("../../cleo/x.ipynb", RNN)
     problems = {h.student: h.problem for h in find(tmp_path / "a.zip")}
-    assert problems["anna"] is None and "link" in problems["bo"] and "leads out" in problems["cleo"]
+    assert problems["anna"] is None and "link" in problems["bo"] and "points outside" in problems["cleo"]
 
 
 def test_bombs(tmp_path, monkeypatch):
@@ -174,7 +174,7 @@ def test_a_lying_zip_is_read_up_to_a_size_only(tmp_path, monkeypatch):
 def test_nothing_there(tmp_path):
     with pytest.raises(CourseError, match="There is no"):
         find(tmp_path / "none")
-    with pytest.raises(CourseError, match="holds no files"):
+    with pytest.raises(CourseError, match="contains no files"):
         find(tmp_path)
 
 

@@ -48,7 +48,7 @@ def test_right():
 
 def test_first_differing_intermediate_is_named_with_its_factor():
     score = judge.score("toy.gradients", lambda x: (2 * x, 6 * x, torch.stack([x, -x])))
-    assert score.cases[1].message == "dU ok · dW: off by a factor 2"
+    assert score.cases[1].message == "dU ok · dW: off by a factor of 2"
     score = judge.score("toy.gradients", lambda x: (2 * x, 3 * x, torch.stack([x, -x])))
     assert score.cases[1].message == "dU ok · dW ok · dh: has the wrong sign at t=1"
 
@@ -152,7 +152,7 @@ def test_after_a_stop_no_case_is_tried():
         (None, torch.zeros(2), "nothing was returned"),
         (torch.tensor([1.0, float("nan")]), torch.tensor([1.0, 2.0]), "nan"),
         (torch.tensor([1.0, float("inf")]), torch.tensor([1.0, 2.0]), "infinite"),
-        (torch.tensor([2.0, 4.0]), torch.tensor([1.0, 2.0]), "factor 2"),
+        (torch.tensor([2.0, 4.0]), torch.tensor([1.0, 2.0]), "factor of 2"),
         (torch.tensor([1.0, 5.0]), torch.tensor([1.0, 2.0]), "1 of 2 values differ"),
         ("many", "one", "got 'many'"),
         (True, 3, "a number was expected"),
@@ -163,7 +163,7 @@ def test_after_a_stop_no_case_is_tried():
         (
             (torch.zeros(2), torch.zeros(2)),
             torch.zeros(2, 2),
-            "not a list or tuple of 2 (torch.stack makes one tensor of them)",
+            "not a list or tuple of length 2 (torch.stack turns them into one tensor)",
         ),
         (torch.tensor([1.0]), torch.tensor([1]), "whole numbers were expected, dtype torch.long"),
         (torch.tensor([1], dtype=torch.int32), torch.tensor([1]), "torch.long, not torch.int32"),
@@ -171,9 +171,9 @@ def test_after_a_stop_no_case_is_tried():
         (torch.tensor([0.1]).half(), torch.tensor([0.1 + 1e-4]), "rounding error"),
         (torch.tensor([0.5]).half(), torch.tensor([0.7]), "the value differs (yours: 0.5)"),
         (torch.tensor([1.0, 2.0]), torch.tensor([1.001, 2.001]), "nearly right, but off by up to 0.1 %"),
-        (3.0, 1.0, "off by a factor 3"),
+        (3.0, 1.0, "off by a factor of 3"),
         (-3.0, 3.0, "has the wrong sign"),
-        (1.0, 2.0, "off by a factor 0.5"),
+        (1.0, 2.0, "off by a factor of 0.5"),
         (3.69, 3.0, "the value differs (yours: 3.69)"),
         (22_145, 22_144, "the value differs (yours: 22,145)"),
         (697_024, 697_028, "the value differs (yours: 697,024)"),
@@ -185,11 +185,11 @@ def test_after_a_stop_no_case_is_tried():
         (-float("inf"), 3, "the value is infinite"),
         (nan, 3.0, "the value is nan"),
         (torch.tensor([1.0, 3.0, 2.0]), torch.tensor([1.0, 1.5, 2.0]), "1 of 3 values differ"),
-        (torch.tensor([1.0, 3.0, 4.0]), torch.tensor([1.0, 1.5, 2.0]), "2 of 3 values: off by a factor 2"),
+        (torch.tensor([1.0, 3.0, 4.0]), torch.tensor([1.0, 1.5, 2.0]), "2 of 3 values: off by a factor of 2"),
         (torch.tensor([3.7, 3.7]), torch.tensor([1.0, 1.0]), "2 of 2 values differ"),
         (torch.tensor([nan, nan, 1.0]), torch.tensor([nan, 2.0, 1.0]), "1 of 3 values are nan"),
         (torch.zeros(2), True, "True or False was expected, not a tensor of shape (2,)"),
-        ((1, 2), "one", "text was expected, not a list or tuple of 2"),
+        ((1, 2), "one", "text was expected, not a list or tuple of length 2"),
         ("x", torch.zeros(2), "not text"),
         (3, torch.zeros(2), "not a whole number"),
         (True, torch.tensor(1.0), "not True or False"),
@@ -197,15 +197,15 @@ def test_after_a_stop_no_case_is_tried():
         (
             (torch.zeros(2), torch.zeros(3)),
             torch.zeros(3),
-            "not a list or tuple of 2 (the one at index 1 has that shape",
+            "not a list or tuple of length 2 (the one at index 1 has that shape",
         ),
         ((torch.zeros(3), torch.zeros(3)), torch.zeros(3), "(several of them have that shape: return only the one"),
-        ((torch.zeros(1), torch.zeros(2)), torch.zeros(3), "(torch.cat makes one tensor of them)"),
-        ((1.0, 2.0), torch.zeros(3), "not a list or tuple of 2 (torch.tensor makes a tensor of numbers)"),
+        ((torch.zeros(1), torch.zeros(2)), torch.zeros(3), "(torch.cat turns them into one tensor)"),
+        ((1.0, 2.0), torch.zeros(3), "not a list or tuple of length 2 (torch.tensor turns numbers into a tensor)"),
         (tuple(range(30)), (*range(29), 30), "[29]: the value differs (yours: 29)"),
         (dict.fromkeys("abcdef", 1), {**dict.fromkeys("abcde", 1), "f": 2}, "f: the value differs (yours: 1)"),
         (torch.zeros(2), (torch.zeros(1), torch.zeros(1)), "2 values were expected"),
-        ((torch.zeros(1),), (torch.zeros(1), torch.zeros(1)), "2 values were expected, 1 came"),
+        ((torch.zeros(1),), (torch.zeros(1), torch.zeros(1)), "2 values were expected, not 1"),
     ],
 )
 def test_differences_are_told(got, want, says):
@@ -219,8 +219,8 @@ def test_a_long_list_of_members_is_not_told():
 
 def test_a_single_number_shows_a_factor_only_if_it_is_simple_or_a_size():
     assert difference(7.0, 1.0) == "the value differs (yours: 7)"
-    assert difference(7.0, 1.0, sizes=(3, 7)) == "off by a factor 7"
-    assert difference(1.0, 7.0, sizes=(3, 7, 0)) == "off by a factor 1/7"
+    assert difference(7.0, 1.0, sizes=(3, 7)) == "off by a factor of 7"
+    assert difference(1.0, 7.0, sizes=(3, 7, 0)) == "off by a factor of 1/7"
     assert difference(torch.tensor([7.0]), torch.tensor([1.0])) == "the value differs (yours: 7)"
 
 
@@ -350,7 +350,7 @@ def test_a_fault_of_a_case_is_an_error_of_the_course(monkeypatch, broken, gradie
 
 
 def test_a_fault_of_an_oracle_is_an_error_of_the_course(monkeypatch):
-    with pytest.raises(judge.CourseFault, match=r"ZeroDivisionError: why.*fault of the course.*report"):
+    with pytest.raises(judge.CourseFault, match=r"ZeroDivisionError: why.*fault in the course.*report"):
         swapped(monkeypatch, oracle=fail)(gradients)
 
 
@@ -495,9 +495,9 @@ def test_a_list_or_another_shape_where_a_gradient_is_asked(monkeypatch):
     def message(function):
         return score(function).cases[0].message
 
-    stacked = "a tensor of shape (4, 3) was expected, not a list or tuple of 4 (torch.stack makes one tensor of them)"
+    stacked = "a tensor of shape (4, 3) was expected, not a list or tuple of length 4 (torch.stack turns them into one tensor)"
     assert message(lambda x: [*x.sin()]) == stacked
-    assert message(lambda x: (x.sin(), x[0])).endswith("(the one at index 0 has that shape: return it alone)")
+    assert message(lambda x: (x.sin(), x[0])).endswith("(the one at index 0 has that shape: return only that one)")
     assert message(lambda x: x.sin()[0]) == "shape (3,) where (4, 3) was expected"
     assert message(lambda x: x.sin().sum().item()).startswith("the answer has no gradient")
     assert message(lambda x: None) == "nothing was returned"

@@ -368,7 +368,7 @@ def empty():
 
 
 WRONG = {
-    "a coroutine": (coroutine, "Begin the function with `def`"),
+    "a coroutine": (coroutine, "Start the function with `def`"),
     "a generator": (generator, "returned a generator"),
     "a built-in": (len, "TypeError"),
     "a built-in without a signature": (torch.tanh, "TypeError"),
@@ -377,14 +377,14 @@ WRONG = {
     "an error under a partial": (functools.partial(fails(ValueError("why"))), "ValueError: why — line"),
     "an error without text": (fails(Evil()), "Evil: (its message cannot be shown)"),
     "an exit": (fails(SystemExit(3)), "SystemExit: 3"),
-    "the judge's own failure": (fails(compare.CallFailed("")), "no answer came"),
-    "the same, changed": (fails(empty()), "no answer came"),
+    "the judge's own failure": (fails(compare.CallFailed("")), "there was no answer"),
+    "the same, changed": (fails(empty()), "there was no answer"),
     "a failure that raises": (fails(Sly("x")), "Sly: (its message cannot be shown)"),
     "an interrupt that nobody pressed": (fails(KeyboardInterrupt()), "KeyboardInterrupt"),
     "one of a class of its own": (fails(Gone("x")), "Gone: x"),
     "the end of a generator": (fails(GeneratorExit()), "GeneratorExit"),
     "an exception of an opaque class": (fails(Hidden()), "cannot be shown"),
-    "the judge's failure, unmade": (fails(unmade()), "no answer came"),
+    "the judge's failure, unmade": (fails(unmade()), "there was no answer"),
     "with a hint that raises": (fails(hinting()), "cannot be shown"),
     "with a message that raises": (fails(holding()), "cannot be shown"),
     "recursion": (lambda *args: WRONG["recursion"][0](*args), "RecursionError"),

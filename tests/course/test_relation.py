@@ -39,13 +39,13 @@ def mask(shape):
     "change, sentence",
     [
         (lambda w: -w, "Your values are the negatives of the right ones."),
-        (lambda w: w.transpose(0, 1), "Your values are right, but `t` and `sample` are exchanged."),
-        (lambda w: w.permute(2, 0, 1), "Your values are right, but `t`, `sample` and `unit` are in another order."),
+        (lambda w: w.transpose(0, 1), "Your values are right, but `t` and `sample` are swapped."),
+        (lambda w: w.permute(2, 0, 1), "Your values are right, but `t`, `sample` and `unit` are in the wrong order."),
         (lambda w: w.flip(0), "Your values are the right ones in reverse order along `t`."),
-        (lambda w: torch.cat([0 * w[:1], w[:-1]]), "Your values are the right ones, one place too late along `t`."),
-        (lambda w: torch.cat([w[1:], 0 * w[:1]]), "Your values are the right ones, one place too early along `t`."),
-        (lambda w: w.roll(1, 1), "one place too late along `sample`; what falls off at one end comes back at the other."),
-        (lambda w: w[:1].expand_as(w), "Everywhere along `t` you have the right values of the first place."),
+        (lambda w: torch.cat([0 * w[:1], w[:-1]]), "Your values are right, but one position too late along `t`."),
+        (lambda w: torch.cat([w[1:], 0 * w[:1]]), "Your values are right, but one position too early along `t`."),
+        (lambda w: w.roll(1, 1), "one position too late along `sample`; what leaves at one end comes back at the other."),
+        (lambda w: w[:1].expand_as(w), "Everywhere along `t` you have the right values for the first position."),
         (lambda w: 2 * w, "Every value is twice the right one."),
         (lambda w: w / 3, "Every value is 1/3 of the right one."),
         (lambda w: 1.443 * w, "Every value is 1.443 times the right one."),
@@ -55,25 +55,25 @@ def mask(shape):
         (lambda w: w + 0.5, "Every value is 0.5 too large."),
         (lambda w: w - 1, "Every value is 1 too small."),
         (lambda w: w.shape[1] * w, "Every value is `x.shape[1]` times the right one."),
-        (lambda w: w / w.shape[2] ** 0.5, "Every value is 1/(the root of `x.shape[2]`) of the right one."),
-        (lambda w: torch.cat([w[:1], w[1:].cos()]), "Your values are right at the first `t` only."),
-        (lambda w: torch.cat([w[:, :-1].cos(), w[:, -1:]], 1), "Your values are right at the last `sample` only."),
-        (lambda w: torch.cat([w[:1].cos(), w[1:]]), "Your values are wrong at the first `t` only."),
+        (lambda w: w / w.shape[2] ** 0.5, "Every value is 1/√`x.shape[2]` of the right one."),
+        (lambda w: torch.cat([w[:1], w[1:].cos()]), "Your values are right only at the first `t`."),
+        (lambda w: torch.cat([w[:, :-1].cos(), w[:, -1:]], 1), "Your values are right only at the last `sample`."),
+        (lambda w: torch.cat([w[:1].cos(), w[1:]]), "Your values are wrong only at the first `t`."),
         (lambda w: w.tanh(), "What you return is tanh of the right value."),
         (lambda w: w.square(), "What you return is the square of the right value."),
         (lambda w: w.softmax(2), "What you return is the softmax of the right value over `unit`."),
         (lambda w: w.cumsum(0), "What you return is the running sum of the right value along `t`."),
         (lambda w: w.round(), "What you return is the right value, rounded."),
-        (lambda w: w[:, torch.tensor([2, 0, 1, *range(3, w.shape[1])])], "but their order along `sample` is not."),
-        (lambda w: w.flatten().sort().values.view_as(w), "The values are right, but not their places."),
+        (lambda w: w[:, torch.tensor([2, 0, 1, *range(3, w.shape[1])])], "but their order along `sample` is wrong."),
+        (lambda w: w.flatten().sort().values.view_as(w), "The values are right, but they are in the wrong places."),
         (lambda w: torch.zeros_like(w), "All your values are 0."),
         (lambda w: w.flatten(), "All numbers are right and in the right order; only the shape is different."),
         (lambda w: w[None], "All numbers are right and in the right order; only the shape is different."),
         (lambda w: w[-1], "You have one axis too few: what you return is the last entry along `t`."),
         (lambda w: w.mean(1), "You have one axis too few: what you return is the mean over `sample`."),
-        (lambda w: torch.stack([w / 2, w / 2]), "You have an axis too many, axis 0: the sum over it would be right."),
-        (lambda w: torch.cat([w[:1] * 0, w]), "Along `t` you have 1 too many, at the beginning; the rest is right."),
-        (lambda w: w[:, :, :-1], "Along `unit` 1 is missing at the end; the rest is right."),
+        (lambda w: torch.stack([w / 2, w / 2]), "You have one axis too many: the sum over axis 0 would be right."),
+        (lambda w: torch.cat([w[:1] * 0, w]), "Along `t`, you have 1 too many at the beginning; the rest is right."),
+        (lambda w: w[:, :, :-1], "Along `unit`, 1 is missing at the end; the rest is right."),
     ],
 )  # fmt: skip
 def test_a_relation_is_named(change, sentence):
@@ -139,7 +139,7 @@ def test_an_argument_that_decides_which_cases_are_right():
 
 def test_values_of_another_type():
     want = torch.tensor([3, 1, 2, 5])
-    assert remark([(want.float(), want, {})]) == "All values are right; only their dtype is not."
+    assert remark([(want.float(), want, {})]) == "All values are right, but their dtype is wrong."
 
 
 def test_members():
@@ -147,7 +147,7 @@ def test_members():
     args = {"x": x}
     both = ("dU", "dW")
     told = remark([((x.sin(), x.cos()), (x.cos(), x.sin()), args)], ("row", "column"), both)
-    assert told == "All values are right, but in another order: dU holds dW, dW holds dU."
+    assert told == "All values are right, but in the wrong order: dU holds dW, dW holds dU."
     assert (
         remark([((x, -x.sin()), (x, x.sin()), args)], (), both)
         == "dW: your values are the negatives of the right ones."
@@ -165,7 +165,7 @@ def test_whole_numbers_have_no_factor(dtype):
     if dtype == torch.bool:
         assert (
             remark([(~right, right, args)])
-            == "Your values are inverted: True in place of False, and False in place of True."
+            == "Your values are inverted: True instead of False, and False instead of True."
         )
 
 
@@ -238,15 +238,15 @@ def test_it_is_part_of_the_hint_unless_a_mistake_is_recognised(monkeypatch):
     score = judge.score("toy", lambda x: -x.abs())
     assert score.advice == (
         "hint one",
-        "Your values are the negatives of the right ones. That holds for the cases that failed.",
+        "Your values are the negatives of the right ones. This holds for the cases that failed.",
     )
 
 
 @pytest.mark.parametrize(
     "id, change, sentence",
     [
-        ("rnn.unroll", lambda hs: torch.cat([hs[:1], hs[1:] * 0]), "right at the first `t` only"),
-        ("rnn.last", lambda h: h.T, "`sample` and `unit` are exchanged"),
+        ("rnn.unroll", lambda hs: torch.cat([hs[:1], hs[1:] * 0]), "right only at the first `t`"),
+        ("rnn.last", lambda h: h.T, "`sample` and `unit` are swapped"),
         ("bptt.dW", lambda d: d / 2, "Every value is half of the right one."),
     ],
 )

@@ -35,10 +35,10 @@ def cases(wrong, function=layer, count=2):
         (lambda x, W, b, k, s: layer(x, W, 0 * b, k, s), "if `b` were 0."),
         (lambda x, W, b, k, s: layer(x, W, -b, k, s), "if `b` had the opposite sign."),
         (lambda x, W, b, k, s: layer(x, W, 2 * b, k, s), "if `b` were twice as large."),
-        (lambda x, W, b, k, s: layer(x, W, b[:1], k, s), "if `b` held its first entry everywhere along its axis."),
+        (lambda x, W, b, k, s: layer(x, W, b[:1], k, s), "if `b` contained its first entry everywhere along its axis."),
         (lambda x, W, b, k, s: layer(x, W.T, b, k, s), "if `W` were transposed."),
         (lambda x, W, b, k, s: layer(x.flip(0), W, b, k, s), "if `x` were in reverse order along axis 0."),
-        (lambda x, W, b, k, s: layer(x.roll(1, 0), W, b, k, s), "`x` were shifted by one place along axis 0, to the end."),
+        (lambda x, W, b, k, s: layer(x.roll(1, 0), W, b, k, s), "`x` were shifted by one position along axis 0, towards the end."),
         (lambda x, W, b, k, s: layer(torch.cat([0 * x[:1], x[1:]]), W, b, k, s), "`x` were 0 in its first entry along axis 0."),
         (lambda x, W, b, k, s: layer(torch.cat([x[:1], 0 * x[1:]]), W, b, k, s), "`x` were 0 except in its first entry along axis 0."),
         (lambda x, W, b, k, s: layer(x, W, b, k | True, s), "if `keep` were True everywhere."),
@@ -55,14 +55,14 @@ def test_exchanged_arguments():
     x, y = torch.randn(3), torch.randn(3)
     assert (
         supposition([(y - x, {"x": x, "y": y})], lambda x, y: x - y)
-        == "Your answer would be right if `x` and `y` changed places."
+        == "Your answer would be right if `x` and `y` were swapped."
     )
 
 
 def test_lists():
     args = {"kernels": [3, 5, 7.5], "n": 1}
     assert supposition([(7.5, args), (115.5, {"kernels": [1, 115.5], "n": 2})], lambda kernels, n: sum(kernels)) == (
-        "Your answer would be right if `kernels` held its last entry only."
+        "Your answer would be right if `kernels` contained only its last entry."
     )
 
 
@@ -90,11 +90,11 @@ def test_a_function_that_fails_for_changed_arguments_or_mixed_kinds():
     "id, wrong, told",
     [
         ("rnn.step", lambda x, h, V, W, b_h: (x @ V.T + h @ W.T - b_h).tanh(), "`b_h` had the opposite sign"),
-        ("rnn.unroll", lambda xs, *a: rnn.unroll(xs.transpose(0, 1), *a), "`xs` had its first two axes exchanged"),
+        ("rnn.unroll", lambda xs, *a: rnn.unroll(xs.transpose(0, 1), *a), "`xs` had its first two axes swapped"),
         (
             "rnn.last",
             lambda hs, lengths: hs[lengths - 2, range(len(lengths))],
-            "`hs` were shifted by one place along axis 0",
+            "`hs` were shifted by one position along axis 0",
         ),
     ],
 )

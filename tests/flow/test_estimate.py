@@ -86,8 +86,8 @@ def test_every_kind_of_image(images, weights):
         (torch.zeros(3, H, W, dtype=torch.int32), "holds torch.int32"),
         (pixels(0).astype(np.int64), "holds torch.int64"),
         (255 * torch.rand(3, H, W), r"values in \[0, 1\]"),
-        (torch.zeros(3, 40, W), "same size; image1 has 51 × 40 pixels and image2 51 × 37"),
-        ("nothing.png", "nothing.png is not there"),
+        (torch.zeros(3, 40, W), "same size; image1 has 51 × 40 pixels, image2 has 51 × 37"),
+        ("nothing.png", "nothing.png does not exist"),
         (7, "image1 is int; a path, a PIL image"),
     ],
 )
@@ -141,7 +141,7 @@ def test_a_folder(images, run, tmp_path_factory, kind, ending):
     done = run(images, "--out", out, *(["--format", kind] if kind else []))
     assert done.exit_code == 0, done.output
     assert sorted(path.name for path in out.iterdir()) == [f"{name}{ending}" for name in "abc"]
-    assert f"{out}: 3 files of flow" in done.stdout
+    assert f"{out}: 3 flow files" in done.stdout
 
 
 @pytest.mark.parametrize("ending", [".gif", ".mp4"])
@@ -188,30 +188,30 @@ def test_a_clip_of_frames_of_other_sizes(images, run):
     (images / "d.png").unlink()
     done = run(images, "--out", images / "drawn.gif")
     assert done.exit_code == 1 and "2 frames" in done.stdout
-    assert "Pair e: It has 30 × 20 pixels, and the clip 51 × 37" in done.stderr
+    assert "Pair e: It has 30 × 20 pixels, but the clip has 51 × 37" in done.stderr
     assert "c.png and" in done.stderr  # c and e are no pair
 
 
 @pytest.mark.parametrize(
     "arguments, told",
     [
-        (("a.png", "--out", "x.flo"), "a.png is one image"),
-        (("a.png", "b.png"), "Say where to write: --out FILE"),
-        (("a.png", "b.png", "--out", "x.xyz"), "has an ending that says nothing"),
+        (("a.png", "--out", "x.flo"), "a.png is only one image"),
+        (("a.png", "b.png"), "Name the output: --out FILE"),
+        (("a.png", "b.png", "--out", "x.xyz"), "x.xyz is not one that can be written"),
         (("a.png", "b.png", "--out", "no/x.flo"), "There is no folder"),
         (
             ("a.png", "b.png", "--out", "x.flo", "--format", "pfm"),
-            "cannot be of the format pfm, whose files end in .pfm",
+            "cannot be written in the format pfm, whose files end in .pfm",
         ),
         (("a.png", "b.png", "--out", "x.png", "--format", "clip"), "There is no format 'clip'"),
-        (("a.png", "b.png", "--out", "b.png"), "is the input itself"),
+        (("a.png", "b.png", "--out", "b.png"), "is also the input"),
         (("a.png", "z.png", "--out", "x.flo"), "There is no file"),
-        (("a.png", ".", "--out", "x.flo"), "is a folder, and two inputs are images"),
-        (("a.png", "clip.mp4", "--out", "x.flo"), "is a video, and two inputs are images"),
+        (("a.png", ".", "--out", "x.flo"), "is a folder, but two inputs must both be images"),
+        (("a.png", "clip.mp4", "--out", "x.flo"), "is a video, but two inputs must both be images"),
         (("a.png", "b.png", "c.png", "--out", "x.flo"), "There are 3 inputs"),
-        ((".", "--out", "x.flo"), "is one file, and there may be several pairs"),
-        (("nowhere", "--out", "x.flo"), "There is no file and no folder"),
-        (("empty", "--out", "out"), "holds no pair of pictures"),
+        ((".", "--out", "x.flo"), "is a single file, but there may be several pairs"),
+        (("nowhere", "--out", "x.flo"), "There is no file or folder"),
+        (("empty", "--out", "out"), "contains no pair of pictures"),
     ],
 )
 def test_what_cannot_be_done_is_told_first(images, run, arguments, told):

@@ -192,8 +192,8 @@ def test_command_refuses_what_cannot_be_compared(folder, nets):
     for arguments, told in (
         ((first, "--paired", "--no-compare"), "name another network, or leave out --no-compare"),
         ((first, third, "--paired", "--pairs", without), "no ground truth for any of these pairs"),
-        ((first, gesture), "recognises gestures: measure it alone"),
-        ((gesture, third, "--paired"), "recognises gestures: measure it alone"),
+        ((first, gesture), "recognises gestures and must be measured alone"),
+        ((gesture, third, "--paired"), "recognises gestures and must be measured alone"),
     ):
         refused = cvdl_eval(*arguments)
         assert refused.exit_code == 1 and "Traceback" not in refused.output
@@ -288,7 +288,10 @@ def test_it_says_where_it_saved(folder, nets, tmp_path):
     done = cvdl_eval(
         nets[0], "--no-compare", "--pairs", folder, "--save", tmp_path / "o", "--json", tmp_path / "a.json"
     )
-    assert f"Drawn into {tmp_path / 'o'}" in done.stdout and f"Numbers written to {tmp_path / 'a.json'}" in done.stdout
+    assert (
+        f"Images of the pairs written to {tmp_path / 'o'}" in done.stdout
+        and f"Numbers written to {tmp_path / 'a.json'}" in done.stdout
+    )
 
 
 def test_each_pair_is_drawn_into_a_file_of_its_own(tmp_path, nets):
@@ -307,7 +310,7 @@ def test_places_that_cannot_be_written_to_are_told_first(folder, nets, monkeypat
     monkeypatch.setattr(evaluate, "evaluate", lambda *_: pytest.fail("measured first"))
     (folder / "file").write_text("")
     for arguments, told in (
-        (("--json", folder), "is a folder; the name of a file"),
+        (("--json", folder), "is a folder. Give the name of the file"),
         (("--json", folder / "no/a.json"), "There is no folder"),
         (("--save", folder / "file"), "cannot be made"),
         (("--save", folder / ("x" * 300)), "cannot be made"),

@@ -148,14 +148,14 @@ def png_of(tmp_path, flow):
         (".pfm", b"Pf\n3 2\n-1.0\n" + bytes(24), "Pf has one"),
         (".pfm", b"PF\n3 2\n0\n" + bytes(72), "scale"),
         (".pfm", b"PF\n3 2\nnan\n" + bytes(72), "scale"),
-        (".pfm", b"PF\n3 x\n-1\n" + bytes(72), "no flow"),
+        (".pfm", b"PF\n3 x\n-1\n" + bytes(72), "not a flow"),
         (".pfm", b"PF\n-3 2\n-1\n" + bytes(72), "-3"),
         (".pfm", b"PF\n99999 99999\n-1\n" + bytes(72), "99999"),
-        (".pfm", b"", "no flow"),
-        (".png", b"", "no .png"),
-        (".png", flo(3, 2), "no .png"),
-        (".txt", b"", "ends in"),
-        ("", b"", "ends in"),
+        (".pfm", b"", "not a flow"),
+        (".png", b"", "not a .png"),
+        (".png", flo(3, 2), "not a .png"),
+        (".txt", b"", "must end in"),
+        ("", b"", "must end in"),
     ],
 )
 def test_damaged_and_foreign_files_are_refused_by_name(tmp_path, ending, content, word):
@@ -213,7 +213,7 @@ def test_what_cannot_be_written_is_told(tmp_path):
             with pytest.raises(CourseError) as error:
                 write_flow(path, flow, valid)
             assert word in str(error.value) and not path.exists()
-    with pytest.raises(CourseError, match="ends in"):
+    with pytest.raises(CourseError, match="must end in"):
         write_flow(tmp_path / "flow.jpg", torch.zeros(2, 2, 2))
     with pytest.raises(FileNotFoundError):
         read_flow(tmp_path / "nothing.flo")

@@ -91,7 +91,7 @@ def test_grey_whose_white_is_unknown(tmp_path, low, high):
     pixels = np.linspace(0, 0.5, H * W, dtype=np.float32).reshape(H, W)
     pixels[0, :2] = low, high
     Image.fromarray(pixels).save(tmp_path / "a.tif")
-    with pytest.raises(CourseError, match=r"a\.tif holds grey values .*white cannot be told"):
+    with pytest.raises(CourseError, match=r"a\.tif has grey values .*white is not clear"):
         read_image(tmp_path / "a.tif")
 
 

@@ -188,7 +188,7 @@ def test_a_pool_of_another_version(folder):
 def test_a_damaged_description(folder, text):
     (folder / NAME / "pool.json").write_text(text)
     with pytest.raises(
-        InvalidInput, match=r"Delete .*chairs-train.* to render it again, or name another folder by --pool"
+        InvalidInput, match=r"Delete .*chairs-train.* to render it again, or name another folder with --pool"
     ):
         opened(folder)
 

@@ -188,7 +188,7 @@ def test_wrong_questions(tmp_path, nowhere):
     picture(tmp_path / "one" / "a.png")
     for arguments, word in (
         ({"where": "sintel"}, "sintel-clean"),
-        ({"where": tmp_path / "nothing"}, "no folder"),
+        ({"where": tmp_path / "nothing"}, "not a dataset"),
         ({"where": tmp_path / "one"}, "no pair"),
         ({"where": tmp_path / "one", "split": "test"}, "split='test' has no meaning"),
         ({"where": tmp_path / "one", "root": tmp_path}, "no meaning"),

@@ -234,7 +234,7 @@ def test_cvdl_data_tells_of_them(sets):
         ("egogestar", "test", "EgoGestAR/testvideo/testvideo_wave_2.mp4", "empty", "is not named"),
         ("egogestar-tracks", "train", "EgoGestAR/train/train_star_10.txt", "1 2\n3\n", "1 are not 2 finite numbers"),
         ("egogestar-tracks", "train", "EgoGestAR/train/train_star_10.txt", "1 2\nnan 3\n", "first row 2"),
-        ("egogestar-tracks", "train", "EgoGestAR/train/train_star_10.txt", "1 two\n", "no number"),
+        ("egogestar-tracks", "train", "EgoGestAR/train/train_star_10.txt", "1 two\n", "not a number"),
         ("egogestar-tracks", "train", "EgoGestAR/train/train_star_10.txt", "empty", "0 rows"),
         ("egogesture", "test", "EgoGesture/images/Subject02/Scene1/Color/rgb1/000003.jpg", "remove", "1 of 3 frames"),
         ("egogesture", "test", "EgoGesture/images/Subject02/Scene1/Color/rgb1/000003.jpg", "cut", "000003.jpg"),

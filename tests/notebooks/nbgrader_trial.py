@@ -96,7 +96,7 @@ def main(number: Annotated[str, typer.Argument(help="Number of the notebook.")] 
         nbgrader("export")
         with open(course / "grades.csv", encoding="utf-8", newline="") as file:
             got = {row["student_id"]: float(row["score"]) for row in csv.DictReader(file)}
-    print("| hand-in | answers | points by nbgrader | points there have to be | seconds |\n|---|---|---|---|---|")
+    print("| hand-in | answers | points by nbgrader | points expected | seconds |\n|---|---|---|---|---|")
     for name, chosen in students.items():
         print(f"| {name} | {len(chosen)} of {len(right)} | {got[name]:g} | {want[name]:g} | {seconds[name]:.0f} |")
     if got != want:

@@ -497,9 +497,9 @@ def test_a_signal_ends_a_run_after_the_step(whole, tmp_path, monkeypatch, number
         handler = signal.getsignal(number)
         stopped = cvdl_train(tmp_path / "run")
         assert signal.getsignal(number) is handler
-    assert stopped.exit_code == 128 + number and "level0: stopped at step 5 of 8, and saved" in stopped.stderr
+    assert stopped.exit_code == 128 + number and "level0: stopped at step 5 of 8 and saved" in stopped.stderr
     resumed = cvdl_train(tmp_path / "run", "--resume")
-    assert "level0: continues at step 5 of 8" in resumed.stderr, resumed.stderr
+    assert "level0: continues from its checkpoint at step 5 of 8" in resumed.stderr, resumed.stderr
     same(tmp_path / "run", whole)
 
 
@@ -561,10 +561,10 @@ def test_two_processes_in_one_folder(tmp_path):
         (["tiny", "--device", "abacus"], "no device 'abacus'"),
         (["tiny", "--precision", "8-bit"], "no precision '8-bit'; there are 32-true"),
         (["tiny", "--precision", "16-mixed"], "bf16-mixed or 32-true on a CPU"),
-        (["tiny", "--nodes", "2"], "2 computers are started by torchrun"),
+        (["tiny", "--nodes", "2"], "Training on 2 computers is started by torchrun"),
         (["tiny", "--nice"], "are for `cvdl train all`"),
         (["", "--stage", "level0"], "Name the recipe that these options are for"),
-        (["all", "--set", "lr=1e-3"], "--set, --stage, --devices and --nodes are for one recipe"),
+        (["all", "--set", "lr=1e-3"], "--set, --stage, --devices and --nodes are for a single recipe"),
         (["tiny", "--stage", "level1"], "level0/weights.safetensors, which does not exist. Train that stage first"),
     ],
 )
@@ -586,7 +586,7 @@ def test_a_run_is_not_written_over(tmp_path):
     assert "already holds a run. Continue it with --resume" in refused(cvdl_train(out))
     for other in (["--seed", 1], ["--scale", 2], ["--precision", "bf16-mixed"]):
         told = refused(cvdl_train(out, "--resume", *other))
-        assert "holds another run: it has " in told and f"{other[0][2:]} " in told and "--out" in told
+        assert "holds another run, with " in told and f"{other[0][2:]} " in told and "--out" in told
     (tmp_path / "file").write_text("")
     assert "cannot be created" in refused(cvdl_train(tmp_path / "file" / "run"))
     (out / "run.json").write_text("{")
@@ -715,7 +715,7 @@ def test_a_wrong_size_is_not_divergence(tmp_path, monkeypatch, pools):
         RECIPES, "tiny", Recipe("of a size that the network refuses", partial(FlowNetS, 1 / 16), {"quick": [stage]})
     )
     said = refused(cvdl_train(tmp_path / "run"))
-    assert said.startswith("In train mode FlowNetS wants sides divisible by 64; these are 32 × 48."), said
+    assert said.startswith("In train mode, FlowNetS needs sides divisible by 64; these are 32 × 48."), said
     with pytest.raises(InvalidInput):
         loop.train(loop.TrainConfig(recipe="tiny", profile="quick", out=tmp_path / "again", pools=pools))
 
@@ -944,13 +944,13 @@ def test_values_that_can_be_set(text, wanted):
         ("lr={[]: 1}", "lr must be a number, such as lr=0.001"),
         ("max_grad_norm=off", "max_grad_norm must be a number or None, such as max_grad_norm=1.0"),
         ("schedule=S_longer", "there is no schedule 'S_longer'; there are S_short, S_long, S_fine, constant, cosine"),
-        ("augment=0", "augment must be None; its fields are set one by one, as in augment.crop=VALUE"),
+        ("augment=0", "augment must be None; set its fields one by one, as in augment.crop=VALUE"),
         ("augment.contrast=(0.2,)", "contrast must be 2 numbers, such as (-0.8, 0.4)"),
         ("augment.crop=(0, 5)", "crop is (0, 5); it must be (height, width)"),
         ("size=(32, 'a')", "size must be 2 numbers, such as (32, 48)"),
         ("mixture={}", "mixture must have at least one entry, and numbers above 0 as values"),
         ("mixture={'chairs': 0}", "mixture must have at least one entry, and numbers above 0 as values"),
-        ("lr", "--set takes FIELD=VALUE or STAGE.FIELD=VALUE, such as lr=3e-4; it was 'lr'"),
+        ("lr", "--set takes FIELD=VALUE or STAGE.FIELD=VALUE, such as lr=3e-4; it was given 'lr'"),
         ("=3", "--set takes FIELD=VALUE or STAGE.FIELD=VALUE"),
         ("level0.=3", "--set takes FIELD=VALUE or STAGE.FIELD=VALUE"),
     ],
@@ -984,7 +984,7 @@ def test_overrides_come_too_late_for_a_finished_stage(tmp_path):
     same_again = cvdl_train(out, "--stage", "level0", "--resume", "--set", "lr=2e-3")
     assert "level0: already finished\n" in same_again.stderr
     other = cvdl_train(out, "--stage", "level0", "--resume", "--set", "lr=1e-3")
-    told = "already finished with --set lr=2e-3, so --set lr=1e-3 does not change it. To train it again, delete"
+    told = "already finished with --set lr=2e-3, and is not trained again with --set lr=1e-3. To train it again, delete"
     assert told in other.stderr
 
 

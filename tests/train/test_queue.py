@@ -173,11 +173,11 @@ def test_what_is_needed_comes_before():
 
 def test_states(tmp_path):
     (job,) = queue.jobs_of(("spynet",), "quick", tmp_path)
-    assert job.state() == "not begun" and not job.finished
+    assert job.state() == "not started" and not job.finished
     job.folder.mkdir()
-    assert job.state() == "0 of 4 stages; coarse: not begun"
+    assert job.state() == "0 of 4 stages; coarse: not started"
     finish(job, 2)
-    assert job.state() == "2 of 4 stages; level4: not begun" and job.finished_stages() == ["coarse", "level3"]
+    assert job.state() == "2 of 4 stages; level4: not started" and job.finished_stages() == ["coarse", "level3"]
     finish(job)
     assert job.state() == "finished" and job.finished
     assert job.weights() == job.folder / "joint/weights.safetensors"
@@ -194,8 +194,8 @@ def test_dry_run_shows_everything_and_writes_nothing(tmp_path):
     assert done.exit_code == 0 and sorted(tmp_path.rglob("*")) == before
     lines = {line.split()[0]: line for line in done.stdout.splitlines()}
     assert list(lines)[1:] == queue.queue()
-    assert "1 of 3 stages; middle: not begun" in lines["likenet"] and "coarse 4, middle 4, fine 4" in lines["likenet"]
-    assert lines["flownet-cs"].endswith("flownet-c, flownet-s") and "not begun" in lines["flownet-cs"]
+    assert "1 of 3 stages; middle: not started" in lines["likenet"] and "coarse 4, middle 4, fine 4" in lines["likenet"]
+    assert lines["flownet-cs"].endswith("flownet-c, flownet-s") and "not started" in lines["flownet-cs"]
 
 
 def test_all_are_trained_in_order(tmp_path, started):
@@ -247,7 +247,7 @@ def test_the_command_says_what_failed(tmp_path, started):
     assert done.exit_code == 0 and "all finished" in done.stderr and started[len(RECIPES) :] == ["spynet"]
     for wrong in (["--set", "lr=1"], ["--stage", "coarse"], ["--devices", "2"]):
         refused = CliRunner().invoke(cli.app, [*command, *wrong])
-        assert refused.exit_code == 1 and "are for one recipe" in refused.stderr
+        assert refused.exit_code == 1 and "are for a single recipe" in refused.stderr
     for wrong in (["--dry-run"], ["--nice"], ["--jobs", "2"]):
         refused = CliRunner().invoke(cli.app, ["train", "spynet", "--profile", "quick", *wrong])
         assert refused.exit_code == 1 and "for `cvdl train all`" in refused.stderr

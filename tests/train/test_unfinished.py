@@ -39,7 +39,7 @@ def test_a_run_is_moved(trained, tmp_path):
     (there,) = unfinished.restore(tmp_path / "there", tmp_path / "kept")
     assert unfinished.restore(tmp_path / "there", tmp_path / "kept") == []  # it is there already
     told = trained(there, "--resume")
-    assert "level0: already finished" in told and "level1: continues at step 1 of 8" in told
+    assert "level0: already finished" in told and "level1: continues from its checkpoint at step 1 of 8" in told
     card = read_json(there / "level1/card.json")
     assert card["changes"] == [unfinished.NOTE.format(step=1)]
     assert len(read_log(there / "level1/log.csv")) == 8
@@ -57,7 +57,7 @@ def test_weights_of_the_last_finished_stage_alone(trained, tmp_path):
 
 
 def test_no_run(tmp_path):
-    with pytest.raises(InvalidInput, match="holds no run"):
+    with pytest.raises(InvalidInput, match="does not contain a run"):
         unfinished.save(tmp_path, tmp_path / "kept")
-    with pytest.raises(SystemExit, match="holds no run"):
+    with pytest.raises(SystemExit, match="does not contain a run"):
         unfinished.main(["save", str(tmp_path)])

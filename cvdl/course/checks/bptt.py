@@ -78,7 +78,7 @@ def _differences(points, target, *names):
     return Case(
         f"central differences of L by {target}",
         points,
-        "Here every weight of a complete network was nudged up and down, and the loss measured. Your formula must agree to six digits: stay in the dtype of the arguments, which is float64 here.",
+        "Here every weight of a complete network was moved slightly up and down, and the change in the loss was measured. Your formula must agree to six digits: keep the dtype of the arguments, which is float64 here.",
         make=lambda g: tuple(_one_run()[n].clone() for n in names),
         want=lambda *_: _one_run()["d" + target],
         test=_exactly,
@@ -138,13 +138,13 @@ forward = Exercise(
         Case(
             "one step",
             3,
-            "One step: hs holds h_0 and h_1, ys is softmax(U h_1 + b_y), losses has one number, F.cross_entropy of the logits, which contains softmax, and L equals it. The message names the first of the four that differs, so begin there.",
+            "One step: hs holds h_0 and h_1, ys is softmax(U h_1 + b_y), losses has one number, F.cross_entropy of the logits (it applies softmax itself), and L equals that number. The message names the first of the four that differs, so start there.",
             make=_forward_args(1, 2, 3, 4, 3),
         ),
         Case(
             "random, against torch's cross-entropy",
             4,
-            "With one step you are right, with several you are not. Does step t read xs[t] and hs[t]? Is each loss the mean over the batch, and L the *sum* of the losses? The message names the first of the four that differs.",
+            "Your answer is right for one step but not for several. Does step t read xs[t] and hs[t]? Is each loss the mean over the batch, and L the *sum* of the losses? The message names the first of the four that differs.",
             make=around(_forward_args, 6, 3, 4, 5, 7),
         ),
         Case(
@@ -167,12 +167,12 @@ forward = Exercise(
         ),
         Mistake(
             "no softmax",
-            "ys are probabilities: softmax of o_t. What you keep is o_t itself.",
+            "ys are probabilities: softmax of o_t. You keep o_t itself.",
             like=_forward_like(lambda hs, os, each, y: (hs, os, each, each.sum())),
         ),
         Mistake(
             "softmax over the batch",
-            "The softmax runs over the wrong axis. Classes are the last one.",
+            "The softmax runs over the wrong axis. The classes are the last one.",
             like=_forward_like(lambda hs, os, each, y: (hs, torch.softmax(os, 1), each, each.sum())),
         ),
         Mistake(
@@ -216,14 +216,14 @@ do = Exercise(
         Case(
             "by hand: two classes, even odds",
             2,
-            "With ŷ = (½, ½), one sample and class 0 the right one, do is ŷ minus the one-hot target (1, 0): (½ - 1, ½ - 0) = (-½, ½).",
+            "With ŷ = (½, ½), one sample and the right class 0, do is ŷ minus the one-hot target (1, 0): (½ - 1, ½ - 0) = (-½, ½).",
             make=lambda g: (torch.tensor([[[0.5, 0.5]]]), torch.tensor([[0]])),
             want=lambda *_: torch.tensor([[[-0.5, 0.5]]]),
         ),
         Case(
             "random, against autograd",
             4,
-            "With one sample and one step you are right. With B samples L_t is a mean, so the *whole* difference ŷ - one-hot is divided by B; with T steps L is a sum, so there is no division by T.",
+            "Your answer is right for one sample and one step. With B samples, L_t is a mean, so the *whole* difference ŷ - one-hot is divided by B; with T steps L is a sum, so there is no division by T.",
             make=around(_do_args, 5, 3, 4),
         ),
         Case(
@@ -246,7 +246,7 @@ do = Exercise(
         ),
         Mistake(
             "target forgotten",
-            "The probabilities are there; the one-hot target is to be subtracted.",
+            "You have the probabilities; subtract the one-hot target.",
             like=lambda ys, y: ys / ys.shape[1],
         ),
         Mistake(
@@ -256,7 +256,7 @@ do = Exercise(
         ),
         Mistake(
             "derivative by y",
-            "That is -1/ŷ_t, the derivative by ŷ_t. Go on through the softmax, down to o_t.",
+            "That is -1/ŷ_t, the derivative with respect to ŷ_t. Continue through the softmax, down to o_t.",
             like=lambda ys, y: -_hot(ys, y) / ys / ys.shape[1],
         ),
     ),
@@ -277,8 +277,10 @@ def _pair_args(T, B, N, M, extra):
 ALL = slice(None)
 NOW, BEFORE = slice(1, None), slice(None, -1)
 MEAN = "L sums over time, and so does its gradient: no mean over the steps."
-LAST = "Only the last step is in it. The same weights work at every step: add the gradients of all."
-BATCH = "The factor 1/B is already in what comes in, since each L_t is a mean. Sum over the batch."
+LAST = (
+    "Your gradient covers only the last step. The same weights are used at every step: add the gradients of all steps."
+)
+BATCH = "The incoming gradient already contains the factor 1/B, because each L_t is a mean. Sum over the batch."
 
 
 def _product(d, inputs, axis="nm"):
@@ -299,14 +301,14 @@ def _weight(name, d, inputs, points, meant, special, hints, library):
             Case(
                 "shape",
                 a,
-                f"The gradient has the shape of {name}: rows belong to d{d}, columns to what {name} was multiplied with. Time and batch are summed away.",
+                f"The gradient has the shape of {name}: its rows belong to d{d}, its columns to what {name} was multiplied with. Time and batch are summed over.",
                 make=_pair_args(4, 2, 3, 3 if name == "W" else 5, extra),  # W is square
                 test=shape_only,
             ),
             Case(
                 "random, against autograd",
                 b,
-                f"Compare with the loop: for each step t and sample b add torch.outer(d{d}[t, b], v), where v is what {name} was multiplied with at that step. A sum over steps and samples, without any mean.",
+                f"Compare with the loop: for each step t and sample b add torch.outer(d{d}[t, b], v), where v is what {name} was multiplied with at that step. Sum over steps and samples; do not take a mean.",
                 make=around(lambda T, B, N, M: _pair_args(T, B, N, M, extra), 5, 3, 4, 4),
             ),
             _differences(c, name, f"d{d}", inputs),
@@ -315,7 +317,7 @@ def _weight(name, d, inputs, points, meant, special, hints, library):
             *special,
             Mistake(
                 "transposed",
-                f"Rows and columns are swapped: the row belongs to d{d}, the column to what went in.",
+                f"Rows and columns are swapped: rows belong to d{d}, columns to the input.",
                 like=lambda x, y: _product(x, y[meant], "mn"),
             ),
             Mistake("mean over time", MEAN, like=lambda x, y: _product(x, y[meant]) / len(x)),
@@ -330,23 +332,23 @@ STEPS = "Loop over t and add d[t].T @ inputs[t], or write torch.einsum with the 
 
 dU = _weight(
     "U", "o", "hs", (2, 3, 3), NOW,
-    (Mistake("state before", "U reads h_t, the state of its own step: hs[t + 1] where do[t] stands, since hs begins with h_0.", like=lambda x, y: _product(x, y[BEFORE])),),
-    ("o_t = U h_t + b_y: which state does U meet at step t?", "hs[1:] are h_1 … h_T, beside do, which is for o_1 … o_T.", STEPS),
+    (Mistake("state before", "U reads h_t, the state of its own step: hs[t + 1] goes with do[t], because hs begins with h_0.", like=lambda x, y: _product(x, y[BEFORE])),),
+    ("o_t = U h_t + b_y: which state is U multiplied by at step t?", "hs[1:] are h_1 … h_T, which go with do for o_1 … o_T.", STEPS),
     lambda do, hs: bptt.weight_gradient(do, hs[1:]),
 )  # fmt: skip
 
 dW = _weight(
     "W", "a", "hs", (2, 5, 5), BEFORE,
-    (Mistake("h_t for h_{t-1}", "You used h_t. W meets the state *before*: a_t = V x_t + W h_{t-1} + b_h.", like=lambda x, y: _product(x, y[NOW])),
-     Mistake("h_0 left out", "The first step is missing: there W met h_0.", like=lambda x, y: _product(x[1:], y[1:-1]))),
-    ("a_t = V x_t + W h_{t-1} + b_h: which state does W meet at step t?", "hs[:-1] are h_0 … h_{T-1}, beside da, which is for a_1 … a_T.", STEPS),
+    (Mistake("h_t for h_{t-1}", "You used h_t. W is multiplied by the *previous* state: a_t = V x_t + W h_{t-1} + b_h.", like=lambda x, y: _product(x, y[NOW])),
+     Mistake("h_0 left out", "The first step is missing: there W is multiplied by h_0.", like=lambda x, y: _product(x[1:], y[1:-1]))),
+    ("a_t = V x_t + W h_{t-1} + b_h: which state is W multiplied by at step t?", "hs[:-1] are h_0 … h_{T-1}, which go with da for a_1 … a_T.", STEPS),
     lambda da, hs: bptt.weight_gradient(da, hs[:-1]),
 )  # fmt: skip
 
 dV = _weight(
     "V", "a", "xs", (1, 2, 3), ALL,
-    (Mistake("inputs one step late", "V meets the input of its own step, x_t.", like=lambda x, y: _product(x[1:], y[:-1])),),
-    ("a_t = V x_t + W h_{t-1} + b_h: what does V meet at step t?", "xs has no row for a step 0, so xs and da fit as they are.", STEPS),
+    (Mistake("inputs one step late", "V is multiplied by the input of its own step, x_t.", like=lambda x, y: _product(x[1:], y[:-1])),),
+    ("a_t = V x_t + W h_{t-1} + b_h: what is V multiplied by at step t?", "xs has no row for a step 0, so xs and da fit as they are.", STEPS),
     lambda da, xs: bptt.weight_gradient(da, xs),
 )  # fmt: skip
 
@@ -367,14 +369,14 @@ def _bias(name, d, library):
             Case(
                 "shape",
                 1,
-                f"The gradient has the shape of {name}: one number per unit, so the axes of time and batch are summed away and the last one stays.",
+                f"The gradient has the shape of {name}: one number per unit, so sum over the axes of time and batch and keep the last one.",
                 make=make(5, 3, 4),
                 test=shape_only,
             ),
             Case(
                 "random, against autograd",
                 2,
-                f"{name} is added at every step and to every sample: sum over axes 0 and 1. Each unit gets T · B terms, from every step and every sample, without any mean. All sizes are equal here, so check which axis remains.",
+                f"{name} is added at every step and to every sample: sum over axes 0 and 1. Each unit gets T · B terms, one from every step and sample; do not take a mean. All sizes are equal here, so check which axis remains.",
                 make=around(make, 4, 4, 4),
             ),
             _differences(3, name, f"d{d}"),
@@ -383,12 +385,12 @@ def _bias(name, d, library):
             Mistake("mean over time", MEAN, like=lambda x: x.sum(1).mean(0)),
             Mistake("last step only", LAST, like=lambda x: x[-1].sum(0)),
             Mistake("mean over the batch", BATCH, like=lambda x: x.sum(0).mean(0)),
-            Mistake("batch kept", "Sum over the samples too, not over time alone.", like=lambda x: x.sum(0)),
-            Mistake("time kept", "Sum over time too, not over the samples alone.", like=lambda x: x.sum(1)),
+            Mistake("batch kept", "Sum over the samples, too, not only over time.", like=lambda x: x.sum(0)),
+            Mistake("time kept", "Sum over time, too, not only over the samples.", like=lambda x: x.sum(1)),
         ),
         hints=(
             "A bias is a weight whose input is always 1.",
-            "So each step and each sample adds what comes in, times 1.",
+            "So each step and each sample adds its incoming gradient, times 1.",
             ".sum takes a tuple of axes: x.sum((0, 1)).",
         ),
     )
@@ -455,13 +457,13 @@ dh = Exercise(
         Case(
             "a single step",
             1,
-            "With one step nothing comes from later: dh is do[0] @ U. Compare the two.",
+            "With one step, nothing comes from later steps: dh is do[0] @ U. Compare the two.",
             make=_dh_args(1, 2, 4, 3),
         ),
         Case(
             "two steps by hand",
             4,
-            "Two units, U = (1, 1), W = [[2, 0], [1, 4]], h_2 = (0.5, 0), do_1 = 2 and do_2 = 1. So dh_2 = (1, 1); through the tanh of step 2 it becomes da_2 = (0.75, 1); through W, (2.5, 4). Added to (2, 2) from the output of h_1 that makes dh_1 = (4.5, 6). Which of these is the first that you do not get?",
+            "Two units, U = (1, 1), W = [[2, 0], [1, 4]], h_2 = (0.5, 0), do_1 = 2 and do_2 = 1. So dh_2 = (1, 1); through the tanh of step 2 it becomes da_2 = (0.75, 1); through W, (2.5, 4). Added to (2, 2) from the output of h_1, that makes dh_1 = (4.5, 6). Which of these is the first that is different in yours?",
             make=lambda g: (
                 torch.tensor([[[2.0]], [[1.0]]]),
                 torch.tensor([[[0.3, 0.6]], [[0.8, -0.6]], [[0.5, 0.0]]]),
@@ -473,13 +475,13 @@ dh = Exercise(
         Case(
             "random, against autograd",
             5,
-            "Two steps are right, six are not. What comes from later must be the *complete* dh_{t+1}, with all that it received itself: da_{t+1} = dh_{t+1} * (1 - h_{t+1}^2), then W^T da_{t+1}, added to U^T do_t.",
+            "Your answer is right for two steps but not for six. What comes from the next step must be the *complete* dh_{t+1}, with everything that it received itself: da_{t+1} = dh_{t+1} * (1 - h_{t+1}^2), then W^T da_{t+1}, added to U^T do_t.",
             make=around(_dh_args, 6, 3, 4, 4),
         ),
         Case(
             "all sizes equal",
             4,
-            "All sizes are equal here, so a transposed matrix gives no error, only wrong numbers. Rows of gradients meet U and W as they are, without .T.",
+            "All sizes are equal here, so a transposed matrix gives no error, only wrong numbers. Gradients are rows and are multiplied by U and W as they are, without .T.",
             make=_dh_args(4, 4, 4, 4),
         ),
     ),
@@ -491,54 +493,54 @@ dh = Exercise(
         ),
         Mistake(
             "one step back only",
-            "Carry the *whole* dh_{t+1} back, with what it got from later, not only its own output's part.",
+            "Carry the *complete* dh_{t+1} back, including what it received from later steps, not only the part from its own output.",
             like=_dh_like(total=False),
         ),
         Mistake(
             "W not transposed",
-            "Going forward a row of states meets W.T; going back a row of gradients meets W.",
+            "In the forward pass, a row of states is multiplied by W.T; in the backward pass, a row of gradients is multiplied by W.",
             like=_dh_like(back=lambda da, W: da @ W.T),
         ),
         Mistake(
             "square forgotten",
-            "The slope of tanh is 1 - h_{t+1}^2; the square is missing.",
+            "The derivative of tanh is 1 - h_{t+1}^2; the square is missing.",
             like=_dh_like(slope=lambda hs, t: 1 - hs[t + 1]),
         ),
         Mistake(
             "tanh' after W",
-            "You multiply by the slope of tanh *after* W. Going back from h_{t+1} the gradient meets tanh first, then W: (dh * (1 - h^2)) @ W.",
+            "You multiply by the derivative of tanh *after* W. On its way back from h_{t+1}, the gradient passes through tanh first, then W: (dh * (1 - h^2)) @ W.",
             like=lambda do, hs, W, U: _dh_slope_late(do, hs, W, U, lambda t: t + 1),
         ),
         Mistake(
             "tanh' after W, one step early",
-            "You multiply by the slope of tanh at h_t after W. The slope belongs to h_{t+1}, and comes before W: (dh * (1 - h_{t+1}^2)) @ W.",
+            "You multiply by the derivative of tanh at h_t, after W. It must be the derivative at h_{t+1}, and come before W: (dh * (1 - h_{t+1}^2)) @ W.",
             like=lambda do, hs, W, U: _dh_slope_late(do, hs, W, U, lambda t: t),
         ),
         Mistake(
             "tanh' forgotten",
-            "On its way from h_{t+1} to h_t the gradient passes tanh: multiply by 1 - h_{t+1}^2.",
+            "On its way from h_{t+1} to h_t, the gradient passes through tanh: multiply by 1 - h_{t+1}^2.",
             like=_dh_like(slope=lambda hs, t: 1.0),
         ),
         Mistake(
             "tanh' one step early",
-            "The slope belongs to the state that the gradient comes from: 1 - h_{t+1}^2.",
+            "Take the derivative at the state that the gradient comes from: 1 - h_{t+1}^2.",
             like=_dh_like(slope=lambda hs, t: 1 - hs[t] ** 2),
         ),
         Mistake(
             "tanh' at the pre-activation",
-            "hs are already past the tanh: the slope is 1 - h^2, without another tanh.",
+            "hs are already the outputs of tanh: the derivative is 1 - h^2, without another tanh.",
             like=_dh_like(slope=lambda hs, t: 1 - torch.tanh(hs[t + 1]) ** 2),
         ),
         Mistake(
             "forwards in time",
-            "The loop runs forwards. The gradient of the last state is known first: go back from there.",
+            "Your loop runs forwards. The gradient of the last state is known first: work backwards from there.",
             like=lambda do, hs, W, U: _dh_like()(do.flip(0), hs.flip(0), W, U).flip(0),
         ),
     ),
     hints=(
-        "Loop over t backwards. Keep one variable: what comes back from the step after, zero at first.",
+        "Loop over t backwards. Keep one variable for the gradient that comes back from the next step; it starts at zero.",
         "dh[t] = do[t] @ U + later. Then compute `later` for the step before.",
-        "later = (dh[t] * (1 - hs[t + 1] ** 2)) @ W. Mind that hs begins with h_0, so hs[t + 1] is the state of row t of do.",
+        "later = (dh[t] * (1 - hs[t + 1] ** 2)) @ W. Remember that hs begins with h_0, so hs[t + 1] is the state of row t of do.",
     ),
 )
 
@@ -564,7 +566,7 @@ da = Exercise(
         Case(
             "where tanh is flat and where it is steep",
             3,
-            "The slope of tanh is 1 - h^2: 1 where h = 0, 0.75 where h = -0.5, 0 where h = 1. With dh = 2, 4 and 3 there, da must be 2, 3 and 0. hs begins with h_0, which is 0.5.",
+            "The derivative of tanh is 1 - h^2: 1 where h = 0, 0.75 where h = -0.5, 0 where h = 1. With dh = 2, 4 and 3 there, da must be 2, 3 and 0. hs begins with h_0, which is 0.5.",
             make=lambda g: (
                 torch.tensor([[[2.0]], [[4.0]], [[3.0]]]),
                 torch.tensor([[[0.5]], [[0.0]], [[-0.5]], [[1.0]]]),
@@ -574,24 +576,24 @@ da = Exercise(
         Case(
             "random, against autograd",
             5,
-            "With one sample and unit you are right. da has the shape of dh, (T, B, H): da_t = dh_t * (1 - h_t^2), element by element, without any sum.",
+            "Your answer is right for one sample and one unit. da has the shape of dh, (T, B, H): da_t = dh_t * (1 - h_t^2), element by element, without a sum.",
             make=around(_da_args, 5, 3, 4),
         ),
     ),
     mistakes=(
         Mistake(
             "tanh' at the pre-activation",
-            "1 - tanh(·)^2 wants the pre-activation a_t; hs are already past the tanh, so the slope is 1 - h_t^2.",
+            "1 - tanh(·)^2 takes the pre-activation a_t; hs are already the outputs of tanh, so the derivative is 1 - h_t^2.",
             like=lambda d, hs: d * (1 - torch.tanh(hs[1:]) ** 2),
         ),
         Mistake(
             "state before",
-            "The slope belongs to h_t, whose gradient dh_t is: hs[1:].",
+            "Take the derivative at h_t, the state whose gradient is dh_t: use hs[1:].",
             like=lambda d, hs: d * (1 - hs[:-1] ** 2),
         ),
         Mistake(
             "square forgotten",
-            "The slope of tanh is 1 - h^2; the square is missing.",
+            "The derivative of tanh is 1 - h^2; the square is missing.",
             like=lambda d, hs: d * (1 - hs[1:]),
         ),
         Mistake(
@@ -601,17 +603,17 @@ da = Exercise(
         ),
         Mistake(
             "brackets forgotten",
-            "dh * 1 - h ** 2 is dh minus h^2. The slope needs brackets: dh * (1 - h ** 2).",
+            "dh * 1 - h ** 2 is dh minus h^2. The derivative needs brackets: dh * (1 - h ** 2).",
             like=lambda d, hs: d * 1 - hs[1:] ** 2,
         ),
         Mistake(
             "sign of the slope",
-            "You have h^2 - 1. The slope of tanh is never negative: 1 - h^2.",
+            "You have h^2 - 1. The derivative of tanh is never negative: 1 - h^2.",
             like=lambda d, hs: d * (hs[1:] ** 2 - 1),
         ),
         Mistake(
             "slope of the sigmoid",
-            "h (1 - h) is the slope of the sigmoid. That of tanh is 1 - h^2.",
+            "h (1 - h) is the derivative of the sigmoid. That of tanh is 1 - h^2.",
             like=lambda d, hs: d * hs[1:] * (1 - hs[1:]),
         ),
     ),
@@ -651,21 +653,21 @@ jacobian = Exercise(
         Case(
             "by hand",
             3,
-            "h = (0, 0.5), so the slopes 1 - h² are 1 and 0.75. Row j belongs to unit j of the new state: row 0 is 1 · (1, 2), row 1 is 0.75 · (4, 8) = (3, 6).",
+            "h = (0, 0.5), so the derivatives 1 - h² are 1 and 0.75. Row j belongs to unit j of the new state: row 0 is 1 · (1, 2), row 1 is 0.75 · (4, 8) = (3, 6).",
             make=lambda g: (torch.tensor([0.0, 0.5]), torch.tensor([[1.0, 2.0], [4.0, 8.0]])),
             want=lambda *_: torch.tensor([[1.0, 2.0], [3.0, 6.0]]),
         ),
         Case(
             "random, against autograd",
             6,
-            "By hand with two units you are right. Entry (j, k) is (1 - h_j²) · W_jk: compare your entry (0, 1) with that, and see whether j or k chooses the slope.",
+            "Your answer is right for the two units computed by hand. Entry (j, k) is (1 - h_j²) · W_jk: compare your entry (0, 1) with that, and check whether j or k selects the derivative.",
             make=around(_jacobian_args, 5),
         ),
     ),
     mistakes=(
         Mistake(
             "slope on the columns",
-            "Your slopes scale the columns of W. They belong to the new state, so to the rows: diag(1 - h^2) W.",
+            "Your derivatives scale the columns of W. They belong to the new state and must scale the rows: diag(1 - h^2) W.",
             like=lambda h, W: W * (1 - h**2),
         ),
         Mistake(
@@ -675,19 +677,19 @@ jacobian = Exercise(
         ),
         Mistake(
             "tanh' forgotten",
-            "The slope of tanh is missing: W alone is the Jacobian of the pre-activation.",
+            "The derivative of tanh is missing: W alone is the Jacobian of the pre-activation.",
             like=lambda h, W: W.clone(),
         ),
         Mistake(
             "tanh' at the pre-activation",
-            "h is already past the tanh: the slope is 1 - h^2.",
+            "h is already the output of tanh: the derivative is 1 - h^2.",
             like=lambda h, W: torch.diag(1 - torch.tanh(h) ** 2) @ W,
         ),
     ),
     hints=(
-        "Write down one entry: the derivative of tanh(Σ_k W_jk h_k + …), unit j of the new state, by h_k, unit k of the old one.",
-        "It is W_jk times the slope of tanh at unit j.",
-        "torch.diag makes a matrix of the slopes; multiply it with W from the left.",
+        "Write down one entry: the derivative of tanh(Σ_k W_jk h_k + …), unit j of the new state, with respect to h_k, unit k of the old one.",
+        "It is W_jk times the derivative of tanh at unit j.",
+        "torch.diag makes a matrix of the derivatives; multiply W by it from the left.",
     ),
 )
 
@@ -718,15 +720,15 @@ clip = Exercise(
         Case("zero stays zero", 1, "All gradients are 0, so the norm is 0, and 0 / 0 is nan. Divide only if the norm is above the limit.", make=lambda g: ([torch.zeros(2), torch.zeros(1)], 1.0), want=lambda *_: [torch.zeros(2), torch.zeros(1)]),
     ),
     mistakes=(
-        Mistake("each by its own norm", "Each tensor was clipped by its own norm. That turns the direction: take *one* norm of all of them.", like=lambda gs, c: [g * min(1.0, c / max(g.norm().item(), 1e-12)) for g in gs]),
-        Mistake("clipped by value", "Every number was cut at the limit. That turns the direction; by norm, all shrink by one factor.", like=lambda gs, c: [g.clamp(-c, c) for g in gs]),
-        Mistake("small ones enlarged", "Gradients below the limit were enlarged to it. The factor must not exceed 1.", like=lambda gs, c: [g * c / _common(gs).clamp(min=1e-12) for g in gs]),
+        Mistake("each by its own norm", "You clipped each tensor by its own norm. That changes the direction: take *one* norm of all of them.", like=lambda gs, c: [g * min(1.0, c / max(g.norm().item(), 1e-12)) for g in gs]),
+        Mistake("clipped by value", "You cut every number at the limit. That changes the direction; with clipping by norm, all numbers shrink by the same factor.", like=lambda gs, c: [g.clamp(-c, c) for g in gs]),
+        Mistake("small ones enlarged", "You enlarged gradients that were below the limit. The factor must not exceed 1.", like=lambda gs, c: [g * c / _common(gs).clamp(min=1e-12) for g in gs]),
         Mistake("squares compared", "You compare the *square* of the norm with the limit. Take the root first.", like=lambda gs, c: [g * min(1.0, c / max(_common(gs).item() ** 2, 1e-12)) for g in gs]),
         Mistake("sum of the norms", "Norms do not add up: square them, add, and take the root.", like=lambda gs, c: [g * min(1.0, c / max(sum(x.norm().item() for x in gs), 1e-12)) for g in gs]),
     ),
     hints=(
         "All gradients together are one long vector. What is its norm?",
-        "The root of the sum of all squares. If it is above the limit, the factor is limit / norm; else it is 1.",
+        "The root of the sum of all squares. If it is above the limit, the factor is limit / norm; otherwise it is 1.",
         "Return a list: every gradient times that factor.",
     ),
 )  # fmt: skip

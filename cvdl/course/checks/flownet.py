@@ -92,20 +92,20 @@ def layer_size(d, stride, shrink):
 _PICTURE = {
     "goes furthest": (
         "B",
-        "Look at the five discs, not at their size: which has the strongest colour and the longest arrows? Compare with the rings of the colour wheel.",
+        "Do not look at the size of the five discs: which has the strongest colour and the longest arrows? Compare with the rings of the colour wheel.",
     ),
     "turns": (
         "D",
-        "Where something turns, opposite sides move in opposite directions, *along* the rim. In which disc do the arrows follow the rim?",
+        "When something rotates, opposite sides move in opposite directions, *along* the rim. In which disc do the arrows follow the rim?",
     ),
     "comes nearer": (
         "E",
-        "What comes nearer gets larger, so its points move away from its middle. In which disc do the arrows point outwards?",
+        "Something that comes nearer gets larger, so its points move away from its centre. In which disc do the arrows point outwards?",
     ),
-    "stands still": ("C", "No motion is white and has no arrows. Which disc is white all over, its rim included?"),
+    "stands still": ("C", "No motion is white and has no arrows. Which disc is completely white, including its rim?"),
     "sign of dy in A": (
         "negative",
-        "Find the direction of A on the colour wheel, or from its arrows. Then: row numbers grow downwards, and so does y.",
+        "Find the direction of A on the colour wheel, or from its arrows. Remember that row numbers grow downwards, and so does y.",
     ),
 }
 _SIGNS = ("positive", "negative", "zero")
@@ -131,7 +131,7 @@ picture = Exercise(
     mistakes=(
         Mistake(
             "turning and growing confused",
-            "Where something turns, arrows run *along* its rim. Where it grows, they point away from its middle. You took one for the other.",
+            "Where something rotates, arrows run *along* its rim. Where it grows, they point away from its centre. You confused the two.",
             when=lambda got, want: answered("turns", "E")(got, want) or answered("comes nearer", "D")(got, want),
         ),
         Mistake(
@@ -141,24 +141,24 @@ picture = Exercise(
         ),
         Mistake(
             "dx for dy",
-            "That is the other component. A goes straight up: its dx is 0. Asked is dy.",
+            "That is the other component. A goes straight up: its dx is 0. The question asks for dy.",
             when=answered("sign of dy in A", "zero"),
         ),
         Mistake(
             "largest taken for furthest",
-            "The *size* of a thing says nothing about how far it goes. Look at the strength of the colour, and at the arrows.",
+            "The *size* of a disc has nothing to do with how far it moves. Look at the strength of the colour, and at the arrows.",
             when=answered("goes furthest", "E"),
         ),
         Mistake(
             "middle of the turning one",
-            "The middle of what turns is at rest, but its rim is not. Which one is white all over?",
+            "The centre of a rotating disc is at rest, but its rim is not. Which disc is completely white?",
             when=answered("stands still", "D", "E"),
         ),
     ),
     hints=(
         "Take one disc at a time. Look at its colour, then find that colour on the wheel: the direction is the answer.",
-        "Two discs have all the colours of the wheel. In one of them the arrows go round, in the other outwards.",
-        "Row numbers grow downwards, and so does y. A step to the row above is a step by -1.",
+        "Two discs show all the colours of the wheel. In one of them the arrows go round, in the other they point outwards.",
+        "Row numbers grow downwards, and so does y. A step to the row above is a step of -1.",
     ),
 )
 
@@ -178,7 +178,7 @@ def _epe_oracle(flow, truth, valid):
 
 
 def _epe_args(H, W, known=None, nan=False):
-    """known: in how many pixels of each of two pairs the truth is known, in all of them if None."""
+    """known: the number of pixels with known ground truth in each of two pairs; all of them if None."""
 
     def make(g):
         flow, truth = 3 * normal(g, 2, 2, H, W), 3 * normal(g, 2, 2, H, W)
@@ -203,7 +203,7 @@ error = Exercise(
         Case(
             "by hand: 3 and 4",
             2,
-            "One vector, wrong by 3 px in x and 4 px in y: its length is √(9 + 16) = 5. 7 is |x| + |y|, 25 lacks the root, 3.5 is a mean of |x| and |y|: the squares are summed over axis 1, which holds the two components.",
+            "One vector, wrong by 3 px in x and 4 px in y: its length is √(9 + 16) = 5. If you get 7, you computed |x| + |y|; 25 lacks the root; 3.5 is a mean of |x| and |y|. Sum the squares over axis 1, which holds the two components.",
             make=given(
                 torch.tensor([3.0, 4.0]).view(1, 2, 1, 1),
                 torch.zeros(1, 2, 1, 1),
@@ -214,19 +214,19 @@ error = Exercise(
         Case(
             "all pixels known",
             3,
-            "One pixel is right, many are not. First a map of lengths: root of the sum over axis 1 of the squared difference, (B, 1, H, W). Only then one mean over all pixels of all pairs.",
+            "Your answer is right for one pixel but not for many. First make a map of lengths, (B, 1, H, W): the root of the sum over axis 1 of the squared difference. Only then take one mean over all pixels of all pairs.",
             make=_epe_args(3, 5),
         ),
         Case(
             "some are unknown",
             3,
-            "Where all is known you are right. Of the 16 pixels the first pair knows 12, the second 5: errors[valid] must have 17 members, and their mean is the answer, one mean over all pairs together.",
+            "Your answer is right where the whole ground truth is known. Of 16 pixels, 12 are known in the first pair and 5 in the second: errors[valid] must have 17 entries, and the answer is their mean, one mean over both pairs together.",
             make=_epe_args(4, 4, (12, 5)),
         ),
         Case(
             "NaN where nothing is known",
             2,
-            "The truth is NaN where it is unknown. If your answer is NaN: NaN times 0 is NaN, so select the valid errors, errors[valid], instead of multiplying by the mask.",
+            "The ground truth is NaN where it is unknown. If your answer is NaN, remember that NaN times 0 is NaN: select the valid errors, errors[valid], instead of multiplying by the mask.",
             make=_epe_args(4, 6, (7, 16), nan=True),
         ),
     ),
@@ -238,22 +238,22 @@ error = Exercise(
         ),
         Mistake(
             "mask forgotten",
-            "Unknown pixels count in your mean, with a truth that nobody knows. Leave them out.",
+            "Unknown pixels count in your mean, although their ground truth is not known. Leave them out.",
             like=lambda f, t, v: _lengths(f, t).mean(),
         ),
         Mistake(
             "sum of both components",
-            "You add |x| and |y|: 3 and 4 makes 7. The length of the vector is wanted, by Pythagoras.",
+            "You add |x| and |y|, so 3 and 4 make 7. Use the length of the vector, by Pythagoras.",
             like=lambda f, t, v: (f - t).abs().sum(1, keepdim=True)[v].mean(),
         ),
         Mistake(
             "mean of both components",
-            "You take a mean over x and y. They are two sides of one triangle: the length is the root of the *sum* of squares.",
+            "You take a mean over x and y. They are two sides of a right-angled triangle: the length is the root of the *sum* of squares.",
             like=lambda f, t, v: (f - t).abs().mean(1, keepdim=True)[v].mean(),
         ),
         Mistake(
             "root forgotten",
-            "That is in square pixels: 3 and 4 makes 25. The root is missing.",
+            "That is in square pixels: 3 and 4 make 25. The root is missing.",
             like=lambda f, t, v: _lengths(f, t).square()[v].mean(),
         ),
         Mistake(
@@ -263,39 +263,39 @@ error = Exercise(
         ),
         Mistake(
             "difference of lengths",
-            "You compare how *long* the two are. Then a flow in the wrong direction would be perfect. Subtract first.",
+            "You compare the *lengths* of the two. A flow in the wrong direction would then be perfect. Subtract first.",
             like=lambda f, t, v: (f.norm(dim=1, keepdim=True) - t.norm(dim=1, keepdim=True)).abs()[v].mean(),
         ),
         Mistake(
             "sum for mean",
-            "You summed over the pixels. Take the mean, so that large and small pictures can be compared.",
+            "You summed over the pixels. Take the mean, so that large and small images can be compared.",
             like=lambda f, t, v: _lengths(f, t)[v].sum(),
         ),
         Mistake(
             "mean of the pairs' means",
-            "You take a mean for each pair, then the mean of the two. So a pixel of a pair with few known ones weighs more. Take errors[valid] of all pairs together, and one mean.",
+            "You take a mean for each pair, then the mean of the two. This gives more weight to a pixel in a pair with few known pixels. Take errors[valid] of all pairs together, and one mean.",
             like=lambda f, t, v: torch.stack(
                 [each[known].mean() for each, known in zip(_lengths(f, t), v, strict=True)]
             ).mean(),
         ),
         Mistake(
             "mask inverted",
-            "You average where the truth is *un*known. valid is True where it is known: errors[valid].",
+            "You average where the ground truth is *un*known. valid is True where it is known: errors[valid].",
             like=lambda f, t, v: _lengths(f, t)[~v].mean(),
         ),
         Mistake(
             "multiplied by the mask",
-            "NaN · 0 is NaN, so what is unknown still gets in. Select instead: errors[valid] leaves the others out.",
+            "NaN · 0 is NaN, so unknown pixels still count. Select instead: errors[valid] leaves them out.",
             like=lambda f, t, v: (_lengths(f, t) * v).sum() / v.sum(),
         ),
         Mistake(
             "multiplied by the mask, divided by all",
-            "Two things: divide by the number of *valid* pixels, and select them instead of multiplying by the mask, since NaN · 0 is NaN.",
+            "Change two things: divide by the number of *valid* pixels, and select them instead of multiplying by the mask, because NaN · 0 is NaN.",
             like=lambda f, t, v: (_lengths(f, t) * v).mean(),
         ),
     ),
     hints=(
-        "First the difference, (B, 2, H, W). Then its length at each pixel: which axis goes away?",
+        "First the difference, (B, 2, H, W). Then its length at each pixel: which axis disappears?",
         "The length: square, sum over axis 1, root. keepdim=True keeps (B, 1, H, W), which fits `valid`.",
         "errors[valid] is a list of the errors that count. Its mean is the answer.",
     ),
@@ -370,21 +370,21 @@ warping = Exercise(
         Case(
             "shape",
             1,
-            "The answer is as large as image2, with as many channels: image2[:, top, left] with two maps (H, W) gives (C, H, W).",
+            "The answer has the same size and channels as image2: image2[:, top, left] with two maps (H, W) gives (C, H, W).",
             make=_inner_args(3, 5),
             test=shape_only,
         ),
         Case(
             "by hand: one pixel to the right",
             3,
-            "Frame 2 is 0 1 2 3 and all move by (1, 0), the last by 0: at x we see what frame 2 shows at x + 1, so 1 2 3 3. 0 0 1 3 is the other direction. The last index is size - 1: if there is an IndexError, clamp the right and the lower neighbour to W - 1 and H - 1.",
+            "Frame 2 is 0 1 2 3, and all pixels move by (1, 0), except the last, which does not move. At x we see what frame 2 shows at x + 1, so the answer is 1 2 3 3; 0 0 1 3 is the opposite direction. The last index is size - 1: if there is an IndexError, clamp the right and the lower neighbour to W - 1 and H - 1.",
             make=given(torch.tensor([[[0.0, 1.0, 2.0, 3.0]]]), torch.tensor([[[1.0, 1.0, 1.0, 0.0]], [[0.0] * 4]])),
             want=lambda *_: torch.tensor([[[1.0, 2.0, 3.0, 3.0]]]),
         ),
         Case(
             "by hand: half a pixel",
             2,
-            "The image is 0 4 / 8 12. Half a pixel to the right *and* down from the first pixel is the mean of all four, 6; half a pixel down from the second is the mean of 4 and 12, 8. F.grid_sample needs align_corners=True for that. The lower row moves to the right only: 10, and its last pixel stays 12. Which differs?",
+            "The image is 0 4 / 8 12. Half a pixel to the right *and* down from the first pixel is the mean of all four, 6; half a pixel down from the second is the mean of 4 and 12, 8. F.grid_sample needs align_corners=True for that. The lower row moves only to the right: 10, and its last pixel stays 12. Which of these is different in yours?",
             make=given(
                 torch.tensor([[[0.0, 4.0], [8.0, 12.0]]]),
                 torch.full((2, 2, 2), 0.5) * torch.tensor([[[1, 0], [1, 0]], [[1, 1], [0, 0]]]),
@@ -394,19 +394,19 @@ warping = Exercise(
         Case(
             "random, inside the frame",
             4,
-            "Halves are right, other shares are not. With a = x - left and b = y - top the four neighbours weigh (1 - a)(1 - b), a (1 - b), (1 - a) b and a b, for top left, top right, bottom left and bottom right. All places are inside the frame here.",
+            "Your answer is right for half pixels but not for other fractions. With a = x - left and b = y - top, the weights of the four neighbours are (1 - a)(1 - b), a (1 - b), (1 - a) b and a b, for top left, top right, bottom left and bottom right. All positions are inside the frame here.",
             make=around(_inner_args, 5, 7),
         ),
         Case(
             "square",
             2,
-            "H and W are equal here, so exchanged axes give no error. flow[0] goes along x, the last axis: torch.arange(W) + flow[0], and torch.arange(H)[:, None] + flow[1]. Some places are outside the frame: clamp them first.",
+            "H and W are equal here, so swapped axes give no error. flow[0] goes along x, the last axis: torch.arange(W) + flow[0], and torch.arange(H)[:, None] + flow[1]. Some positions are outside the frame: clamp them first.",
             make=_warp_args(6, 6, 1.0),
         ),
         Case(
             "beyond the frame",
             3,
-            "Places up to 9 px outside the frame: move each to the nearest one inside, x to 0 … W - 1 and y to 0 … H - 1, *before* floor and before the shares. An IndexError means that left, right, top or bottom is not clamped to size - 1.",
+            "Some positions are up to 9 px outside the frame: move each to the nearest one inside, x to 0 … W - 1 and y to 0 … H - 1, *before* you take floor and the fractions. An IndexError means that left, right, top or bottom is not clamped to size - 1.",
             make=_warp_args(4, 6, 9.0),
         ),
     ),
@@ -418,7 +418,7 @@ warping = Exercise(
         ),
         Mistake(
             "forward",
-            "You push pixels to where they go. Then some places get nothing and others get two. Go the other way: for each pixel of the result, *fetch* from frame 2.",
+            "You move pixels to where they go. Some positions then get no pixel and others get two. Do the reverse: for each pixel of the result, *look up* its value in frame 2.",
             like=_forward,
         ),
         Mistake(
@@ -428,17 +428,17 @@ warping = Exercise(
         ),
         Mistake(
             "nearest pixel",
-            "You round to the nearest pixel. Weigh the four neighbours by how near they are.",
+            "You round to the nearest pixel. Weight the four neighbours by how near they are.",
             like=lambda i, f: _warp_at(i, *(p.round() for p in _target(f))),
         ),
         Mistake(
             "rounded down",
-            "You take the upper left neighbour alone. There are four, each with its weight.",
+            "You take only the upper left neighbour. There are four, each with its own weight.",
             like=lambda i, f: _warp_at(i, *(p.floor() for p in _target(f))),
         ),
         Mistake(
             "weights swapped",
-            "The nearer neighbour has to weigh more. If x is 0.9 beyond the left one, the *right* one gets 0.9.",
+            "The nearer neighbour must have the larger weight. If x is 0.9 to the right of the left one, the *right* one gets 0.9.",
             like=lambda i, f: _warp_at(
                 i,
                 *(
@@ -449,19 +449,19 @@ warping = Exercise(
         ),
         Mistake(
             "zeros beyond the frame",
-            "Beyond the frame you take zeros. The nearest pixel inside is wanted: clamp x and y before anything else.",
+            "Outside the frame you take zeros. Use the nearest pixel inside: clamp x and y before anything else.",
             like=_zeros_beyond,
         ),
         Mistake(
             "wrapped around",
-            "Beyond the right edge you begin again at the left one. Clamp x and y first.",
+            "Beyond the right edge you start again at the left one. Clamp x and y first.",
             like=lambda i, f: _wrapped(i, f),
         ),
     ),
     hints=(
         "Make two maps first: x + flow[0] and y + flow[1], where each pixel of frame 1 is found in frame 2. Clamp them.",
-        "left = floor(x) and right = left + 1, but at most W - 1. The share of the right one is x - left. Likewise up and down.",
-        'image2[:, top, left] with whole-numbered maps (long) fetches all pixels at once. Add four such pieces, each times its two shares. (F.grid_sample does all of it, with align_corners=True and padding_mode="border"; its places go from -1 to 1.)',
+        "left = floor(x) and right = left + 1, but at most W - 1. The weight of the right one is x - left. Do the same vertically.",
+        'image2[:, top, left] with maps of whole numbers (long) looks up all pixels at once. Add four such maps, each times its two weights. (F.grid_sample does all of this, with align_corners=True and padding_mode="border"; its positions go from -1 to 1.)',
     ),
 )
 
@@ -536,13 +536,13 @@ step = Exercise(
         Case(
             "random",
             4,
-            "The first S channels are skip unchanged, the next D are leaky_relu(conv_transpose2d(features)) with slope 0.1, in this order, the last 2 conv_transpose2d(flow) without it; both with stride=2, padding=1, and nothing cropped. The channel named above shows which of the three differs.",
+            "The first S channels are skip unchanged, the next D are leaky_relu(conv_transpose2d(features)) with slope 0.1, in this order, and the last 2 are conv_transpose2d(flow) without leaky_relu; both with stride=2, padding=1, and nothing cropped. The channel named above shows which of the three differs.",
             make=around(_refine_args, 2, 3),
         ),
         Case(
             "numbers of channels are alike",
             3,
-            "All parts have two channels here, so an exchanged weight or a wrong order gives no error: channels 0–1 skip, 2–3 features (by `up`), 4–5 flow (by `up_flow`).",
+            "All parts have two channels here, so swapped weights or a wrong order give no error: channels 0–1 skip, 2–3 features (by `up`), 4–5 flow (by `up_flow`).",
             make=_refine_args(3, 3, C=2, D=2, S=2),
         ),
         Case("gradients", 1, GRADIENT, make=_refine_args(2, 2, B=1), gradient=True),
@@ -555,7 +555,7 @@ step = Exercise(
         ),
         Mistake(
             "order: flow first",
-            "The order is skip, features, flow. You begin with the flow.",
+            "The order is skip, features, flow. Yours begins with the flow.",
             like=_refine_like((2, 0, 1)),
         ),
         Mistake(
@@ -565,12 +565,12 @@ step = Exercise(
         ),
         Mistake(
             "ReLU on the flow",
-            "You put the flow through the leaky ReLU, too. Then motions to the left and up become ten times shorter.",
+            "You apply the leaky ReLU to the flow, too. Motions to the left and up then become ten times shorter.",
             like=_refine_like(slope_flow=0.1),
         ),
         Mistake(
             "no ReLU",
-            "After the up-convolution of the features comes a leaky ReLU with slope 0.1.",
+            "The transposed convolution of the features must be followed by a leaky ReLU with slope 0.1.",
             like=_refine_like(slope=1.0),
         ),
         Mistake(
@@ -580,12 +580,12 @@ step = Exercise(
         ),
         Mistake(
             "other slope",
-            "PyTorch's leaky ReLU has slope 0.01, unless you say otherwise. FlowNet's is 0.1.",
+            "The default slope of PyTorch's leaky ReLU is 0.01. FlowNet's is 0.1.",
             like=_refine_like(slope=0.01),
         ),
         Mistake(
             "flow interpolated",
-            "You enlarge the flow by interpolation. FlowNet does it by an up-convolution of its own, with the weights `up_flow`.",
+            "You enlarge the flow by interpolation. FlowNet uses a separate transposed convolution, with the weights `up_flow`.",
             like=_refine_like(interpolate=True),
         ),
         Mistake(
@@ -595,9 +595,9 @@ step = Exercise(
         ),
     ),
     hints=(
-        "Three pieces, each (B, something, 2h, 2w). Make them one by one, and torch.cat them along axis 1.",
-        "F.conv_transpose2d(x, weight, stride=2, padding=1) makes a 4 × 4 up-convolution to exactly twice the size.",
-        "F.leaky_relu(x, 0.1) keeps a tenth. Which of the three goes through it, and in which order do they stand? The list above says it.",
+        "There are three parts, each (B, something, 2h, 2w). Compute them one by one, and join them with torch.cat along axis 1.",
+        "F.conv_transpose2d(x, weight, stride=2, padding=1) is a 4 × 4 transposed convolution that exactly doubles the size.",
+        "F.leaky_relu(x, 0.1) keeps a tenth of negative values. Which of the three parts goes through it, and what is their order? See the list above.",
     ),
 )
 
@@ -654,25 +654,25 @@ losses = Exercise(
         Case(
             "by hand: wrong by 20 px everywhere",
             3,
-            "The flows are 0 and the truth is (20, 0), so the error is 20 px / 20 = 1 at each pixel, and a level adds its weight times its number of pixels: 0.005 · 256 = 1.28 for the finest, then 0.64, 0.32, 0.32, 0.32. Print yours level by level.",
+            "The flows are 0 and the ground truth is (20, 0), so the error is 20 px / 20 = 1 at each pixel, and a level adds its weight times its number of pixels: 0.005 · 256 = 1.28 for the finest, then 0.64, 0.32, 0.32, 0.32. Print yours level by level.",
             make=_hand,
         ),
         Case(
             "one level",
             2,
-            "A constant truth is right, a varying one is not. Bring the truth to the level's size by means of blocks (F.avg_pool2d), subtract, divide by 20; then the length √(x² + y²) at each pixel, not |x| + |y|; sum over pixels, divide by B.",
+            "Your answer is right for a constant ground truth but not for a varying one. Reduce the ground truth to the level's size by averaging blocks (F.avg_pool2d), subtract, divide by 20; then take the length √(x² + y²) at each pixel, not |x| + |y|; sum over pixels and divide by B.",
             make=_loss_args(16, 16, (4,), (1.0,)),
         ),
         Case(
             "two levels",
             3,
-            "One level with weight 1 is right. Here are two, and H ≠ W: each level has its own size, its own block of the truth and its own weight. Print the two parts before you add them.",
+            "Your answer is right for one level with weight 1. Here there are two levels, and H ≠ W: each level has its own size, its own block size for the ground truth and its own weight. Print the two parts before you add them.",
             make=_loss_args(16, 24),
         ),
         Case(
             "twice as many pairs",
             1,
-            "Batches of two are right, this one has four pairs: the divisor is the batch size, len(flow), and not the number 2.",
+            "Your answer is right for batches of two, but this one has four pairs: divide by the batch size, len(flow), not by 2.",
             make=_loss_args(16, 16, B=4),
         ),
         Case(
@@ -691,7 +691,7 @@ losses = Exercise(
         ),
         Mistake(
             "not divided by the batch",
-            "Divide by the number of pairs, or a larger batch makes larger steps.",
+            "Divide by the number of pairs; otherwise a larger batch makes larger steps.",
             like=_loss_like(batch=False),
         ),
         Mistake(
@@ -706,20 +706,20 @@ losses = Exercise(
         ),
         Mistake(
             "every so many-th pixel",
-            "You pick single pixels of the truth. Average over the block that becomes one pixel of the level.",
+            "You pick single pixels of the ground truth. Average over the block that becomes one pixel of the level.",
             like=_loss_like(target="pick"),
         ),
-        Mistake("weights left out", "Each level has its weight.", like=_loss_like(ones=True)),
+        Mistake("weights left out", "Each level has its own weight: multiply by it.", like=_loss_like(ones=True)),
         Mistake(
             "truth scaled with its size",
-            "You divide the truth's values by how much it shrinks. FlowNet's levels all speak in full-size pixels: only the size changes.",
+            "You divide the values of the ground truth by the factor by which it shrinks. All of FlowNet's levels use full-size pixels: only the size of the map changes.",
             like=_loss_like(values=0),
         ),
     ),
     hints=(
-        "One level first: how many times smaller is it than the truth? F.avg_pool2d(truth, that) has its size.",
-        "Difference, divided by 20; length over axis 1; sum over everything; divided by the batch size.",
-        "Add that up over the levels, each times its weight: zip(flows, weights) goes through both lists together.",
+        "One level first: how many times smaller is it than the ground truth? F.avg_pool2d(truth, that number) has its size.",
+        "Divide the difference by 20, take the length over axis 1, sum over everything, and divide by the batch size.",
+        "Add this up over the levels, each multiplied by its weight: zip(flows, weights) goes through both lists together.",
     ),
 )
 
@@ -777,7 +777,7 @@ score = Exercise(
         Case(
             "by hand: two channels, k = 0",
             1,
-            "One place with two channels: (1, 2) · (3, 4) = 1 · 3 + 2 · 4 = 11. A sum over channels, without a mean.",
+            "One point with two channels: (1, 2) · (3, 4) = 1 · 3 + 2 · 4 = 11. It is a sum over channels, not a mean.",
             make=given(
                 torch.tensor([1.0, 2.0]).view(2, 1, 1), torch.tensor([3.0, 4.0]).view(2, 1, 1), (0, 0), (0, 0), 0
             ),
@@ -786,32 +786,32 @@ score = Exercise(
         Case(
             "one point",
             2,
-            "With k = 0 there is one offset, (0, 0): the answer is f1[:, 2, 6] @ f2[:, 4, 3] for here = (6, 2) and there = (3, 4). Places are (x, y), maps [channel, y, x].",
+            "With k = 0 there is one offset, (0, 0): the answer is f1[:, 2, 6] @ f2[:, 4, 3] for here = (6, 2) and there = (3, 4). Points are (x, y), maps are indexed [channel, y, x].",
             make=_score_args((6, 2), (3, 4), 0),
         ),
         Case(
             "a patch of 3 × 3",
             3,
-            "One point is right, a patch of 3 × 3 is not. Nine products are summed, for offsets -1, 0, 1 in x and in y; each offset is added in *both* maps. Count how many you add.",
+            "Your answer is right for one point but not for a patch of 3 × 3. Sum nine products, for offsets -1, 0, 1 in x and in y; each offset is applied to *both* maps. Count how many products you add.",
             make=_score_args((5, 2), (3, 4), 1),
         ),
         Case(
             "square",
             2,
-            "H and W are equal here, so exchanging x and y gives no error: f[:, y, x], rows first.",
+            "H and W are equal here, so swapping x and y gives no error: f[:, y, x], rows first.",
             make=_score_args((4, 2), (3, 5), 1, 8, 8),
         ),
         Case(
             "at the frame's edge",
             2,
-            "here = (8, 0) and there = (0, 6) are in corners: part of each patch lies beyond the frame, in x and in y, and counts as zero. An index of -1 would count from the other end, so ask 0 <= x < W *and* 0 <= y < H of both places before each product.",
+            "here = (8, 0) and there = (0, 6) are in corners: part of each patch is outside the frame, in x and in y, and counts as zero. An index of -1 would count from the other end, so check 0 <= x < W *and* 0 <= y < H for both points before each product.",
             make=_score_args((8, 0), (0, 6), 1),
         ),
     ),
     mistakes=(
         Mistake(
             "mean for sum",
-            "That is a mean. The lecture's formula is a sum, over the offsets and, in the scalar product, over the channels.",
+            "You took a mean. The lecture's formula is a sum over the offsets and, in the scalar product, over the channels.",
             like=_score_like(mean=True),
         ),
         Mistake(
@@ -831,18 +831,18 @@ score = Exercise(
         ),
         Mistake(
             "patch left out",
-            "You compare the two points only. With k = 1 there are nine offsets.",
+            "You compare only the two points. With k = 1 there are nine offsets.",
             like=_score_like(centre_only=True),
         ),
         Mistake("upper end missing", "range(-k, k) ends before k.", like=_score_like(half=True)),
         Mistake(
             "normalised",
-            "You divide by the lengths of the vectors: that is the cosine. The formula has the scalar product as it is.",
+            "You divide by the lengths of the vectors, which gives the cosine. The formula uses the plain scalar product.",
             like=_score_like(normalised=True),
         ),
         Mistake(
             "around the corner",
-            "At the frame's edge you get a pixel from the opposite side: a negative index counts from the end. Beyond the frame all is zero.",
+            "At the frame's edge you get a pixel from the opposite side, because a negative index counts from the end. Outside the frame, everything is zero.",
             like=lambda f1, f2, here, there, k: sum(
                 f1[:, (here[1] + i) % f1.shape[1], (here[0] + j) % f1.shape[2]]
                 @ f2[:, (there[1] + i) % f1.shape[1], (there[0] + j) % f1.shape[2]]
@@ -852,9 +852,9 @@ score = Exercise(
         ),
     ),
     hints=(
-        "Two loops over the offsets, each from -k to k. In each turn one scalar product is added.",
+        "Write two loops over the offsets, each from -k to k. Each iteration adds one scalar product.",
         "The feature vector of f1 at (x, y) is f1[:, y, x]. v @ w is the scalar product of two vectors.",
-        "Before a product ask whether both places are inside: 0 <= x < W and 0 <= y < H. If not, go on with the next offset.",
+        "Before each product, check that both points are inside: 0 <= x < W and 0 <= y < H. If not, continue with the next offset.",
     ),
 )
 
@@ -928,26 +928,26 @@ shifts = Exercise(
         Case(
             "all moves by (2, -1)",
             3,
-            "f1 at (x, y) is f2 at (x + 2, y - 1), so the highest score must be at mx = 2, my = -1: map 1 · 5 + 4 = 9 of 25, my slowest. Print scores[:, :, 3, 3].argmax(1): 15 is the opposite direction, 21 has mx slowest.",
+            "f1 at (x, y) is f2 at (x + 2, y - 1), so the highest score must be at mx = 2, my = -1: map 1 · 5 + 4 = 9 of 25, my slowest. Print scores[:, :, 3, 3].argmax(1): 15 is the opposite direction; for 21, mx changes slowest.",
             make=_shift_args,
             test=_shift_test,
         ),
         Case(
             "random, stride 1",
             4,
-            "The best displacement is right, the numbers are not. Each map is (f1 * shifted).mean(1), a mean over channels; where x + m is outside the frame it is 0. The displacement named above is number my · 5 + mx, both counted from 0.",
+            "The best displacement is right, but the numbers are not. Each map is (f1 * shifted).mean(1), a mean over channels; where x + m is outside the frame it is 0. The displacement named above is number my · 5 + mx, both counted from 0.",
             make=around(lambda H, W: _correlation_args(H, W, 2, 1), 4, 6),
         ),
         Case(
             "stride 2",
             3,
-            "Stride 1 is right. With d = 4 and stride 2, mx and my are -4, -2, 0, 2, 4: 25 maps. f2 still needs a border of d = 4 zeros, and the window moves by 2.",
+            "Your answer is right for stride 1. With d = 4 and stride 2, mx and my are -4, -2, 0, 2, 4: 25 maps. f2 still needs a border of d = 4 zeros, and the window moves by 2.",
             make=_correlation_args(5, 7, 4, 2),
         ),
         Case(
             "square",
             2,
-            "H and W are equal here, so exchanging mx and my gives no error: my changes slowest, and mx goes along the last axis.",
+            "H and W are equal here, so swapping mx and my gives no error: my changes slowest, and mx is a shift along the last axis.",
             make=_correlation_args(6, 6, 3, 1),
         ),
         Case(
@@ -965,7 +965,7 @@ shifts = Exercise(
         ),
         Mistake(
             "mx slowest",
-            "All displacements are there, in another order: my has to change slowest, mx fastest.",
+            "All displacements are there, but in the wrong order: my must change slowest, mx fastest.",
             like=_correlation_like(swap=True),
         ),
         Mistake(
@@ -975,29 +975,29 @@ shifts = Exercise(
         ),
         Mistake(
             "wrapped around",
-            "torch.roll brings in on one side what leaves on the other. Beyond the frame all is zero: pad first.",
+            "torch.roll moves what leaves on one side to the other side. Outside the frame, everything is zero: pad first.",
             like=_correlation_like(roll=True),
         ),
         Mistake(
             "border repeated",
-            "Beyond the frame you repeat its edge. There f2 is zero.",
+            "Outside the frame you repeat its edge. There, f2 must be zero.",
             like=_correlation_like(replicate=True),
         ),
         Mistake(
             "stride ignored",
-            "You take every displacement. With stride 2 it is every second one.",
+            "You use every displacement. With stride 2, use only every second one.",
             like=_correlation_like(step=1),
         ),
         Mistake(
             "displacements last",
-            "The displacements are axis 1, in the place of the channels: torch.stack(…, dim=1).",
+            "The displacements belong on axis 1, where the channels were: torch.stack(…, dim=1).",
             like=_correlation_like(last=True),
         ),
     ),
     hints=(
-        "One displacement first: shift f2 so that at x stands what was at x + m. Then f1 times it, mean over axis 1.",
-        "F.pad(f2, [d] * 4) puts d zeros around. The window that begins at row d + my and column d + mx is f2, shifted by (mx, my).",
-        "Two loops, my outside and mx inside, over range(-d, d + 1, stride). Collect the maps in a list and stack them, dim=1.",
+        "Start with one displacement: shift f2 so that the value at x is the one that was at x + m. Then multiply by f1 and take the mean over axis 1.",
+        "F.pad(f2, [d] * 4) adds d zeros on each side. The window that begins at row d + my and column d + mx is f2, shifted by (mx, my).",
+        "Write two loops over range(-d, d + 1, stride), with my outside and mx inside. Collect the maps in a list and stack them, dim=1.",
     ),
 )
 
@@ -1041,7 +1041,7 @@ product = Exercise(
         Case(
             "shape",
             2,
-            "A row for each of the H · W points of f1, a column for each of the (H + 2d)(W + 2d) points of f2 with its border: d zeros on each of the four sides.",
+            "There must be a row for each of the H · W points of f1, and a column for each of the (H + 2d)(W + 2d) points of f2 with its border: d zeros on each of the four sides.",
             make=_product_args(3, 4, 1),
             test=shape_only,
         ),
@@ -1054,7 +1054,7 @@ product = Exercise(
         Case(
             "with a border",
             3,
-            "Without a border you are right. f2 gets d *zeros* on each of the four sides, F.pad(f2, [d] * 4), while it still is (B, C, H, W); then it is flattened. f1 gets none.",
+            "Your answer is right without a border. f2 gets d *zeros* on each of the four sides, F.pad(f2, [d] * 4), while its shape is still (B, C, H, W); then flatten it. f1 gets no border.",
             make=_product_args(3, 4, 2),
         ),
         Case(
@@ -1067,12 +1067,12 @@ product = Exercise(
     mistakes=(
         Mistake(
             "transposed",
-            "Rows and columns have changed places: a row belongs to a point of f1, a column to a point of f2.",
+            "Rows and columns are swapped: a row belongs to a point of f1, a column to a point of f2.",
             like=_product_like(turned=True),
         ),
         Mistake(
             "sum over channels",
-            "A product of matrices sums over the channels. The mean is wanted: divide by C.",
+            "A matrix product sums over the channels. The answer is the mean: divide by C.",
             like=_product_like(summed=True),
         ),
         Mistake(
@@ -1082,7 +1082,7 @@ product = Exercise(
         ),
         Mistake(
             "edge repeated",
-            "Your border repeats the edge of f2. Beyond the frame f2 is zero: F.pad(f2, [d] * 4), without a mode.",
+            "Your border repeats the edge of f2. Outside the frame f2 is zero: F.pad(f2, [d] * 4), without a mode.",
             like=lambda f1, f2, d: _product_like(padded=False)(f1, F.pad(f2, [d] * 4, mode="replicate"), d),
         ),
         Mistake(
@@ -1092,7 +1092,7 @@ product = Exercise(
         ),
         Mistake(
             "border around f1",
-            "You put the border around f1. It belongs around f2, where one looks for partners.",
+            "You put the border around f1. It belongs around f2, because that is where you look for matches.",
             like=_product_like(pad_first=True),
         ),
         *(
@@ -1108,8 +1108,8 @@ product = Exercise(
     ),
     hints=(
         "flatten(2) turns (B, C, H, W) into (B, C, HW): a column for each point.",
-        "A product of matrices sums over what stands inside: (B, HW, C) @ (B, C, HW) -> (B, HW, HW).",
-        "transpose(1, 2) makes rows of columns: do that to f1. f2 needs its border before it is flattened. And a mean is a sum, divided by what?",
+        "A matrix product sums over the inner axis: (B, HW, C) @ (B, C, HW) -> (B, HW, HW).",
+        "transpose(1, 2) turns columns into rows: apply it to f1. f2 needs its border before it is flattened. And what must you divide a sum by to get the mean?",
     ),
 )
 
@@ -1139,7 +1139,7 @@ channels = Exercise(
         Case(
             "stride 2",
             3,
-            "With d = 4 and stride 2 the values are -4, -2, 0, 2, 4: five, so 25 channels. The greatest is 4, the reach; from one to the next it is 2, the step. The message names which of the three differs.",
+            "With d = 4 and stride 2 the values are -4, -2, 0, 2, 4: five, so 25 channels. The largest is 4, the reach; the distance from one to the next is 2, the step. The message names which of the three differs.",
             make=given(4, 2, 1),
         ),
         Case(
@@ -1168,17 +1168,17 @@ channels = Exercise(
         ),
         Mistake(
             "one direction only",
-            "Each mx goes with each my: square the number of values.",
+            "Every mx is combined with every my: square the number of values.",
             like=lambda d, s, k: (2 * d // s + 1, d * k, s * k),
         ),
         Mistake(
             "in the wrong order",
-            "All three are right, in the wrong order: channels, reach, step.",
+            "All three are right, but in the wrong order. The order is channels, reach, step.",
             when=misordered,
         ),
         Mistake(
             "reach to both sides",
-            "You count the reach from the far left to the far right. It is the distance to *one* side: the greatest displacement.",
+            "You count the reach from the far left to the far right. It is the distance to *one* side: the largest displacement.",
             like=lambda d, s, k: ((2 * d // s + 1) ** 2, 2 * d * k, s * k),
         ),
         Mistake(
@@ -1188,29 +1188,29 @@ channels = Exercise(
         ),
         Mistake(
             "stride ignored",
-            "With stride 2 only every second displacement is compared.",
+            "With stride 2, only every second displacement is compared.",
             like=lambda d, s, k: ((2 * d + 1) ** 2, d * k, s * k),
         ),
         Mistake(
             "reach in points of the map",
-            "Reach and step are in points of the map. In full-size pixels each is `shrink` times as much.",
+            "Your reach and step are in points of the map. In full-size pixels they are `shrink` times as large.",
             like=lambda d, s, k: ((2 * d // s + 1) ** 2, d, s),
         ),
         Mistake(
             "reach multiplied by the stride",
-            "d is the greatest displacement already, in points of the map. The stride is only the step on the way there.",
+            "d is already the largest displacement, in points of the map. The stride is only the distance between displacements.",
             like=lambda d, s, k: ((2 * d // s + 1) ** 2, d * s * k, s * k),
         ),
         Mistake(
             "step forgotten to stretch",
-            "The channels and the reach are right. The step between two displacements is `stride` points of the map, and each of them `shrink` pixels.",
+            "The channels and the reach are right. The step between two displacements is `stride` points of the map, each of which is `shrink` pixels wide.",
             like=lambda d, s, k: ((2 * d // s + 1) ** 2, d * k, s),
         ),
     ),
     hints=(
         "How many values has mx? From -d to d in steps of `stride`: write them down for d = 4, stride 2.",
         "With n values of mx there are n values of my, and n² pairs. Each pair is a channel.",
-        "Which displacement is the greatest, in points of the map? And how many full-size pixels is a point wide?",
+        "What is the largest displacement, in points of the map? And how many full-size pixels wide is a point?",
     ),
 )
 

@@ -55,7 +55,7 @@ def error_by_speed(flow, truth, edges):
 
 
 def pareto_front(methods):
-    """Names of the methods, {name: (time, error)}, that none beats, the fastest first.
+    """Names of the methods, {name: (time, error)}, that no other method beats, the fastest first.
 
     A method is beaten by another that is no worse in either and better in one; so of two equal ones neither is.
     """
@@ -111,19 +111,19 @@ rate = Exercise(
         Case(
             "the beginning",
             1,
-            "A tenth of our steps is done, and the first mark is at a half: the rate must be `start`, unchanged. How many marks do you count as reached? None.",
+            "A tenth of our steps is done, and the first mark is at a half: the rate must be `start`, unchanged. How many marks do you count as reached? It must be none.",
             make=_rate_args(0.1, 6000, S_SHORT),
         ),
         Case(
             "at a mark",
             2,
-            "Step 300 of 600, and a mark at 300 of 600: in the very step at which a mark is reached the rate is halved already, so start / 2. How many marks do you count? One.",
+            "Step 300 of 600, and a mark at 300 of 600: the rate is halved at the very step at which a mark is reached, so it is start / 2. How many marks do you count? It must be one.",
             make=_rate_args(0.5, 600, S_SHORT),
         ),
         Case(
             "the step before a mark",
             1,
-            "Step 299 of 600, and the first mark is at 300: not reached, so the rate is `start`. Steps are counted from 0; no + 1 belongs in the comparison.",
+            "Step 299 of 600, and the first mark is at 300: it is not reached, so the rate is `start`. Steps are counted from 0, so do not add 1 in the comparison.",
             make=given(299, 600, 1e-4, *S_SHORT),
         ),
         Case(
@@ -135,59 +135,59 @@ rate = Exercise(
         Case(
             "after four marks",
             2,
-            "At 0.95 all four marks are reached, the last at 1000/1200 = 0.83. Each halves what the one before has left: start / 2⁴ = start / 16.",
+            "At 0.95 all four marks are reached, the last at 1000/1200 = 0.83. Each mark halves the rate again: start / 2⁴ = start / 16.",
             make=_rate_args(0.95, 3000, S_LONG),
         ),
         Case(
             "a length that marks do not divide",
             2,
-            "Step 23 of 70, and the first mark is at 400/1200 of them, which is step 23.33: not reached yet. Do not round marks: compare step / steps with mark / length.",
+            "Step 23 of 70, and the first mark is at 400/1200 of the training, which is step 23.33: it is not reached yet. Do not round marks: compare step / steps with mark / length.",
             make=given(23, 70, 3e-4, *S_LONG),
         ),
     ),
     mistakes=(
         Mistake(
             "not scaled",
-            "Your step and the marks are not in the same unit: our training has another length than the paper's. Compare the *parts* that are done, step / steps with mark / length.",
+            "Your step and the marks are not in the same unit, because our training has a different length from the paper's. Compare the *fractions* of the training, step / steps with mark / length.",
             like=_rate_like(scaled=False),
         ),
         Mistake(
             "halved once",
-            "You halve once, however many marks were reached. Each of them halves again.",
+            "You halve the rate once, however many marks were reached. Each mark halves it again.",
             like=_rate_like(once=True),
         ),
         Mistake(
             "one step late",
-            "At the mark itself your rate is still the old one. *From* the mark on it is lower: ≥, not >.",
+            "At the mark itself, your rate is still the old one. It must be lower *from* the mark on: ≥, not >.",
             like=_rate_like(late=True),
         ),
         Mistake(
             "one step early",
-            "You halve one step too early. At step 299 a mark at 300 is not reached: compare `step` itself, not step + 1.",
+            "You halve the rate one step too early. At step 299, a mark at 300 is not reached: compare `step` itself, not step + 1.",
             like=lambda step, *rest: _rate_like()(step + 1, *rest),
         ),
         Mistake(
             "marks rounded",
-            "You round a mark to a whole step, and down. A mark at step 23.33 is not reached at step 23: compare without rounding.",
+            "You round a mark down to a whole step. A mark at step 23.33 is not reached at step 23: compare without rounding.",
             like=lambda step, steps, start, marks, length: (
                 start / 2 ** sum(step >= mark * steps // length for mark in marks)
             ),
         ),
         Mistake(
             "divided by their number",
-            "After three marks you divide by 4. Three halvings are a division by 8.",
+            "After three marks you divide by 4. Halving three times means dividing by 8.",
             like=_rate_like(power=1),
         ),
         Mistake(
             "divided by twice their number",
-            "Each mark halves what is left. So it is a power of 2, not a multiple of it.",
+            "Each mark halves what is left, so divide by a power of 2, not by a multiple of 2.",
             like=_rate_like(power=2),
         ),
         Mistake("tenth", "You divide by 10 at each mark. FlowNet 2.0 divides by 2.", like=_rate_like(fall=0.1)),
     ),
     hints=(
-        "How would you say in words where a mark lies, so that it holds for any number of steps?",
-        "Count the marks that are reached: those with mark / length not above step / steps.",
+        "How would you describe where a mark is, so that the description holds for any number of steps?",
+        "Count the marks that have been reached: those where mark / length is at most step / steps.",
         "With n of them, the rate is start / 2**n.",
     ),
 )
@@ -218,26 +218,26 @@ spread = Exercise(
         Case(
             "by hand: 1, 2, 3",
             3,
-            "The mean is 2. The squares of the deviations are 1, 0, 1; their sum, divided by n - 1 = 2, is 1, so the standard deviation is 1. Of three runs the mean is known to 1/√3 of it: 0.577. Which of these is the first that you do not get?",
+            "The mean is 2. The squares of the deviations are 1, 0, 1; their sum, divided by n - 1 = 2, is 1, so the standard deviation is 1. With three runs, the error of the mean is the deviation divided by √3: 0.577. Which of these is the first that is different in yours?",
             make=given([1.0, 2.0, 3.0]),
             want=lambda _: (2.0, 1 / math.sqrt(3)),
         ),
         Case(
             "three seeds",
             3,
-            "1, 2, 3 are right, other numbers are not. The message names the first of the two that differs: compare the mean with sum(values) / n, and the error with statistics.stdev(values) / √n.",
+            "Your answer is right for 1, 2, 3 but not for other numbers. The message names the first of the two that differs: compare the mean with sum(values) / n, and the error with statistics.stdev(values) / √n.",
             make=_spread_args(3),
         ),
         Case(
             "nine seeds",
             2,
-            "Three runs are right, nine are not: is a 3, or a √3, fixed in your code? With nine runs the error of the mean is the deviation divided by √9 = 3.",
+            "Your answer is right for three runs but not for nine: does your code contain a fixed 3 or √3? With nine runs, the error of the mean is the deviation divided by √9 = 3.",
             make=_spread_args(9),
         ),
         Case(
             "no spread at all",
             2,
-            "4, 4, 4, 4: the mean is 4 and the error is 0, not nan and not an exception. What do you divide by?",
+            "For 4, 4, 4, 4 the mean is 4 and the error is 0; there must be neither nan nor an exception. What do you divide by?",
             make=given([4.0, 4.0, 4.0, 4.0]),
             want=lambda _: (4.0, 0.0),
         ),
@@ -245,32 +245,32 @@ spread = Exercise(
     mistakes=(
         Mistake(
             "in the wrong order",
-            "Both are right, in the wrong order: the mean, then its error.",
+            "Both are right, but in the wrong order. Return the mean, then its error.",
             when=misordered,
         ),
         Mistake(
             "root of n - 1",
-            "n - 1 belongs in the deviation, and there only. The deviation is then divided by √n: 1 for the values 1, 2, 3, and of three runs the mean is known to 1/√3.",
+            "n - 1 belongs only in the deviation. The deviation is then divided by √n: for the values 1, 2, 3 it is 1, so the error of the mean of three runs is 1/√3.",
             like=_spread_like(lambda v, n: statistics.stdev(v) / math.sqrt(n - 1)),
         ),
         Mistake(
             "deviation",
-            "That is the standard *deviation*: how much single runs differ. How well is their *mean* known? Better, the more runs.",
+            "That is the standard *deviation*: how much single runs differ. How well is their *mean* known? The more runs, the better.",
             like=_spread_like(lambda v, n: statistics.stdev(v)),
         ),
         Mistake(
             "divided by n",
-            "You divide by n where n - 1 belongs. The mean came from the same few numbers, so their deviations from it are too small.",
+            "You divide by n instead of n - 1. The mean comes from the same few numbers, so their deviations from it are too small.",
             like=_spread_like(lambda v, n: statistics.pstdev(v) / math.sqrt(n)),
         ),
         Mistake(
             "deviation, divided by n",
-            "Two things: n - 1 in the deviation, and the root of n is missing.",
+            "Change two things: use n - 1 in the deviation, and divide by the root of n.",
             like=_spread_like(lambda v, n: statistics.pstdev(v)),
         ),
         Mistake(
             "root of n missing",
-            "You divide the deviation by n. Errors of means fall with the *root* of n.",
+            "You divide the deviation by n. The error of a mean falls with the *root* of n.",
             like=_spread_like(lambda v, n: statistics.stdev(v) / n),
         ),
         Mistake(
@@ -280,14 +280,14 @@ spread = Exercise(
         ),
         Mistake(
             "range",
-            "You take half the distance from least to greatest. It grows with the number of runs, and the error of a mean falls.",
+            "You take half the range from the smallest to the largest value. The range grows with the number of runs, but the error of a mean falls.",
             like=_spread_like(lambda v, n: (max(v) - min(v)) / 2),
         ),
     ),
     hints=(
-        "Two questions: how much do single runs differ? And how much would the *mean* of such runs differ, if one repeated everything?",
-        "First the standard deviation: squares of the deviations, summed, divided by n - 1, root.",
-        "The standard error is that, divided by the root of n.",
+        "Two questions: how much do single runs differ? And how much would the *mean* of such runs differ if you repeated everything?",
+        "First compute the standard deviation: sum the squares of the deviations, divide by n - 1, and take the root.",
+        "The standard error is the standard deviation divided by the root of n.",
     ),
 )
 
@@ -352,7 +352,7 @@ stacked = Exercise(
         Case(
             "by hand: a grey step",
             3,
-            "Channels 0–2 are image 1 (0 0 0), 3–5 image 2 (0 1 1), 6–8 image 2 fetched from x + 1 (1 1 1), 9–10 flow / 20 = (0.05, 0), 11 the length of the difference between 6–8 and 0–2, √3. See the channel named above.",
+            "Channels 0–2 are image 1 (0 0 0), 3–5 image 2 (0 1 1), 6–8 image 2 warped, that is, read at x + 1 (1 1 1), 9–10 flow / 20 = (0.05, 0), 11 the length of the difference between 6–8 and 0–2, √3. See the channel named above.",
             make=lambda g: (
                 torch.zeros(1, 3, 1, 3),
                 torch.tensor([0.0, 1.0, 1.0]).expand(1, 3, 1, 3).clone(),
@@ -362,13 +362,13 @@ stacked = Exercise(
         Case(
             "random",
             5,
-            "The grey step is right. Here all three colours and both components of the flow vary: channels 0–2 image 1, 3–5 image 2, 6–8 warp(image2, flow), 9–10 flow / 20, 11 the length over the colours of image 1 minus 6–8. See the channel named above.",
+            "Your answer is right for the grey step. Here all three colours and both components of the flow vary: channels 0–2 image 1, 3–5 image 2, 6–8 warp(image2, flow), 9–10 flow / 20, 11 the length over the colours of image 1 minus 6–8. See the channel named above.",
             make=around(_input_args, 4, 6),
         ),
         Case(
             "square",
             3,
-            "H and W are equal here, so exchanged axes give no error: lengths and torch.cat go along axis 1, the channels.",
+            "H and W are equal here, so swapped axes give no error: lengths and torch.cat use axis 1, the channels.",
             make=_input_args(5, 5),
         ),
         Case("gradients", 2, GRADIENT, make=_input_args(3, 4, B=1), gradient=True),
@@ -376,10 +376,12 @@ stacked = Exercise(
     mistakes=(
         Mistake(
             "20 forgotten",
-            "The flow has to be divided by 20, so that its numbers are as large as the images'.",
+            "Divide the flow by 20, so that its values are about as large as those of the images.",
             like=_input_like(unit=1.0),
         ),
-        Mistake("times 20", "You multiply the flow by 20. Divide: 20 px become 1.", like=_input_like(unit=1 / 20)),
+        Mistake(
+            "times 20", "You multiply the flow by 20. Divide instead: 20 px become 1.", like=_input_like(unit=1 / 20)
+        ),
         Mistake(
             "wrong direction",
             "You warp by -flow. A point that moves by the flow is found at x + flow in frame 2.",
@@ -387,7 +389,7 @@ stacked = Exercise(
         ),
         Mistake(
             "frame 1 warped",
-            "You warp frame 1. Frame 2 has to come back to frame 1's grid.",
+            "You warp frame 1. Warp frame 2 to frame 1's grid instead.",
             like=_input_like(of_first=True),
         ),
         Mistake(
@@ -402,12 +404,12 @@ stacked = Exercise(
         ),
         Mistake(
             "sum of the colours",
-            "You add |red|, |green| and |blue|. Wanted is the length of the vector of three.",
+            "You add |red|, |green| and |blue|. Use the length of the vector of three.",
             like=_input_like(error="sum"),
         ),
         Mistake(
             "mean of the colours",
-            "You take the mean over the colours. Wanted is the length of the vector of three.",
+            "You take the mean over the colours. Use the length of the vector of three.",
             like=_input_like(error="mean"),
         ),
         Mistake(
@@ -415,23 +417,23 @@ stacked = Exercise(
         ),
         Mistake(
             "one for each colour",
-            "You keep three errors, one for each colour. One for each pixel is wanted: their length.",
+            "You keep three errors, one for each colour. There must be one for each pixel: their length.",
             like=_input_like(error="colours"),
         ),
         Mistake(
             "not warped in the error",
-            "Your error compares frame 1 with frame 2 as it is. What does that tell about the flow? Take the warped one.",
+            "Your error compares frame 1 with the unwarped frame 2, so it does not depend on the flow. Use the warped frame 2.",
             like=_input_like(against="unwarped"),
         ),
         Mistake(
             "compared with frame 2",
-            "You compare the warped image with frame 2. It came back to frame 1's grid: compare it with frame 1.",
+            "You compare the warped image with frame 2. It is on frame 1's grid: compare it with frame 1.",
             like=_input_like(against="second"),
         ),
     ),
     hints=(
-        "Which picture should look like frame 1 if the flow were right? That one tells how wrong it is.",
-        "warp(image2, flow) brings frame 2 back. The error is the length over axis 1 of its difference to image1.",
+        "Which image would look like frame 1 if the flow were right? It shows how wrong the flow is.",
+        "warp(image2, flow) warps frame 2. The error is the length, over axis 1, of its difference from image1.",
         "torch.cat([image1, image2, warped, flow / 20, error], dim=1), the error with keepdim=True.",
     ),
 )
@@ -442,11 +444,11 @@ _ALL, _VAIN, _NONE = "it learns", "gradients in vain", "nothing"
 _WAYS = {
     "A": (
         _ALL,
-        "Follow A line by line: does any line keep autograd from recording the first network, or the optimiser from holding its weights?",
+        "Follow A line by line: does any line prevent autograd from recording the first network, or the optimiser from having its weights?",
     ),
     "B": (
         _VAIN,
-        "The optimiser decides which weights are *changed*. Which setting decides for which weights gradients are computed? Is it touched in B?",
+        "The optimiser decides which weights are *changed*. Which setting decides for which weights gradients are computed? Does B change it?",
     ),
     "C": (
         _NONE,
@@ -466,7 +468,7 @@ def what_is_frozen():
 
 
 def _way_case(way):
-    return choice_case(way, _WAYS[way][1], "think again", (_ALL, _VAIN, _NONE), "is none of the three")
+    return choice_case(way, _WAYS[way][1], "think again", (_ALL, _VAIN, _NONE), "is not one of the three")
 
 
 frozen = Exercise(
@@ -484,17 +486,17 @@ frozen = Exercise(
         ),
         Mistake(
             "the optimiser saves the work",
-            "What the optimiser does not hold is not changed. But loss.backward() knows nothing of the optimiser.",
+            "Weights that the optimiser does not have are not changed. But loss.backward() knows nothing about the optimiser.",
             when=answered("B", _NONE),
         ),
         Mistake(
             "left out, and yet it learns",
-            "Weights are changed by the optimiser alone. Does this one hold them?",
+            "Only the optimiser changes weights. Does this one have them?",
             when=answered("B", _ALL),
         ),
         Mistake(
             "requires_grad_ only hides",
-            "Where no weight and no input requires a gradient, autograd does not even record. So nothing is computed in vain.",
+            "If no weight and no input requires a gradient, autograd does not even record. So no gradient is computed in vain.",
             when=answered("C", _VAIN, _ALL),
         ),
         Mistake(
@@ -509,9 +511,9 @@ frozen = Exercise(
         ),
     ),
     hints=(
-        "Two questions for each way: will loss.backward() compute gradients for the first network? Will the optimiser use them?",
-        "Only two of the five keep autograd from recording the first network.",
-        "Which of the five lines speak to autograd, which to the optimiser only, and which to neither?",
+        "Ask two questions about each variant: will loss.backward() compute gradients for the first network? Will the optimiser use them?",
+        "Only two of the five prevent autograd from recording the first network.",
+        "Which of the five affect autograd, which only the optimiser, and which neither?",
     ),
 )
 
@@ -566,33 +568,33 @@ counting = Exercise(
         Case(
             "by hand: one layer",
             2,
-            "One layer, 3 channels to 2 by 3 × 3: 3 · 2 · 9 = 54 weights, and a bias for each of the 2. Which part of it do you get?",
+            "One layer with 3 × 3 kernels from 3 channels to 2 has 3 · 2 · 9 = 54 weights, and a bias for each of the 2 outputs. Which of these numbers do you get?",
             make=given([(3, 2, 3, True)], 1, 12),
             want=lambda *_: 56,
         ),
         Case(
             "one network",
             2,
-            "6 → 4 by 7 × 7 with bias: 1180. 4 → 8 by 3 × 3 with bias: 296. 8 → 2 by 3 × 3 *without*: 144. Print yours layer by layer. The first network has its own 6 channels, not 12.",
+            "6 → 4 by 7 × 7 with bias: 1180. 4 → 8 by 3 × 3 with bias: 296. 8 → 2 by 3 × 3 *without*: 144. Print yours layer by layer. The first network has 6 input channels, not 12.",
             make=given(_TOY, 1, 12),
         ),
         Case(
             "two networks",
             3,
-            "One network is right. The second one has 12 channels instead of 6 at the entrance of its *first* layer, so 6 · 4 · 49 = 1176 weights more than the first; all else is the same.",
+            "Your answer is right for one network. The *first* layer of the second network has 12 input channels instead of 6, so it has 6 · 4 · 49 = 1176 more weights; everything else is the same.",
             make=given(_TOY, 2, 12),
         ),
         Case(
             "three networks",
             3,
-            "Two networks are right. Of three, the second *and* the third have `channels` at the entrance. Is a 2 fixed in your code, or a size of the example?",
+            "Your answer is right for two networks. Of three, the second *and* the third have `channels` input channels. Does your code contain a fixed 2, or a size from the example?",
             make=_count_args,
         ),
     ),
     mistakes=(
         Mistake(
             "biases forgotten",
-            "The biases are missing: one for each channel that comes out.",
+            "The biases are missing: there is one for each output channel.",
             like=_count_like(bias=False),
         ),
         Mistake(
@@ -607,15 +609,17 @@ counting = Exercise(
         ),
         Mistake(
             "all alike",
-            "You count every network as the first one. The later ones see more channels.",
+            "You count every network like the first one. The later ones have more input channels.",
             like=_count_like(wider="none"),
         ),
         Mistake(
             "the first, too",
-            "You give the first network the later ones' channels. It sees two images only.",
+            "You give the first network the input channels of the later ones. It sees only two images.",
             like=_count_like(wider="all"),
         ),
-        Mistake("one network only", "You count one network. There are `nets` of them.", like=_count_like(nets=False)),
+        Mistake(
+            "one network only", "You count only one network. There are `nets` of them.", like=_count_like(nets=False)
+        ),
         Mistake(
             "every layer",
             "You change the channels of every layer of a later network. Only its *first* layer sees the input.",
@@ -623,8 +627,8 @@ counting = Exercise(
         ),
     ),
     hints=(
-        "What does one convolution hold, for each channel that comes out? How many numbers?",
-        "A layer: inputs · outputs · kernel² weights, and `outputs` biases if it has them. Begin with one network.",
+        "What parameters does one convolution have for each output channel? How many are there?",
+        "A layer: inputs · outputs · kernel² weights, and `outputs` biases if it has them. Start with one network.",
         "In a later network replace the first layer's `inputs` by `channels`. All other layers stay.",
     ),
 )
@@ -685,7 +689,7 @@ fusing = Exercise(
         Case(
             "square",
             2,
-            "H and W are equal here, so exchanged axes give no error: lengths and torch.cat go along axis 1, the channels.",
+            "H and W are equal here, so swapped axes give no error: lengths and torch.cat use axis 1, the channels.",
             make=_fusion_args(5, 5),
         ),
         Case("gradients", 2, GRADIENT, make=_fusion_args(3, 4, B=1), gradient=True),
@@ -693,12 +697,12 @@ fusing = Exercise(
     mistakes=(
         Mistake(
             "flow before small",
-            "The order is `small`, then `flow`, in all three groups. Yours is turned round.",
+            "The order is `small`, then `flow`, in all three groups. Yours is reversed.",
             like=_fusion_like(order="flow first"),
         ),
         Mistake(
             "in units of 20",
-            "Here flows stay in pixels, as the released network takes them.",
+            "Here flows stay in pixels, as the released network expects.",
             like=_fusion_like(unit=20.0),
         ),
         Mistake(
@@ -708,7 +712,7 @@ fusing = Exercise(
         ),
         Mistake(
             "sum of both components",
-            "You add |x| and |y| of a flow. Its length is wanted, by Pythagoras.",
+            "You add |x| and |y| of a flow. Use its length, by Pythagoras.",
             like=_fusion_like(lengths="sum"),
         ),
         Mistake(
@@ -718,7 +722,7 @@ fusing = Exercise(
         ),
         Mistake(
             "not warped",
-            "Your errors compare frame 1 with frame 2 as it is: they are the same for both flows, and tell nothing.",
+            "Your errors compare frame 1 with the unwarped frame 2: they are the same for both flows and say nothing about them.",
             like=_fusion_like(against="unwarped"),
         ),
         Mistake(
@@ -728,13 +732,13 @@ fusing = Exercise(
         ),
         Mistake(
             "grouped by flow",
-            "You put together what belongs to one flow. Here like goes with like: flows, lengths, errors.",
+            "You group the channels by flow. Group them by kind instead: flows, lengths, errors.",
             like=_fusion_like(grouped=False),
         ),
     ),
     hints=(
         "What would *you* want to know at a pixel, to choose between two flows?",
-        "For each flow: itself, its length, and how far warp(image2, it) is from image1. Lengths go over axis 1, with keepdim=True.",
+        "For each flow: the flow itself, its length, and how far the warped image2 is from image1. Take lengths over axis 1, with keepdim=True.",
         "torch.cat([image1, small, flow, |small|, |flow|, error of small, error of flow], dim=1)",
     ),
 )
@@ -797,26 +801,26 @@ bands = Exercise(
         Case(
             "three bands",
             3,
-            "One edge is right, two are not: n edges make n + 1 bands. The middle one is (speed >= 3) & (speed < 7), with both conditions.",
+            "Your answer is right for one edge but not for two: n edges make n + 1 bands. The middle one is (speed >= 3) & (speed < 7), with both conditions.",
             make=_bands_args(6, 6, (3.0, 7.0)),
         ),
         Case(
             "exactly at an edge",
             2,
-            "Speeds are exactly 0, 5 and 10, the edges 5 and 10: one pixel in each of the three bands. A pixel of speed 5 belongs to the band that *begins* at 5: >= below, < above.",
+            "The speeds are exactly 0, 5 and 10, and the edges are 5 and 10: there is one pixel in each of the three bands. A pixel with speed 5 belongs to the band that *begins* at 5: use >= at the lower edge and < at the upper edge.",
             make=_at_edges,
         ),
         Case(
             "an empty band",
             2,
-            "No pixel is faster than 1000 px, so the last band is empty and has no mean: return NaN for it, neither 0 nor an exception.",
+            "No pixel is faster than 1000 px, so the last band is empty and has no mean: return NaN for it, not 0, and do not raise an exception.",
             make=_bands_args(3, 4, (2.0, 1000.0)),
         ),
     ),
     mistakes=(
         Mistake(
             "by the estimate's speed",
-            "You sort pixels by how fast the *estimate* is. Whoever always says zero would have no fast pixels. Sort by the truth.",
+            "You sort pixels by the speed of the *estimate*. A method that always predicts zero would then have no fast pixels. Sort by the ground truth.",
             like=_bands_like(by="flow"),
         ),
         Mistake(
@@ -824,15 +828,15 @@ bands = Exercise(
             "You sort pixels by how wrong they are. Sort by how fast they truly move.",
             like=_bands_like(by="error"),
         ),
-        Mistake("by x alone", "The speed is the length of the vector, not its x.", like=_bands_like(by="x")),
+        Mistake("by x alone", "The speed is the length of the vector, not its x component.", like=_bands_like(by="x")),
         Mistake(
             "upper edge in the band",
-            "A pixel of speed exactly 5 belongs to the band that *begins* at 5: ≥ below, < above.",
+            "A pixel of speed exactly 5 belongs to the band that *begins* at 5: use ≥ at the lower edge and < at the upper edge.",
             like=_bands_like(upper=True),
         ),
         Mistake(
             "share of the whole",
-            "You divide by the number of all pixels. Divide by those of the band.",
+            "You divide by the number of all pixels. Divide by the number of pixels in the band.",
             like=_bands_like(over="all"),
         ),
         Mistake(
@@ -842,7 +846,7 @@ bands = Exercise(
         ),
         Mistake(
             "empty is zero",
-            "An empty band has no error of 0. It would look perfect. Return NaN.",
+            "An empty band has no error. With 0 it would look perfect: return NaN.",
             like=_bands_like(empty=0.0),
         ),
         Mistake(
@@ -852,9 +856,9 @@ bands = Exercise(
         ),
     ),
     hints=(
-        "Two maps of numbers are needed, one to sort by and one to average. Which?",
+        "You need two maps of numbers, one to sort by and one to average. Which ones?",
         "errors = length of flow - truth; speed = length of truth. A band is a mask: (speed >= low) & (speed < high).",
-        "Go through zip([0, *edges], [*edges, inf]). errors[mask].mean() is NaN by itself where the mask is empty.",
+        "Go through zip([0, *edges], [*edges, inf]). errors[mask].mean() is already NaN if the mask is empty.",
     ),
 )
 
@@ -869,7 +873,7 @@ def _front_oracle(methods):
     return sorted((name for name in methods if not beaten(name)), key=lambda name: methods[name][0])
 
 
-_FOUR = {"c": (30.0, 4.0), "d": (10.0, 5.0), "a": (40.0, 1.0), "b": (20.0, 3.0)}  # neither by time nor by name
+_FOUR = {"c": (30.0, 4.0), "d": (10.0, 5.0), "a": (40.0, 1.0), "b": (20.0, 3.0)}  # sorted neither by time nor by name
 
 
 def _front_args(g):
@@ -902,7 +906,7 @@ def _front_like(keep="front"):
 
 
 def _sweep(methods):
-    """By rising time, then error: each one whose error is below all before it."""
+    """Sorted by time, then error: keep each one whose error is below all before it."""
     names, least = [], math.inf
     for name, (_, error) in sorted(methods.items(), key=lambda item: item[1]):
         if error < least:
@@ -912,7 +916,7 @@ def _sweep(methods):
 
 
 def _either_twin_first(got, want):
-    """The order of two methods that take equally long is free."""
+    """Two methods that take equally long may come in either order."""
     return None if got == ("b", "a", "c") else difference(got, want)
 
 
@@ -925,72 +929,72 @@ front = Exercise(
         Case(
             "four methods",
             3,
-            "c takes longer than b and errs more, so b beats it. Nobody beats d (the fastest), b or a (the most accurate): ['d', 'b', 'a'], by rising time, whatever the order of the dict or of the names.",
+            "c is slower than b and has a larger error, so b beats it. No method beats d (the fastest), b or a (the most accurate): ['d', 'b', 'a'], sorted by time from the fastest, whatever the order of the dict or of the names.",
             make=given(_FOUR),
         ),
         Case(
             "nine methods",
             2,
-            "A method is beaten if *any* other is at least as good in both, and better in one. Sort by time and go down the list: along the front the errors must fall, and every name that you left out must have one before it with a smaller error.",
+            "A method is beaten if *any* other is at least as good in both, and better in one of them. Sort by time and go down the list: along the front the errors must fall, and every name that you left out must have one before it with a smaller error.",
             make=_front_args,
         ),
         Case(
             "equally fast",
             2,
-            "x and y take equally long, and y errs less, so y beats x. y and z err equally, and y is faster, so y beats z. Only y is left: better in one and *equal* in the other is enough.",
+            "x and y take equally long, and y has the smaller error, so y beats x. y and z have the same error, and y is faster, so y beats z. Only y is left: it is enough to be better in one and *equal* in the other.",
             make=given({"x": (10.0, 5.0), "y": (10.0, 4.0), "z": (20.0, 4.0)}),
         ),
         Case(
             "twins",
             2,
-            "a and b have the same time and the same error. Neither is better in anything, so neither beats the other, and both belong to the front: three names.",
+            "a and b have the same time and the same error. Neither is better in either of them, so neither beats the other, and both belong to the front: three names.",
             make=given({"a": (1.0, 2.0), "b": (1.0, 2.0), "c": (5.0, 1.0)}),
             test=_either_twin_first,
         ),
         Case(
             "one alone",
             1,
-            "With a single method nobody beats it: a list of one name. Do you compare a method with itself?",
+            "If there is only one method, no other beats it: return a list with one name. Do you compare a method with itself?",
             make=given({"only": (1.0, 1.0)}),
         ),
     ),
     mistakes=(
         Mistake(
             "equals are kept",
-            "Whoever is equal in one and better in the other beats, too. Of two equally fast ones, only the better counts.",
+            "A method that is equal in one and better in the other also beats. Of two equally fast methods, only the more accurate one is kept.",
             like=_front_like("strict"),
         ),
         Mistake(
             "in the wrong order",
-            "The names are right, their order is not: by rising time, so the fastest comes first.",
+            "The names are right, but their order is not: sort them by time, with the fastest first.",
             when=misordered,
         ),
         Mistake("the beaten ones", "You return those that *are* beaten.", like=_front_like("beaten")),
         Mistake(
             "better in one is enough",
-            "You throw out whoever is worse in *one* of them. Slower but more accurate is a fair offer: both must be no better.",
+            "You drop every method that is worse in *one* of the two. A slower but more accurate method must stay: to be beaten, it must not be better in either.",
             like=_front_like("either"),
         ),
         Mistake(
             "only the two ends",
-            "The fastest and the best are not beaten, right. But what lies between may be a fair offer, too.",
+            "It is true that the fastest and the most accurate are not beaten. But methods between them may also be unbeaten.",
             like=_front_like("best"),
         ),
-        Mistake("all", "You return all of them. Some are beaten in both.", like=_front_like("all")),
+        Mistake("all", "You return all methods. Some are beaten in both time and error.", like=_front_like("all")),
         Mistake(
             "one of two twins",
-            "Of two methods with the same time and the same error you keep one. Neither is better in anything, so neither beats the other: keep both.",
+            "Of two methods with the same time and the same error, you keep only one. Neither is better in time or error, so neither beats the other: keep both.",
             like=_sweep,
         ),
         Mistake(
             "both twins thrown out",
-            "Two methods with the same time and the same error throw each other out. To beat another, a method must be better in at least one of the two.",
+            "In your code, two methods with the same time and the same error beat each other. To beat another, a method must be better in at least one of the two.",
             like=_front_like("worse twins"),
         ),
     ),
     hints=(
-        "Take one method. What would another one have to be like, so that nobody would choose the first?",
-        "No slower *and* no worse, and better in at least one of the two.",
+        "Take one method. What would another have to be like so that nobody would choose the first?",
+        "It must be no slower *and* no less accurate, and better in at least one of the two.",
         "Or: sort by time, then error, and keep each one whose error is below all before it, or that is equal to the last one kept in both.",
     ),
 )
@@ -1054,49 +1058,49 @@ clip = Exercise(
         Case(
             "shape",
             2,
-            "T frames make T - 1 pairs, with one number each: (T - 1,). The mean goes over pixels and colours of a pair, not over the pairs.",
+            "T frames make T - 1 pairs, with one number each: (T - 1,). Take the mean over the pixels and colours of a pair, not over the pairs.",
             make=_clip_args(4, 6, 0.5),
             test=shape_only,
         ),
         Case(
             "the true flow of a moving texture",
             4,
-            "A texture moves 1 px to the right, and the flow says so: both numbers must be 0. If not, do you warp frame t + 1 by +flow t and compare with frame t, inside the frame only?",
+            "A texture moves 1 px to the right, and the flow is exactly that: both numbers must be 0. If they are not, do you warp frame t + 1 by +flow t and compare with frame t, inside the frame only?",
             make=_pan,
         ),
         Case(
             "small motions",
             4,
-            "The true flow gives 0; here the flows are wrong. Per pixel: 255 · |warped - frame t|, absolute and not squared, mean over the three colours; then the mean over the pixels with in_frame.",
+            "Your answer is right for the true flow; here the flows are wrong. For each pixel, take 255 · |warped - frame t|, absolute rather than squared, and the mean over the three colours; then take the mean over the pixels where in_frame is True.",
             make=_clip_args(5, 7, 0.4),
         ),
         Case(
             "much leaves the frame",
             3,
-            "Many pixels leave the frame: each pair has its own number of pixels that stay, stays.sum((1, 2, 3)). Sum the errors where `stays` is True and divide by that number, pair by pair.",
+            "Many pixels leave the frame, and the number of pixels that stay, stays.sum((1, 2, 3)), is different for each pair. Sum the errors where `stays` is True and divide by that number, pair by pair.",
             make=_clip_args(6, 6, 3.0),
         ),
         Case(
             "four frames",
             2,
-            "Three frames are right, four are not: is a 2 or a 3 fixed in your code? Pair t is frames t and t + 1, with flow t.",
+            "Your answer is right for three frames but not for four: does your code contain a fixed 2 or 3? Pair t consists of frames t and t + 1, with flow t.",
             make=_clip_args(4, 5, 1.0, T=4),
         ),
     ),
     mistakes=(
         Mistake(
             "mask forgotten",
-            "What leaves the frame counts in your mean. There the warped image only repeats its border.",
+            "Your mean includes pixels that leave the frame. There the warped image only repeats its border.",
             like=_clip_like(mask="none"),
         ),
         Mistake(
             "divided by all",
-            "You set what leaves the frame to 0 and divide by all pixels. So a flow that leads out everywhere would be perfect.",
+            "You set pixels that leave the frame to 0 and divide by all pixels. A flow that leaves the frame everywhere would then be perfect.",
             like=_clip_like(mask="zero"),
         ),
         Mistake(
             "frames swapped",
-            "You bring frame t back and compare with frame t + 1. The flow is given on frame t's pixels.",
+            "You warp frame t and compare it with frame t + 1. The flow is given at frame t's pixels, so warp frame t + 1.",
             like=_clip_like(shift=-1),
         ),
         Mistake("wrong direction", "You warp by -flow.", like=_clip_like(sign=-1)),
@@ -1105,23 +1109,23 @@ clip = Exercise(
         ),
         Mistake(
             "squared",
-            "That is the mean of squares. The mean of the absolute differences is wanted.",
+            "That is the mean of the squares. Use the mean of the absolute differences.",
             like=_clip_like(square=True),
         ),
         Mistake(
             "one number for the clip",
-            "You average over the pairs. One number for each pair is wanted.",
+            "You average over the pairs. Return one number for each pair.",
             like=_clip_like(whole=True),
         ),
         Mistake(
             "not warped",
-            "You compare the frames as they are. So every flow would get the same error.",
+            "You compare the frames without warping. Every flow would then get the same error.",
             like=_clip_like(warped=False),
         ),
     ),
     hints=(
-        "Which frame is brought back to which, and on whose pixels is the flow given?",
-        "warp(frames[1:], flows) brings all of them back at once; in_frame(flows)[:, 0] is the mask without its axis of 1, (T - 1, H, W).",
+        "Which frame is warped to which, and at whose pixels is the flow given?",
+        "warp(frames[1:], flows) warps all of them at once; in_frame(flows)[:, 0] is the mask without its axis of length 1, (T - 1, H, W).",
         "For each pair: 255 · |warped - frame|, mean over the colours, then the mean over the pixels where the mask is True.",
     ),
 )

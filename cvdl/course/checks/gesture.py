@@ -48,7 +48,7 @@ def _seen_args(g):
     return int(torch.randint(2 * fps, 4 * fps, (), generator=g)), fps, rate
 
 
-_CAMERAS = (12, 15, 24, 25, 30)  # with which no float comes out a hair below
+_CAMERAS = (12, 15, 24, 25, 30)  # for which no float comes out slightly too small
 
 
 def _whole(number):
@@ -74,11 +74,11 @@ def _some_one_late(got, want):
 
 
 def _of_whole_fps(got, want):
-    """What int(fps) or round(fps) makes of 60 frames, 29.97 a second, 10 ticks."""
+    """What int(fps) or round(fps) gives for 60 frames at 29.97 per second and 10 ticks per second."""
     return got in [tuple(_seen_oracle(60, fps, 10)) for fps in (29, 30)]
 
 
-FUTURE = "A frame is seen before it is there. When k · fps / rate is 2.5, frame 2 is there already, and frame 3 is still to come."
+FUTURE = "You see a frame before it has arrived. When k · fps / rate is 2.5, frame 2 has arrived, but frame 3 has not."
 
 resample = Exercise(
     id="gesture.resample",
@@ -89,7 +89,7 @@ resample = Exercise(
         Case(
             "by hand: 12 frames, 25 a second, 10 ticks",
             2,
-            "12 frames at 25 a second last 0.48 s, so the ticks are at 0, 0.1, 0.2, 0.3 and 0.4 s. Times 25 that is 0, 2.5, 5, 7.5 and 10, rounded down 0, 2, 5, 7, 10: at 7.5 frame 7 is there already and frame 8 still to come.",
+            "12 frames at 25 a second last 0.48 s, so the ticks are at 0, 0.1, 0.2, 0.3 and 0.4 s. Times 25 that is 0, 2.5, 5, 7.5 and 10, rounded down 0, 2, 5, 7, 10: at 7.5, frame 7 has already arrived, but frame 8 has not.",
             make=given(12, 25, 10),
             want=lambda *_: [0, 2, 5, 7, 10],
             test=_frames_test,
@@ -105,35 +105,35 @@ resample = Exercise(
         Case(
             "a clip that ends at a tick",
             1,
-            "10 frames at 25 a second last 0.4 s. The tick at 0.4 s is no longer *before* the end: four ticks, 0 to 3, and no frame beyond 9. ceil(count · rate / fps) gives their number.",
+            "10 frames at 25 a second last 0.4 s. The tick at 0.4 s is not *before* the end, so there are four ticks, 0 to 3, and no frame after 9. ceil(count · rate / fps) gives the number of ticks.",
             make=given(10, 25, 10),
             test=_frames_test,
         ),
         Case(
             "50 frames a second, 10 ticks",
             2,
-            "Every fifth frame, 0, 5, …, 115. If one is 114 and not 115, a float was a hair below a whole number, as 23 / 10 · 50 is: multiply first, then divide once. If the first few are wrong already, look at your step.",
+            "Every fifth frame, 0, 5, …, 115. If one is 114 and not 115, a float was slightly below a whole number, as 23 / 10 · 50 is: multiply first, then divide once. If even the first few are wrong, look at your step.",
             make=given(120, 50, 10),
             test=_frames_test,
         ),
         Case(
             "24 frames a second, 12 ticks",
             1,
-            "Every second frame, 0, 2, …, 58. If one is 13 and not 14, a float was a hair below a whole number, as 7 · (1 / 12) · 24 is: multiply first, then divide once.",
+            "Every second frame, 0, 2, …, 58. If one is 13 and not 14, a float was slightly below a whole number, as 7 · (1 / 12) · 24 is: multiply first, then divide once.",
             make=given(60, 24, 12),
             test=_frames_test,
         ),
         Case(
             "29.97 frames a second",
             2,
-            "fps is a float here. Leave it as it is, since int(29.97) is 29, and take int() of the result only: `//` of floats gives floats, which cannot index a list. Tick 10 is at 1 s: frame 29.",
+            "fps is a float here. Leave it as it is, because int(29.97) is 29, and apply int() only to the result: `//` of floats gives floats, which cannot index a list. Tick 10 is at 1 s: frame 29.",
             make=given(60, 29.97, 10),
             test=_frames_test,
         ),
         Case(
             "another camera",
             2,
-            "Six cameras are right, this one is not. Is a number of your code taken from one of them? Frame k is floor(k · fps / rate), for k from 0 up to the last tick before count / fps.",
+            "Your answer is right for six cameras but not for this one. Does your code contain a number from one of the six? Frame k is floor(k · fps / rate), for k from 0 up to the last tick before count / fps.",
             _seen_args,
             test=_frames_test,
         ),
@@ -144,57 +144,57 @@ resample = Exercise(
         Mistake("upwards", FUTURE, like=_seen_like(newest=lambda x: math.ceil(x - 1e-9))),
         Mistake(
             "a tick too many",
-            "One tick is too many: at the time count / fps the clip is over.",
+            "There is one tick too many: at time count / fps the clip is over.",
             like=_seen_like(number=lambda exact, count: int(exact + 1e-9) + 1),
         ),
         Mistake(
             "a tick too few",
-            "One tick is missing: ticks begin at 0, and the last one before the end counts, too.",
+            "One tick is missing: ticks start at 0, and the last one before the end counts, too.",
             like=_seen_like(number=lambda exact, count: int(exact + 1e-9)),
         ),
         Mistake(
             "as many ticks as frames",
-            "You have a tick for each frame. How many there are is a matter of `rate` and of how long the clip lasts.",
+            "You have a tick for each frame. Their number depends on `rate` and on the length of the clip.",
             like=_seen_like(number=lambda exact, count: count),
         ),
         Mistake(
             "a whole step",
-            "You always go on by the same whole number of frames. 25 / 10 is 2.5: steps of 2 and of 3 take turns.",
+            "You always advance by the same whole number of frames. 25 / 10 is 2.5, so steps of 2 and 3 must alternate.",
             like=lambda count, fps, rate: list(range(0, count, int(fps / rate))),
         ),
         Mistake(
             "a whole step, at least 1",
-            "You always go on by the same whole number of frames. It need not be whole, nor be 1 or more.",
+            "You always advance by the same whole number of frames. The step need not be a whole number, and it may be less than 1.",
             like=lambda count, fps, rate: list(range(0, count, max(1, int(fps / rate)))),
         ),
         Mistake(
             "fps and rate exchanged",
-            "fps and rate have changed places: tick k is at k / rate seconds, and each second has fps frames.",
+            "fps and rate are swapped: tick k is at k / rate seconds, and each second has fps frames.",
             like=lambda count, fps, rate: [
                 int(k * rate / fps + 1e-9) for k in range(math.ceil(count * rate / fps - 1e-9))
             ],
         ),
         Mistake(
             "fps made whole",
-            "You make fps a whole number: 29.97 becomes 29 or 30, and the frames drift. Leave fps as it is; int() of the result only.",
+            "You make fps a whole number: 29.97 becomes 29 or 30, and the frames drift. Leave fps as it is, and apply int() only to the result.",
             when=_of_whole_fps,
         ),
         Mistake(
             "spread evenly",
-            "You spread the ticks evenly from the first frame to the last, as linspace does. Tick k is at k / rate seconds, wherever the clip ends.",
+            "You spread the ticks evenly from the first frame to the last, as linspace does. Tick k is at k / rate seconds, no matter where the clip ends.",
             like=lambda count, fps, rate: (
                 torch.linspace(0, count - 1, math.ceil(count / fps * rate - 1e-9)).long().tolist()
             ),
         ),
         Mistake(
             "a hair below",
-            "Some frames are one too early. In floats, a whole number may come out a hair below: multiply first, then divide once.",
+            "Some frames are one too early. In floating point, a whole number may come out slightly too small: multiply first, then divide once.",
             when=_some_one_late,
         ),
     ),
     hints=(
         "At which time is tick k? Which frames are there by then?",
-        "At k / rate seconds, so it is number k · fps / rate, rounded down. Which k still lie before the end, count / fps?",
+        "At k / rate seconds, so it is number k · fps / rate, rounded down. Which k are still before the end, count / fps?",
         "There are ceil(count · rate / fps) ticks; the frame at tick k is int(k * fps / rate).",
     ),
 )
@@ -213,7 +213,7 @@ _SHAPES = {
     ),
     "scores": (
         (128, 1201),
-        "One row of scores per frame: 120 / 4 · 160 / 4 cells, and one score more, for a fingertip that is nowhere.",
+        "One row of scores per frame: 120 / 4 · 160 / 4 cells, and one more score for a fingertip that is not in the frame.",
     ),
     "features": (
         (32, 4, 5),
@@ -241,17 +241,17 @@ shape_questions = Exercise(
     mistakes=(
         Mistake(
             "«nowhere» forgotten",
-            "The cells are counted. One more score says that the finger tip is in none of them.",
+            "You counted the cells. There is one more score, for a fingertip that is in none of them.",
             when=answered("scores", (128, 1200)),
         ),
         Mistake(
             "scores as a map",
-            "With the score of «nowhere» it is no longer a map: all scores of a frame stand in one row.",
+            "With the score for «nowhere», it is no longer a map: all scores of a frame are in one row.",
             when=answered("scores", (128, 1, 30, 40), (128, 30, 40), (128, 2, 30, 40)),
         ),
         Mistake(
             "sequences in the CNN",
-            "The CNN knows no time: frames of all clips go through it as one batch, of T · B.",
+            "The CNN does not know about time: the frames of all clips go through it as one batch of T · B.",
             when=lambda got, want: any(
                 isinstance(got, dict) and isinstance(got.get(key), tuple) and got[key][:2] == (32, 4)
                 for key in ("first", "maps", "scores")
@@ -266,12 +266,12 @@ shape_questions = Exercise(
         ),
         Mistake(
             "one answer for a clip",
-            "The network says a class after *every* frame. Which of these answers counts is a later question.",
+            "The network outputs a class after *every* frame. Which of these answers counts is decided later.",
             when=answered("logits", (4, 11)),
         ),
         Mistake(
             "«none» forgotten",
-            "Ten gestures, and none of them: that is a class as well.",
+            "There are ten gestures, and «none of them» is a class as well.",
             when=answered("logits", (32, 4, 10)),
         ),
         Mistake(
@@ -283,7 +283,7 @@ shape_questions = Exercise(
         ),
         Mistake(
             "only the place",
-            "x and y are two of five: two speeds, and how sure the CNN is, come with them.",
+            "x and y are only two of the five features: there are also two velocities, and how confident the CNN is.",
             when=answered("features", (32, 4, 2), (32, 4, 3), (32, 4, 4)),
         ),
     ),
@@ -360,19 +360,19 @@ soft_argmax = Exercise(
         Case(
             "random, several maps",
             3,
-            "One map is right, several are not: print p.sum((1, 2)). It must be 1 for each map, over its rows and columns together.",
+            "Your answer is right for one map but not for several: print p.sum((1, 2)). It must be 1 for each map, over its rows and columns together.",
             make=around(_mean_args, 4, 3, 5),
         ),
         Case(
             "as many rows as columns and maps",
             2,
-            "N, h and w are equal here, so an exchanged axis gives no error, only wrong numbers: axis 0 counts maps, axis 1 rows (y), axis 2 columns (x).",
+            "N, h and w are equal here, so swapped axes give no error, only wrong numbers: axis 0 counts maps, axis 1 rows (y), axis 2 columns (x).",
             make=_mean_args(4, 4, 4),
         ),
         Case(
             "scores of 1000",
             2,
-            "The scores are around 1000 here, one of them around 0, and exp(1000) is infinite. Is anything nan? The probabilities stay the same when the map's *greatest* score is subtracted from all; torch.softmax does so.",
+            "The scores are around 1000 here, one of them around 0, and exp(1000) is infinite. Is anything nan? The probabilities stay the same if you subtract the map's *largest* score from all scores; torch.softmax does so.",
             make=_far_scores,
         ),
         Case("gradients", 2, GRADIENT, make=_mean_args(3, 3, 4), gradient=True),
@@ -385,38 +385,38 @@ soft_argmax = Exercise(
         ),
         Mistake(
             "the likeliest cell",
-            "That is the likeliest cell: whole numbers, through which nothing can learn. The *mean* place is wanted.",
+            "That is the most likely cell: its whole numbers pass on no gradient. Return the *mean* position.",
             like=_argmax,
         ),
         Mistake("counted from 1", "The first column and the first row have the number 0.", like=_mean_like(first=1)),
         Mistake(
             "softmax along rows",
-            "softmax runs along each row by itself, so that every row's probabilities sum to 1. The whole map's have to.",
+            "Your softmax runs along each row separately, so that the probabilities of every row sum to 1. Those of the whole map must sum to 1.",
             like=_mean_like(over=(2,)),
         ),
         Mistake(
             "softmax along columns",
-            "softmax runs along each column by itself. The probabilities of the whole map have to sum to 1.",
+            "Your softmax runs along each column separately. The probabilities of the whole map must sum to 1.",
             like=_mean_like(over=(1,)),
         ),
         Mistake(
             "softmax over the batch",
-            "softmax runs over the maps, so that frames compete with each other. It belongs over the cells of each map.",
+            "Your softmax runs over the maps, so that frames compete with each other. It must run over the cells of each map.",
             like=_mean_like(over=(0,)),
         ),
         Mistake(
             "maps mixed",
-            "softmax runs over all maps together. Each map's own probabilities sum to 1.",
+            "Your softmax runs over all maps together. The probabilities of each map must sum to 1.",
             like=_mean_like(over=(0, 1, 2)),
         ),
         Mistake(
             "softmax forgotten",
-            "You weigh places by the scores themselves. Scores may be negative: softmax makes probabilities of them.",
+            "You weight the positions by the scores themselves. Scores may be negative: softmax turns them into probabilities.",
             like=_mean_like(chance=lambda scores: scores),
         ),
         Mistake(
             "not normalised",
-            "exp alone is no probability: divide by the sum over the map.",
+            "exp alone does not give probabilities: divide by the sum over the map.",
             like=_mean_like(chance=torch.exp),
         ),
         Mistake(
@@ -432,8 +432,8 @@ soft_argmax = Exercise(
     ),
     hints=(
         "Two steps: probabilities of the cells, then the mean of their columns and of their rows.",
-        "flatten(1) makes one row of each map, over which softmax runs; then back to (N, h, w).",
-        "x is the sum of probability times column number: sum over rows first, then multiply by torch.arange(w). y likewise.",
+        "flatten(1) turns each map into one row for softmax; then reshape back to (N, h, w).",
+        "x is the sum of probability times column number: sum over rows first, then multiply by torch.arange(w). Do the same for y.",
     ),
 )
 
@@ -487,7 +487,7 @@ pad = Exercise(
         Case(
             "by hand: a clip of 1 and one of 2 steps",
             2,
-            "Clips (5) and (1, 2): padded is [[5, 1], [0, 2]], time downwards, and mask is [[True, True], [False, True]]. Print both: which row differs?",
+            "The clips are (5) and (1, 2): padded is [[5, 1], [0, 2]], with time running down, and mask is [[True, True], [False, True]]. Print both: which row differs?",
             make=given([torch.tensor([[5.0]]), torch.tensor([[1.0], [2.0]])]),
             want=lambda _: (
                 torch.tensor([[[5.0], [1.0]], [[0.0], [2.0]]]),
@@ -498,28 +498,28 @@ pad = Exercise(
         Case(
             "four clips",
             3,
-            "Two clips are right, four of 3, 5, 2 and 4 steps are not. padded is (5, 4, 3): time, clips, numbers. Clip b fills padded[:len(clip), b], and zeros come behind it.",
+            "Your answer is right for two clips but not for four, with 3, 5, 2 and 4 steps. padded is (5, 4, 3): time, clips, numbers. Clip b fills padded[:len(clip), b], and zeros follow it.",
             make=_pad_args(3, 5, 2, 4),
             test=_pad_test,
         ),
         Case(
             "as many steps as clips and numbers",
             2,
-            "T, B and D are all 3 here, so an exchanged axis gives no error, only wrong numbers: the first axis is time, the second the clip.",
+            "T, B and D are all 3 here, so swapped axes give no error, only wrong numbers: the first axis is time, the second the clip.",
             make=_pad_args(2, 3, 1),
             test=_pad_test,
         ),
         Case(
             "a real row of zeros",
             2,
-            "One step in each of these clips is all zeros and yet real: mask must be True there. Make it from the lengths, not from the values.",
+            "One step in each of these clips is all zeros but still real: mask must be True there. Compute the mask from the lengths, not from the values.",
             make=_with_zeros,
             test=_pad_test,
         ),
         Case(
             "one clip alone",
             1,
-            "With one clip nothing is padded: padded is (T, 1, D), and mask is (T, 1), all True. Is an axis of 1 lost?",
+            "With one clip nothing is padded: padded is (T, 1, D), and mask is (T, 1), all True. Has an axis of length 1 been lost?",
             make=_pad_args(4),
             test=_pad_test,
         ),
@@ -527,43 +527,43 @@ pad = Exercise(
     mistakes=(
         Mistake(
             "zeros in front",
-            "The zeros stand in front. An LSTM begins at step 0: each clip has to begin there, with zeros behind it.",
+            "You put the zeros in front. An LSTM starts at step 0: each clip must start there, followed by the zeros.",
             like=_pad_like(behind=False),
         ),
         Mistake(
             "batch first",
-            "The clips come first. Time does, here: (T, B, D), and the mask (T, B).",
+            "Your clips come first. Here time comes first: (T, B, D), and the mask is (T, B).",
             like=_pad_like(batch_first=True),
         ),
         Mistake(
             "mask from the values",
-            "Your mask is False at a real row of zeros. Make it from the lengths.",
+            "Your mask is False at a real row of zeros. Compute it from the lengths.",
             like=_pad_like(truth=lambda padded, mask: (padded != 0).any(2)),
         ),
         Mistake(
             "mask inverted",
-            "Your mask is True at the padding. It is to be True at the real steps.",
+            "Your mask is True at the padding. It must be True at the real steps.",
             like=_pad_like(truth=lambda padded, mask: ~mask),
         ),
         Mistake(
             "a value for each number",
-            "Your mask has an entry for each number. One for each step of a clip is wanted, (T, B).",
+            "Your mask has an entry for each number. It must have one for each step of a clip, (T, B).",
             like=_pad_like(truth=lambda padded, mask: mask[..., None].expand(padded.shape)),
         ),
         Mistake(
             "cut to the shortest",
-            "You cut all clips to the shortest. The end of a gesture is needed: fill the others up instead.",
+            "You cut all clips to the length of the shortest. The end of a gesture is needed: pad the others to the longest instead.",
             like=_pad_like(cut=True),
         ),
-        Mistake("nan at the padding", "The padding is to be 0.", like=_pad_like(filled=math.nan)),
+        Mistake("nan at the padding", "The padding must be 0.", like=_pad_like(filled=math.nan)),
         Mistake(
             "mask not bool",
-            "The mask is right, but not bool. `logits[mask]` would take ones and zeros for the numbers of rows.",
+            "The mask is right, but not bool. `logits[mask]` would treat ones and zeros as row indices.",
             when=lambda got, want: difference(got, want) is None,
         ),
     ),
     hints=(
-        "How long is the longest? Begin with zeros of that size.",
+        "How long is the longest clip? Start with zeros of that size.",
         "padded is torch.zeros(T, B, D) and mask torch.zeros(T, B, dtype=torch.bool). Then go through the clips.",
         "For clip number b: padded[: len(clip), b] = clip, and the same entries of the mask become True.",
     ),
@@ -626,8 +626,8 @@ def _over_all(logits, mask, labels):
     return F.cross_entropy(logits.flatten(0, 1), labels.expand(mask.shape).flatten())
 
 
-TWICE = "F.cross_entropy takes logits and makes the softmax by itself; you make it once more."
-UNMADE = "F.nll_loss wants log-probabilities; these are logits. F.cross_entropy takes them as they are."
+TWICE = "F.cross_entropy takes logits and applies softmax itself; you apply it twice."
+UNMADE = "F.nll_loss expects log-probabilities, but these are logits. F.cross_entropy takes logits."
 
 many_to_one = Exercise(
     id="gesture.many_to_one",
@@ -661,13 +661,13 @@ many_to_one = Exercise(
         Case(
             "padding behind all clips",
             2,
-            "Here even the longest clip is padded: T is 6, and the clips of 3, 4 and 2 steps end at the steps 2, 3 and 1. Is T, or the longest clip, in your code?",
+            "Here even the longest clip is padded: T is 6, and the clips of 3, 4 and 2 steps end at steps 2, 3 and 1. Does your code use T, or the longest clip?",
             make=_batch([3, 4, 2], T=6),
         ),
         Case(
             "nan in the padding",
             1,
-            "The padding holds nan here, and must have no effect: select the last rows first, then compute the loss. Multiplying by 0 does not help, since 0 · nan is nan.",
+            "The padding contains nan here and must have no effect: select the last rows first, then compute the loss. Multiplying by 0 does not help, because 0 · nan is nan.",
             make=_batch([2, 5, 3], padding=math.nan),
         ),
         Case("gradients", 2, GRADIENT, make=_batch([3, 5, 2], padding=0.0), gradient=True),
@@ -675,12 +675,12 @@ many_to_one = Exercise(
     mistakes=(
         Mistake(
             "the last step of the batch",
-            "logits[-1] is padding for all clips but the longest. Each has a last step of its own.",
+            "logits[-1] is padding for all clips except the longest. Each clip has its own last step.",
             like=_one_like(lambda clip, real: clip[-1]),
         ),
         Mistake(
             "one step too late",
-            "That is the step *after* the last one: of T_b steps the last has the number T_b - 1.",
+            "That is the step *after* the last one: the last of T_b steps has the index T_b - 1.",
             like=_one_like(lambda clip, real: clip[real]),
         ),
         Mistake(
@@ -705,17 +705,17 @@ many_to_one = Exercise(
         ),
         Mistake(
             "mean of the logits",
-            "You average the logits over the steps. The LSTM has summed the clip up already: its last step is enough.",
+            "You average the logits over the steps. The LSTM has already summarised the clip: its last step is enough.",
             like=_one_like(lambda clip, real: clip[:real].mean(0)),
         ),
         Mistake(
             "sum over the batch",
-            "You sum over the clips. The mean is wanted, so that it does not grow with the batch.",
+            "You sum over the clips. Take the mean, so that the loss does not grow with the batch.",
             like=_one_like(loss=lambda rows, labels: F.cross_entropy(rows, labels, reduction="sum")),
         ),
         Mistake(
             "not reduced",
-            "You return a loss for each clip. Their mean is wanted, one number.",
+            "You return a loss for each clip. Return their mean, one number.",
             like=_one_like(loss=lambda rows, labels: F.cross_entropy(rows, labels, reduction="none")),
         ),
         Mistake(
@@ -724,8 +724,8 @@ many_to_one = Exercise(
         Mistake("logits for log-probabilities", UNMADE, like=_one_like(loss=F.nll_loss)),
     ),
     hints=(
-        "How many real steps has each clip? And which number has the last one?",
-        "mask.sum(0) counts them. Of clip b you need the row logits[count - 1, b].",
+        "How many real steps does each clip have? And what is the index of the last one?",
+        "mask.sum(0) counts them. For clip b you need the row logits[count - 1, b].",
         "logits[last, torch.arange(B)] takes one row for each clip, (B, K). F.cross_entropy does the rest.",
     ),
 )
@@ -762,7 +762,7 @@ many_to_many = Exercise(
         Case(
             "by hand: clips of 3 and of 1 step",
             2,
-            "Four real steps: three with a loss of ln 4/3 = 0.288, one with ln 2 = 0.693. Their sum is 1.556, and the answer is a quarter of it, 0.389. Print your four losses; if they are right, you divide by something else than the 4 real steps.",
+            "Four real steps: three with a loss of ln 4/3 = 0.288, one with ln 2 = 0.693. Their sum is 1.556, and the answer is a quarter of it, 0.389. Print your four losses; if they are right, you divide by something other than the 4 real steps.",
             make=given(
                 torch.tensor([[[math.log(3), 0.0], [0.0, 0.0]]] + [[[math.log(3), 0.0], [9.0, 0.0]]] * 2),
                 torch.tensor([[True, True], [True, False], [True, False]]),
@@ -773,19 +773,19 @@ many_to_many = Exercise(
         Case(
             "equally long clips",
             2,
-            "Without padding it is the plain mean over all T · B = 12 losses. F.cross_entropy wants the classes on axis 1: give it rows, (12, K). logits[t, b] belongs to labels[t, b], so transpose both or neither.",
+            "Without padding, the answer is the plain mean over all T · B = 12 losses. F.cross_entropy expects the classes on axis 1: give it rows, (12, K). logits[t, b] belongs to labels[t, b], so transpose both or neither.",
             make=_batch([4, 4, 4], steps=True),
         ),
         Case(
             "clips of 3, 6, 1 and 4 steps",
             3,
-            "Count the real steps: 3 + 6 + 1 + 4 = 14, each of which weighs 1/14. Sum their losses and divide by mask.sum() = 14: not by T · B = 24, B = 4 or T = 6, and without a mean within each clip or each step before.",
+            "Count the real steps: 3 + 6 + 1 + 4 = 14, each of which weighs 1/14. Sum their losses and divide by mask.sum() = 14, not by T · B = 24, B = 4 or T = 6. Do not take a mean within each clip or each step first.",
             make=_batch([3, 6, 1, 4], steps=True),
         ),
         Case(
             "nan in the padding",
             2,
-            "The padding holds nan here, and 0 times nan is nan. Select the real steps, logits[mask] and labels[mask]; do not multiply the others away.",
+            "The padding contains nan here, and 0 times nan is nan. Select the real steps, logits[mask] and labels[mask], instead of multiplying the others by 0.",
             make=_batch([2, 5, 3], padding=math.nan, steps=True),
         ),
         Case("gradients", 1, GRADIENT, make=_batch([3, 5, 2], padding=0.0, steps=True), gradient=True),
@@ -793,12 +793,12 @@ many_to_many = Exercise(
     mistakes=(
         Mistake(
             "padding counted",
-            "The padding counts as well. Take the steps at which mask is True.",
+            "Your loss includes the padding. Use only the steps at which mask is True.",
             like=_many_like(lambda losses, mask: losses.mean()),
         ),
         Mistake(
             "divided by all steps",
-            "The padding's losses are 0, but it still counts in what you divide by. Divide by the number of *real* steps.",
+            "The losses of the padding are 0, but it still counts in the divisor. Divide by the number of *real* steps.",
             like=_many_like(lambda losses, mask: (losses * mask).mean()),
         ),
         Mistake(
@@ -808,19 +808,19 @@ many_to_many = Exercise(
         ),
         Mistake(
             "multiplied by the mask",
-            "Right, until the padding holds nan: 0 · nan is nan. Select the real steps instead.",
+            "This works until the padding contains nan: 0 · nan is nan. Select the real steps instead.",
             like=_many_like(lambda losses, mask: (losses * mask).sum() / mask.sum()),
         ),
         Mistake(
             "mean of the clips' means",
-            "You average each clip, then the clips. So a step of a short clip weighs more. Here each step weighs the same.",
+            "You average within each clip, then over the clips. This gives more weight to a step of a short clip. Here every step has the same weight.",
             like=_many_like(
                 lambda losses, mask: torch.stack([losses[mask[:, b], b].mean() for b in range(mask.shape[1])]).mean()
             ),
         ),
         Mistake(
             "mean of the steps' means",
-            "You average over the clips at each step, then over the steps. So a step that few clips reach weighs more. Here each real step weighs the same.",
+            "You average over the clips at each step, then over the steps. This gives more weight to steps that few clips reach. Here every real step has the same weight.",
             like=_many_like(
                 lambda losses, mask: torch.stack(
                     [row[real].mean() for row, real in zip(losses, mask, strict=True) if real.any()]
@@ -829,17 +829,17 @@ many_to_many = Exercise(
         ),
         Mistake(
             "divided by the number of steps",
-            "You divide by T. Divide by the number of *real* steps of all clips, mask.sum().",
+            "You divide by T. Divide by the number of *real* steps in all clips, mask.sum().",
             like=_many_like(lambda losses, mask: losses[mask].sum() / len(mask)),
         ),
         Mistake(
             "clips' sums divided by the longest",
-            "You divide each clip by T or average over padding. Divide once, by the number of real steps of all clips.",
+            "You divide each clip by T or average over padding. Divide once, by the number of real steps in all clips.",
             like=_many_like(lambda losses, mask: (losses * mask).mean(0).sum()),
         ),
         Mistake(
             "logits of the padding set to zero",
-            "You set the logits of the padding to 0 and average over all steps. Logits of 0 are equal odds and cost ln K each. Leave the padding out.",
+            "You set the logits of the padding to 0 and average over all steps. Logits of 0 mean equal probabilities, and each such step costs ln K. Leave the padding out.",
             like=lambda logits, mask, labels: F.cross_entropy(
                 (logits * mask[..., None]).flatten(0, 1), labels.flatten()
             ),
@@ -851,7 +851,7 @@ many_to_many = Exercise(
         ),
         Mistake(
             "summed",
-            "You return the sum. The mean is wanted.",
+            "You return the sum. Return the mean.",
             like=_many_like(lambda losses, mask: losses[mask].sum()),
         ),
         Mistake(
@@ -861,7 +861,7 @@ many_to_many = Exercise(
         ),
         Mistake(
             "classes on the wrong axis",
-            "F.cross_entropy takes the *second* axis for the classes; here that one is the clips. Make rows of the real steps.",
+            "F.cross_entropy expects the classes on the *second* axis; here that is the clips. Select the real steps as rows.",
             like=lambda logits, mask, labels: F.cross_entropy(logits, labels),
         ),
         Mistake(
@@ -883,7 +883,7 @@ many_to_many = Exercise(
     hints=(
         "Which of the T · B steps count? And how many are they?",
         "logits[mask] has a row for each real step, (number, K). What does labels[mask] have?",
-        "F.cross_entropy of the two: its mean is over the rows it gets.",
+        "Apply F.cross_entropy to the two: it takes the mean over the rows that it gets.",
     ),
 )
 
@@ -891,8 +891,8 @@ many_to_many = Exercise(
 
 _SAME, _MAY = "same", "may change"
 _ORDER = {
-    "last, a": (1, _SAME, "This memory looks at the last frame only. In (a), did that frame change?"),
-    "last, b": (1, _MAY, "This memory looks at the last frame only. In (b) another frame may be the last one now."),
+    "last, a": (1, _SAME, "This memory looks only at the last frame. In (a), did that frame change?"),
+    "last, b": (1, _MAY, "This memory looks only at the last frame. In (b), a different frame may now be the last."),
     "mean, a": (1, _SAME, "Of which frames is the mean taken, and does a sum mind the order?"),
     "mean, b": (1, _SAME, "Of which frames is the mean taken, and does a sum mind the order?"),
     "LSTM, a": (
@@ -935,18 +935,18 @@ order = Exercise(
         ),
         Mistake(
             "the last frame does not mind",
-            "In (b) the last frame need not stay the last. This memory sees whatever stands there now.",
+            "In (b) the last frame need not stay the last. This memory sees whatever frame is there now.",
             when=answered("last, b", _SAME),
         ),
         Mistake(
             "an LSTM sums up",
-            "An LSTM is no sum: what it makes of a frame depends on the state that the frames before have left.",
+            "An LSTM is not a sum: what it does with a frame depends on the state left by the frames before.",
             when=lambda got, want: any(answered(key, _SAME)(got, want) for key in ("LSTM, a", "LSTM, b")),
         ),
     ),
     hints=(
         "For each memory: which frames does the answer after the last frame depend on?",
-        "Then: does it depend on their places, too?",
+        "Then: does it depend on their positions, too?",
         "One depends on a single frame, one on a set of frames, one on a sequence of frames.",
     ),
 )
@@ -1009,7 +1009,7 @@ def _one_length(length):
 
 
 DOWN = "You round down: half of 3 frames, 1.5, is seen only after the second. If nothing is left, row -1 is the *last* one."
-NEAREST = "You round to the nearest. The frames seen have to be at least that part of the clip: round up."
+NEAREST = "You round to the nearest whole number. The frames seen must be at least that fraction of the clip: round up."
 
 observed = Exercise(
     id="gesture.observed",
@@ -1020,20 +1020,20 @@ observed = Exercise(
         Case(
             "by hand: half of 3 and of 5 frames",
             2,
-            "Half of 3 frames are 1.5, so two are seen and row 1 counts: class 1, which is right. Half of 5 are 2.5, so three, row 2: class 1, which is wrong. One of two is 0.5. Print your row numbers: are they 1 and 2?",
+            "Half of 3 frames is 1.5, so two are seen and row 1 counts: class 1, which is right. Half of 5 is 2.5, so three are seen and row 2 counts: class 1, which is wrong. One right out of two is 0.5. Print your row numbers: are they 1 and 2?",
             make=given([_led([0, 1, 2]), _led([2, 0, 1, 0, 0])], [1, 0], 0.5),
             want=lambda *_: 0.5,
         ),
         Case(
             "the whole clips",
             1,
-            "With fraction 1 all T frames of a clip are seen, and row T - 1 counts, its last one. T is each clip's own length, and the class is the argmax of that single row over all K classes, the last one included: no maximum, mean or vote over several rows.",
+            "With fraction 1, all T frames of a clip are seen, and the last row, T - 1, counts. T is each clip's own length, and the class is the argmax of that single row over all K classes, including the last one. There is no maximum, mean or vote over several rows.",
             make=_at_args((3, 15), 1.0),
         ),
         Case(
             "about a third",
             2,
-            "The fraction is 0.35: of 10 frames 3.5, so four are seen and row 3 counts; of 3 frames 1.05, so two and row 1. Always up, and with each clip's own length. The answer is the share of clips that are right.",
+            "The fraction is 0.35: for 10 frames that is 3.5, so four are seen and row 3 counts; for 3 frames it is 1.05, so two are seen and row 1 counts. Always round up, and use each clip's own length. The answer is the fraction of clips that are right.",
             make=_at_args((3, 15), 0.35),
         ),
         Case(
@@ -1045,14 +1045,14 @@ observed = Exercise(
         Case(
             "28 % of 25 frames",
             3,
-            "28 % of 25 is exactly 7, so row 6 counts in each clip; but Python's 0.28 * 25 is a hair more than 7, and ceil makes 8 of it. Take 1e-6 away before you round up.",
+            "28 % of 25 is exactly 7, so row 6 counts in each clip; but Python's 0.28 * 25 is slightly more than 7, and ceil rounds it up to 8. Subtract 1e-6 before you round up.",
             make=_at_args((25, 26), 0.28),
         ),
     ),
     mistakes=(
         Mistake(
             "a hair above",
-            "28 % of 25 frames are 7, but 0.28 * 25 is 7.000000000000001, and ceil makes 8 of it. Take 1e-6 away before.",
+            "28 % of 25 frames is 7, but 0.28 * 25 is 7.000000000000001, which ceil rounds up to 8. Subtract 1e-6 first.",
             like=_at_like(lambda T, fraction: max(1, math.ceil(T * fraction))),
         ),
         Mistake("down", DOWN, like=_at_like(lambda T, fraction: int(T * fraction + 1e-9))),
@@ -1063,7 +1063,7 @@ observed = Exercise(
         ),
         Mistake(
             "one row too late",
-            "After n frames the newest row is number n - 1.",
+            "After n frames, the newest row has the index n - 1.",
             like=_at_like(named=lambda rows, seen: rows[seen].argmax()),
         ),
         Mistake(
@@ -1073,7 +1073,7 @@ observed = Exercise(
         ),
         Mistake(
             "the mean of the rows",
-            "You average what was said so far. The newest row alone counts: the network has a memory of its own.",
+            "You average the predictions so far. Only the newest row counts, because the network has its own memory.",
             like=_at_like(named=lambda rows, seen: rows[:seen].mean(0).argmax()),
         ),
         Mistake(
@@ -1083,14 +1083,14 @@ observed = Exercise(
         ),
         Mistake(
             "counted, not divided",
-            "You count the right ones. Their share of all clips is wanted.",
+            "You count the clips that are right. Return their fraction of all clips.",
             like=_at_like(total=lambda labels: 1),
         ),
     ),
     hints=(
         "How many frames of *this* clip have been seen? Then: which row came after the last of them?",
-        "math.ceil(fraction * T - 1e-6) frames, and at least one. The row has that number, less 1.",
-        "Compare that row's argmax with the label; the share of those that agree is the answer.",
+        "math.ceil(fraction * T - 1e-6) frames, and at least one. The index of the row is that number minus 1.",
+        "Compare that row's argmax with the label; the answer is the fraction of clips where they agree.",
     ),
 )
 
@@ -1188,7 +1188,7 @@ def _among_gestures(probabilities, threshold, hold):
     return none, T
 
 
-RESET = "Your count survives a step at which the class does not lead, or not surely. *In a row* means: then it begins again."
+RESET = "Your count continues after a step at which the class does not lead, or leads with too low a probability. *In a row* means that the count must start again."
 
 decide = Exercise(
     id="gesture.decide",
@@ -1200,20 +1200,20 @@ decide = Exercise(
         Case(
             "by hand: three steps in a row",
             2,
-            "The leaders are 0 2 1 1 1 0 0 0 0 0, all with 0.75. Class 1 leads at the steps 2, 3, 4, so the count is 3 at step 4: (1, 4). Steps are counted from 0, and what comes later does not matter.",
+            "The leaders are 0 2 1 1 1 0 0 0 0 0, all with 0.75. Class 1 leads at the steps 2, 3, 4, so the count is 3 at step 4: (1, 4). Steps are counted from 0, and later steps do not matter.",
             make=given(_said("0211100000"), 0.5, 3),
             want=lambda *_: (1, 4),
         ),
         Case(
             "«none» in front",
             2,
-            "The leaders are 3 3 3 3 3 0 1 2 0 0 0, and the last class, 3, means that there is no gesture. It is never decided for, however long it leads; but from step 8 on 0 leads three times: (0, 10).",
+            "The leaders are 3 3 3 3 3 0 1 2 0 0 0, and the last class, 3, means that there is no gesture. It is never chosen, however long it leads. From step 8 on, class 0 leads three times: (0, 10).",
             make=given(_said("33333012000"), 0.5, 3),
         ),
         Case(
             "interrupted",
             2,
-            "Class 0 leads at the steps 0 and 1, at step 2 with only 0.5, again at 3; then «none» at step 4, then 0 at 5 and 6; class 2 leads at 7, 8, 9. «None» and an unsure step both set the count back to 0, so 0 never gets to 3: (2, 9).",
+            "Class 0 leads at the steps 0 and 1, at step 2 with only 0.5, again at 3; then «none» at step 4, then 0 at 5 and 6; class 2 leads at 7, 8, 9. «None» and an unsure step both set the count back to 0, so class 0 never reaches 3: (2, 9).",
             make=given(
                 _rows(*[(0, 0.75)] * 2, (0, 0.5), (0, 0.75), (3, 0.75), *[(0, 0.75)] * 2, *[(2, 0.75)] * 3),
                 0.625,
@@ -1223,13 +1223,13 @@ decide = Exercise(
         Case(
             "exactly the threshold",
             2,
-            "Class 0 leads at the steps 0, 1, 2 with exactly 0.75, and the threshold is 0.75. *At least* the threshold is enough, so step 2 decides: (0, 2). A decision can fall at step hold - 1, no earlier and no later.",
+            "Class 0 leads at the steps 0, 1, 2 with exactly 0.75, and the threshold is 0.75. *At least* the threshold is enough, so step 2 decides: (0, 2). The earliest possible decision is at step hold - 1.",
             make=given(_said("0003111"), 0.75, 3),
         ),
         Case(
             "never",
             1,
-            "The leaders are 0 0 1 2 2 1 1 3 3 1: no class holds for three steps. After the loop return the number of «none», K - 1 = 3, and T = 10.",
+            "The leaders are 0 0 1 2 2 1 1 3 3 1: no class holds for three steps. After the loop, return the class «none», K - 1 = 3, and T = 10.",
             make=given(_said("0012211331"), 0.5, 3),
             want=lambda *_: (3, 10),
             test=_never_test,
@@ -1237,52 +1237,52 @@ decide = Exercise(
         Case(
             "«none» leads, another is above the threshold",
             2,
-            "The threshold is 0.3 and the rows are 0.35, 0.10, 0.55, so class 0 is above it; but «none», here class 2, leads. Both are needed: the class has the greatest probability of *all*, «none» included, and it is at least `threshold`. So the answer is (2, 2), «none» and T. The number of classes comes from the shape.",
+            "The threshold is 0.3 and the rows are 0.35, 0.10, 0.55, so class 0 is above it; but «none», here class 2, leads. Both are needed: the class must have the highest probability of *all*, «none» included, and it must be at least `threshold`. So the answer is (2, 2), «none» and T. Take the number of classes from the shape.",
             make=given(torch.tensor([[0.35, 0.10, 0.55]] * 2), 0.3, 2),
             want=lambda *_: (2, 2),
         ),
         Case(
             "at the first step",
             1,
-            "With hold = 1 the first sure step decides. Step 0 has 0.5, below the threshold of 0.625; step 1 is the first: (0, 1).",
+            "With hold = 1, the first step that reaches the threshold decides. Step 0 has 0.5, below the threshold of 0.625; step 1 is the first: (0, 1).",
             make=given(_rows((1, 0.5), (0, 0.75), (2, 0.75)), 0.625, 1),
         ),
         Case(
             "random",
             2,
-            "A long stream of five classes. Print t, the leader, its probability and your count at each step: the count is 0 after «none» or an unsure step, 1 where the leader is new, one more where it is the same; the first step at which it is `hold` decides.",
+            "This is a long stream of five classes. Print t, the leader, its probability and your count at each step. The count is 0 after «none» or a step below the threshold, 1 where the leader is new, and one more where it is the same. The first step at which it reaches `hold` decides.",
             make=_decide_args,
         ),
     ),
     mistakes=(
         Mistake(
             "«none» counts",
-            "You decide for «none», the last class. It only says that nothing is being drawn.",
+            "You decide on «none», the last class. It only means that nothing is being drawn.",
             like=_decide_like(none_counts=True),
         ),
         Mistake(
             "different classes in a row",
-            "You count sure steps, whichever class leads. It has to be one and the same.",
+            "You count steps above the threshold, whichever class leads. It must be the same class each time.",
             like=_decide_like(any_class=True),
         ),
         Mistake(
             "more than the threshold",
-            "*At least* the threshold: >= and not >.",
+            "*At least* the threshold means >=, not >.",
             like=_decide_like(enough=lambda p, threshold: p > threshold),
         ),
         Mistake(
             "the threshold forgotten",
-            "You count steps at which a class leads, however unsure it is. It needs `threshold`, too.",
+            "You count steps at which a class leads, however low its probability. It must also reach `threshold`.",
             like=_decide_like(enough=lambda p, threshold: True),
         ),
         Mistake(
             "where the run began",
-            "You return the step at which the run begins. At that time nobody can know that it will last.",
+            "You return the step at which the run begins. At that time it is not known that the run will last.",
             like=_decide_like(answer=lambda kind, t, hold: (kind, t - hold + 1)),
         ),
         Mistake(
             "counted from 1",
-            "You return how many steps were seen. Steps have the numbers 0, 1, 2, …: one less.",
+            "You return how many steps were seen. Steps are counted from 0, so subtract 1.",
             like=_decide_like(answer=lambda kind, t, hold: (kind, t + 1)),
         ),
         Mistake(
@@ -1292,19 +1292,19 @@ decide = Exercise(
         ),
         Mistake(
             "the leader among the gestures",
-            "You do not ask whether «none» leads: you take the greatest probability among the gestures, or any class that is above the threshold. A class must have the greatest probability of *all*, «none» included; with a threshold below 1/2 that does not follow.",
+            "You do not ask whether «none» leads: you take the highest probability among the gestures, or any class that is above the threshold. A class must have the highest probability of *all*, «none» included; with a threshold below 1/2, being above the threshold is not enough.",
             like=_among_gestures,
         ),
         Mistake(
             "«none» does not interrupt",
-            "Your count survives a step at which «none» leads. *In a row* means: then it begins again.",
+            "Your count continues after a step at which «none» leads. *In a row* means that the count must start again.",
             like=_decide_like(skipped=True),
         ),
         Mistake("an unsure step keeps the count", RESET, like=_decide_like(unsure="keeps")),
         Mistake("counts never reset", RESET, like=_decide_like(per_class=True)),
         Mistake(
             "one step too many",
-            "You wait for one step more. This step counts as well: `hold` steps, and the last one is this.",
+            "You wait one step too long. The current step counts as well: it is the last of the `hold` steps.",
             like=_decide_like(needed=lambda hold: hold + 1),
         ),
         Mistake(
@@ -1314,13 +1314,13 @@ decide = Exercise(
         ),
         Mistake(
             "the last decision",
-            "You go on after the first decision, and return the last. Once decided, there is no going back: return at once.",
+            "You continue after the first decision and return the last one. A decision is final: return at once.",
             like=_decide_like(last=True),
         ),
     ),
     hints=(
         "Go through the steps, and keep two things: which class led before, and for how many steps in a row.",
-        "At each step: is its leader sure, and not «none»? If it is the class from before, count one more; else the count is 1, or 0.",
+        "At each step: does the leader reach the threshold, and is it not «none»? If it is the same class as before, add 1 to the count; otherwise the count is 1, or 0.",
         "When the count reaches hold, return the class and this step's number; after the loop, return K - 1, T.",
     ),
 )

@@ -93,14 +93,14 @@ square = Exercise(
         Case(
             "how many",
             2,
-            "With reach 3, dx is -3 … 3: 2 · reach + 1 = 7 values, as many of dy, and every pair of them: (49, 2), whole numbers (torch.long). How many rows have you?",
+            "With reach 3, dx is -3 … 3, which is 2 · reach + 1 = 7 values, and so is dy. Every pair of them is a row: (49, 2), whole numbers (torch.long). How many rows do you have?",
             make=given(3),
             test=shape_only,
         ),
         Case(
             "only standing still",
             1,
-            "With reach 0 there is one candidate, (0, 0), in a tensor of shape (1, 2): two axes still.",
+            "With reach 0 there is one candidate, (0, 0), in a tensor of shape (1, 2), which still has two axes.",
             make=given(0),
         ),
         Case(
@@ -112,19 +112,19 @@ square = Exercise(
         Case(
             "reach 4",
             3,
-            "Reach 1 is right, 4 is not: is a 1 or a 3 fixed in your code? There are 81 candidates, row k being (k % 9 - 4, k // 9 - 4).",
+            "Your answer is right for reach 1 but not for 4: does your code contain a fixed 1 or 3? There are 81 candidates, and row k is (k % 9 - 4, k // 9 - 4).",
             make=given(4),
         ),
     ),
     mistakes=(
         Mistake(
             "dx slowest",
-            "All pairs are there, but x and y have changed places: dx has to run fastest, dy slowest, and dx stands first.",
+            "All pairs are there, but x and y are swapped: dx must change fastest and dy slowest, and dx comes first in each pair.",
             like=lambda reach: _candidates_oracle(reach).flip(1),
         ),
         Mistake(
             "upper end missing",
-            "range(-r, r) ends before r. Candidates go as far to the right as to the left.",
+            "range(-r, r) ends before r. Candidates reach as far to the right as to the left.",
             like=lambda reach: _square(range(-reach, reach)),
         ),
         Mistake(
@@ -139,22 +139,22 @@ square = Exercise(
         ),
         Mistake(
             "a row and a column",
-            "Those are motions along x or along y only. Slanting ones are missing: every dx goes with every dy.",
+            "These are only motions along x or along y. Diagonal ones are missing: combine every dx with every dy.",
             like=lambda reach: torch.tensor(
                 [[d, 0] for d in range(-reach, reach + 1)] + [[0, d] for d in range(-reach, reach + 1)]
             ),
         ),
         Mistake(
             "standing still left out",
-            "To stand still is a candidate, too, and the commonest one.",
+            "No motion is a candidate, too, and the most common one.",
             like=lambda reach: torch.tensor(
                 [m for m in _candidates_oracle(reach).tolist() if m != [0, 0]], dtype=torch.long
             ).reshape(-1, 2),
         ),
     ),
     hints=(
-        "Two loops, one within the other. Which one is outside, if dy changes slowest?",
-        "Collect [dx, dy] in a list, and make a tensor of it at the end.",
+        "Write two nested loops. Which one is the outer loop if dy changes slowest?",
+        "Collect [dx, dy] in a list, and turn it into a tensor at the end.",
         "for dy in range(-reach, reach + 1): for dx in range(-reach, reach + 1): …",
     ),
 )
@@ -165,7 +165,7 @@ _NUMBERS = {
     "50 values in t_x and t_y each": (2500, "A branch stands for a *pair* of t_x and t_y. How many pairs are there?"),
     "branches in the whole row": (
         357,
-        "Each scale has its own branches, and all are counted: add the five numbers of the row, 9 twice.",
+        "Each scale has its own branches, and all of them count: add the five numbers in the row, where 9 occurs twice.",
     ),
     "different values of d_x at 1/8": (13, "169 branches are pairs of as many values of d_x as of d_y."),
     "reach in full-size pixels": (
@@ -174,7 +174,7 @@ _NUMBERS = {
     ),
     "one scale with that reach": (
         82_369,
-        "At full size t_x runs from -143 to 143. How many values is that, with 0? And t_y has as many: how many pairs?",
+        "At full size t_x runs from -143 to 143. How many values is that, including 0? t_y has just as many, so how many pairs are there?",
     ),
 }
 
@@ -208,7 +208,7 @@ branch_numbers = Exercise(
         ),
         Mistake(
             "from -50 to 50",
-            "50 values are wanted, not 50 to each side.",
+            "There are 50 values in all, not 50 to each side.",
             when=answered("50 values in t_x and t_y each", 101**2),
         ),
         Mistake(
@@ -218,7 +218,7 @@ branch_numbers = Exercise(
         ),
         Mistake(
             "two scales for one",
-            "9 stands twice in the row. The two scales may share weights, but each is asked for its own candidates.",
+            "9 occurs twice in the row. The two scales may share weights, but each has its own candidates.",
             when=answered("branches in the whole row", 348),
         ),
         Mistake(
@@ -238,7 +238,7 @@ branch_numbers = Exercise(
         ),
     ),
     hints=(
-        "A branch stands for one candidate, a pair (t_x, t_y). With n values of each there are n² pairs.",
+        "A branch evaluates one candidate, a pair (t_x, t_y). With n values of each there are n² pairs.",
         "The square roots of 121, 169, 49, 9, 9 are 11, 13, 7, 3, 3 values; half of it, rounded down, are steps to one side.",
         "Reach: 5 · 16 + 6 · 8 + 3 · 4 + 1 · 2 + 1 · 1. One scale that reaches so far has (2 · reach + 1)² candidates.",
     ),
@@ -285,7 +285,7 @@ divergence = Exercise(
         Case(
             "shape",
             1,
-            "The channels, axis 1, are summed away: (B, C, h, w) becomes (B, h, w). One .sum(1), or .sum(dim=1), and no other.",
+            "Sum over the channels, axis 1: (B, C, h, w) becomes (B, h, w). You need one .sum(1), or .sum(dim=1), and no other sum.",
             make=lambda g: _two(g, 2, 5, 3, 4),
             test=shape_only,
         ),
@@ -306,25 +306,25 @@ divergence = Exercise(
         Case(
             "random",
             3,
-            "The extremes are right, what is between them is not. Compare with ½ Σ p log(p / m) + ½ Σ q log(q / m), where m = (p + q) / 2, natural logarithm, sums over axis 1.",
+            "Your answer is right for the extremes but not between them. Compare with ½ Σ p log(p / m) + ½ Σ q log(q / m), where m = (p + q) / 2, natural logarithm, sums over axis 1.",
             make=around(lambda *shape: lambda g: _two(g, *shape), 2, 6, 3, 4),
         ),
         Case(
             "square",
             2,
-            "All axes are equally long here, so a sum over the wrong one gives no error. The distribution is along axis 1.",
+            "All axes have the same length here, so a sum over the wrong one gives no error. The distribution is along axis 1.",
             make=lambda g: _two(g, 4, 4, 4, 4),
         ),
         Case(
             "two axes",
             1,
-            "p and q are (B, C) here, and the answer is (B,). The docstring says (B, C, …): whatever comes after axis 1 may be missing. Sum over axis 1, and neither unpack p.shape into four names nor count axes from the end.",
+            "p and q are (B, C) here, and the answer is (B,). The docstring says (B, C, …): the axes after axis 1 may be missing. Sum over axis 1; do not unpack p.shape into four names or count axes from the end.",
             make=lambda g: _two(g, 3, 5),
         ),
         Case(
             "zeros here and there",
             3,
-            "Some channels are 0 in p, in q, or in both. Where p is 0, its term is 0, and not NaN; the same for q. Look at what log gets there, and at 0 / 0.",
+            "Some channels are 0 in p, in q, or in both. Where p is 0, its term must be 0, not NaN, and likewise for q. Check what you pass to log there, and look for 0 / 0.",
             make=_with_zeros,
         ),
     ),
@@ -336,28 +336,28 @@ divergence = Exercise(
         ),
         Mistake(
             "root",
-            "You took the square root: the Jensen-Shannon *distance*, which SciPy returns. The divergence is wanted.",
+            "You took the square root, which gives the Jensen-Shannon *distance* that SciPy returns. Return the divergence.",
             like=lambda p, q: _jsd(p, q).clamp(min=0).sqrt(),
         ),
         Mistake("halves forgotten", "Each of the two KL terms counts one half.", like=lambda p, q: 2 * _jsd(p, q)),
         Mistake(
             "base two",
-            "That is in bits: the logarithm to base 2. Take the natural one, torch.log; then ln 2 is the greatest value.",
+            "That is in bits: the logarithm to base 2. Take the natural one, torch.log; then ln 2 is the largest value.",
             like=lambda p, q: _jsd(p, q) / LN2,
         ),
         Mistake(
             "KL alone",
-            "That is KL(p ‖ m), half of the story: it is not symmetric. Add KL(q ‖ m) and halve.",
+            "That is only KL(p ‖ m), which is not symmetric. Add KL(q ‖ m) and halve the sum.",
             like=lambda p, q: _kl(p, (p + q) / 2),
         ),
         Mistake(
             "no middle",
-            "You compare p with q directly. That is infinite as soon as one of them is 0 alone. Compare each with the middle.",
+            "You compare p with q directly. That is infinite as soon as only one of them is 0. Compare each with their mean m.",
             like=lambda p, q: (_kl(p, q) + _kl(q, p)) / 2,
         ),
         Mistake(
             "middle not halved",
-            "The middle is (p + q) / 2. Your m sums to 2, and so is no distribution.",
+            "The mean is (p + q) / 2. Your m sums to 2, so it is not a distribution.",
             like=lambda p, q: (_kl(p, p + q) + _kl(q, p + q)) / 2,
         ),
         Mistake(
@@ -367,13 +367,13 @@ divergence = Exercise(
         ),
         Mistake(
             "wrong way round",
-            "The sign is wrong: in KL stands log(p / m), p above.",
+            "The sign is wrong: KL contains log(p / m), with p in the numerator.",
             like=lambda p, q: -_jsd(p, q),
         ),
     ),
     hints=(
-        "Write the middle down first: m = (p + q) / 2. Then two sums over axis 1.",
-        "KL(p ‖ m) = Σ p log(p / m). For 0 · log 0 = 0 clamp the logarithm's argument to a tiny number, as 1e-30.",
+        "Compute the mean first: m = (p + q) / 2. Then two sums over axis 1.",
+        "KL(p ‖ m) = Σ p log(p / m). To get 0 · log 0 = 0, clamp the argument of the logarithm to a tiny number, such as 1e-30.",
         "Half of Σ p (log p - log m), plus half of Σ q (log q - log m).",
     ),
 )
@@ -450,26 +450,26 @@ distance = Exercise(
         Case(
             "everything moves by (2, -1)",
             4,
-            "p at (x, y) is q at (x + 2, y - 1), so D must be 0 for the candidate (2, -1), which is number 1 · 5 + 4 = 9 of 25. Print D[0, :, 3, 3].argmin(): 15 means that you look at x - m, 21 that dx and dy are exchanged.",
+            "p at (x, y) is q at (x + 2, y - 1), so D must be 0 for the candidate (2, -1), which is number 1 · 5 + 4 = 9 of 25. Print D[0, :, 3, 3].argmin(): 15 means that you look at x - m, 21 that dx and dy are swapped.",
             make=_moved_args,
             test=_moved_case,
         ),
         Case(
             "random",
             4,
-            "The best candidate is right, the values are not: each map is jsd(p, q shifted) where the candidate stays inside the frame, and ln 2 = 0.693 where it leaves it. Is yours wrong inside, or at the edge only?",
+            "The best candidate is right, but the values are not: each map is jsd(p, q shifted) where the candidate stays inside the frame, and ln 2 = 0.693 where it leaves the frame. Are your values wrong inside, or only at the edge?",
             make=around(lambda h, w: _maps_args(h, w, 2), 4, 6),
         ),
         Case(
             "square",
             3,
-            "h and w are equal here, so exchanged axes give no error: dx is a step along the last axis, dy along the one before.",
+            "h and w are equal here, so swapped axes give no error: dx is a step along the last axis, dy along the one before it.",
             make=_maps_args(6, 6, 2),
         ),
         Case(
             "at the frame's edge",
             2,
-            "The map is 2 × 3 and the reach 3, so most candidates leave the frame, some of them from every pixel: they have nothing to be compared with, and their D is ln 2. From the first pixel only dx = 0, 1, 2 with dy = 0, 1 stay inside.",
+            "The map is 2 × 3 and the reach 3, so most candidates leave the frame, some of them from every pixel: these have nothing to be compared with, and their D is ln 2. From the first pixel only dx = 0, 1, 2 with dy = 0, 1 stay inside.",
             make=_maps_args(2, 3, 3, B=1),
         ),
     ),
@@ -494,22 +494,22 @@ distance = Exercise(
         ),
         Mistake(
             "wrapped around",
-            "torch.roll brings in on one side what leaves on the other. Pixels there have no partner: set their D to ln 2.",
+            "torch.roll moves what leaves on one side to the other side. Pixels there have no match: set their D to ln 2.",
             like=lambda p, q, r: _each(p, q, r, lambda q, dx, dy: q.roll((-dy, -dx), (2, 3))),
         ),
         Mistake(
             "zeros beyond the frame",
-            "Beyond the frame you compare with zeros, which are no distribution. Set D to ln 2 there.",
+            "Outside the frame you compare with zeros, which are not a distribution. Set D to ln 2 there.",
             like=lambda p, q, r: _each(p, q, r, lambda q, dx, dy: _fetch(q, dx, dy, r)),
         ),
         Mistake(
             "border repeated",
-            "Beyond the frame you compare with the nearest pixel inside. Then it looks as if there was a partner. Set D to ln 2 there.",
+            "Outside the frame you compare with the nearest pixel inside, which looks as if there were a match. Set D to ln 2 there.",
             like=lambda p, q, r: _each(p, q, r, lambda q, dx, dy: _fetch(q, dx, dy, r, mode="replicate")),
         ),
         Mistake(
             "zero beyond the frame",
-            "D is 0 where a candidate leaves the frame: as if it fitted perfectly. It is to be ln 2, the greatest value.",
+            "D is 0 where a candidate leaves the frame, as if it fitted perfectly. It must be ln 2, the largest value.",
             like=lambda p, q, r: distances(p, q, r).where(distances(p, q, r) < LN2 - 1e-6, 0.0),
         ),
         Mistake(
@@ -519,9 +519,9 @@ distance = Exercise(
         ),
     ),
     hints=(
-        "For one candidate: shift q so that at x stands what was at x + m, then jsd(p, shifted).",
+        "For one candidate: shift q so that the value at x is the one that was at x + m, then take jsd(p, shifted).",
         "Pad q by `reach` on each side, F.pad(q, [reach] * 4), and cut out the window that begins at (reach + dy, reach + dx).",
-        "Do the same with a map of ones: where 0 comes in, the candidate has left the frame. torch.where puts ln 2 there.",
+        "Do the same with a map of ones: where it is 0, the candidate has left the frame. Put ln 2 there with torch.where.",
     ),
 )
 
@@ -530,10 +530,10 @@ distance = Exercise(
 _PLACES = {
     "A": (
         "edge",
-        "The map of A is a ridge: across it D changes, along it it does not. Which kind of place looks the same when you slide along it in one direction only?",
+        "The map of A is a ridge: D changes across the ridge, but not along it. Which kind of place looks the same when you slide along it in one direction only?",
     ),
     "B": ("wall", "The map of B is flat: all motions fit about equally well. Where does every place look the same?"),
-    "C": ("texture", "The map of C has one peak: a single motion fits. Which kind of place is like no other?"),
+    "C": ("texture", "The map of C has one peak: only one motion fits. Which kind of place looks like no other?"),
     "what the ridge of A shows": ("the edge's direction", "Along which direction does a motion change nothing?"),
     "which can be matched by itself": ("C", "Whose map has one peak?"),
 }
@@ -568,33 +568,33 @@ aperture = Exercise(
         ),
         Mistake(
             "wall taken for texture",
-            "On a wall all places look alike. Nothing says which motion it was, so no candidate can stand out.",
+            "On a wall all places look alike. Nothing shows which motion it was, so no candidate can stand out.",
             when=answered("C", "wall"),
         ),
         Mistake(
             "edge taken for texture",
-            "An edge looks the same all along itself. So a whole row of candidates fits, and not just one.",
+            "An edge looks the same everywhere along it. So a whole row of candidates fits, not just one.",
             when=answered("C", "edge"),
         ),
         Mistake(
             "edge taken for a wall",
-            "Across an edge the picture changes strongly. So candidates across it do not fit, and the map is not flat.",
+            "Across an edge the image changes strongly. So candidates across it do not fit, and the map is not flat.",
             when=answered("B", "edge"),
         ),
         Mistake(
             "ridge taken for the motion",
-            "The true motion is one point of the ridge. The ridge itself would lie the same way for any motion.",
+            "The true motion is one point of the ridge. The ridge itself would have the same direction for any motion.",
             when=answered("what the ridge of A shows", "the true motion's direction"),
         ),
         Mistake(
             "edge matched by itself",
-            "All along A's ridge candidates fit equally well. Nothing at this place tells which of them it was.",
+            "All candidates along A's ridge fit equally well. Nothing at this place shows which of them it was.",
             when=answered("which can be matched by itself", "A"),
         ),
     ),
     hints=(
-        "Take a small hole and look at the place through it. Now the picture moves. Do you see it?",
-        "On a wall you see no motion. At an edge you see only the part across it. At texture you see all of it.",
+        "Look at the place through a small hole while the image moves. Can you see the motion?",
+        "On a wall you see no motion. At an edge you see only the component across it. On a texture you see all of it.",
         "Flat, ridge, peak: wall, edge, texture.",
     ),
 )
@@ -635,7 +635,7 @@ def _no_mask(scores, free):
 
 
 LOW = (
-    "The score that you fill in for a forbidden candidate is not low enough: where all real scores are lower still, it "
+    "The score that you fill in for a forbidden candidate is not low enough: where all real scores are even lower, it "
     "takes probability from them. Fill in a very low finite number, such as -1e9."
 )
 
@@ -649,14 +649,14 @@ chances = Exercise(
         Case(
             "by hand: one of three is forbidden",
             2,
-            "Equal scores, the first and third candidate allowed: (½, 0, ½). ⅓ each means that the mask is not used, (⅓, 0, ⅓) that it comes after the softmax, (0, 1, 0) that it is inverted. The shares of a pixel add up to 1.",
+            "Equal scores, the first and third candidate allowed: (½, 0, ½). If all three are ⅓, the mask is not used; (⅓, 0, ⅓) means that it is applied after the softmax, (0, 1, 0) that it is inverted. The probabilities at a pixel add up to 1.",
             make=given(torch.zeros(1, 3, 1, 1), torch.tensor([True, False, True]).view(1, 3, 1, 1)),
             want=lambda *_: torch.tensor([0.5, 0.0, 0.5]).view(1, 3, 1, 1),
         ),
         Case(
             "random",
             2,
-            "Equal scores are right, others are not. Print P.sum(1): it must be 1 at each pixel. If it is, compare the *scores* that go into the softmax: unchanged where free is True, very low where not.",
+            "Your answer is right for equal scores but not for others. Print P.sum(1): it must be 1 at each pixel. If it is, compare the *scores* that go into the softmax: unchanged where free is True, very low where not.",
             make=around(_scores_args, 3, 5),
         ),
         Case(
@@ -668,19 +668,19 @@ chances = Exercise(
         Case(
             "large scores",
             1,
-            "Scores are some hundreds here, and in one sample below -1000. exp of 300 is infinite: leave it to softmax, which subtracts the greatest first. And what you fill in for a forbidden candidate must be much lower than any score: -1e9, not -10 or -100.",
+            "The scores are a few hundred here, and below -1000 in one sample. In float32, exp of 300 is infinite: leave it to softmax, which subtracts the largest score first. And what you fill in for a forbidden candidate must be much lower than any score: -1e9, not -10 or -100.",
             make=_far_scores,
         ),
         Case(
             "nothing is allowed",
             2,
-            "At two pixels no candidate is allowed: there all of P must be 0, and nothing NaN. Equal shares remain if the low number is finite; multiply by `free` at the end.",
+            "At two pixels no candidate is allowed: there all of P must be 0, and nothing may be NaN. If the low number is finite, equal probabilities remain; multiply by `free` at the end.",
             make=_scores_args(3, 4, none=True),
         ),
         Case(
             "gradients, with nothing allowed somewhere",
             1,
-            "The value is right, but its derivative by the scores is NaN or missing. A NaN that is replaced afterwards may still spoil the gradient: do not let it arise. And no .detach(), .item() or NumPy.",
+            "The value is right, but its derivative with respect to the scores is NaN or missing. A NaN that is replaced afterwards may still spoil the gradient, so prevent it from occurring at all. Do not use .detach(), .item() or NumPy.",
             make=_scores_args(3, 4, none=True),
             gradient=True,
         ),
@@ -688,7 +688,7 @@ chances = Exercise(
     mistakes=(
         Mistake(
             "forbidden ones keep their share",
-            "Candidates that are not allowed still get probability. Their score has to count as -∞ before the softmax.",
+            "Candidates that are not allowed still get probability. Their score must count as -∞ before the softmax.",
             like=_no_mask,
         ),
         Mistake(
@@ -703,7 +703,7 @@ chances = Exercise(
         ),
         Mistake(
             "even where nothing is allowed",
-            "Where nothing is allowed your P is spread over forbidden candidates. It is to be 0 there: multiply by `free` at the end.",
+            "Where nothing is allowed, your P is spread over forbidden candidates. It must be 0 there: multiply by `free` at the end.",
             like=lambda s, f: s.masked_fill(~f, -1e30).softmax(1),
         ),
         Mistake("filled with -10", LOW, like=lambda s, f: s.masked_fill(~f, -10).softmax(1) * f),
@@ -715,7 +715,7 @@ chances = Exercise(
         ),
         Mistake(
             "over the pixels",
-            "You took the softmax over the last axis, x. It goes over the candidates: axis 1.",
+            "You took the softmax over the last axis, x. Take it over the candidates, axis 1.",
             like=lambda s, f: s.masked_fill(~f, -1e30).softmax(-1) * f,
         ),
         Mistake(
@@ -725,14 +725,14 @@ chances = Exercise(
         ),
         Mistake(
             "not a number",
-            "Softmax of nothing but -∞ is 0 / 0. Fill in a very low finite number in place of -∞, and multiply by `free` afterwards.",
+            "Softmax over nothing but -∞ is 0 / 0. Fill in a very low finite number instead of -∞, and multiply by `free` afterwards.",
             when=_is_nan,
         ),
     ),
     hints=(
         "What must a score be for its exp to be 0? And what if all of them are?",
         "masked_fill(~free, a very low finite number), softmax over axis 1.",
-        "Where nothing is allowed that gives equal shares. A product with `free` makes them 0.",
+        "Where nothing is allowed, that gives equal probabilities. Multiplying by `free` sets them to 0.",
     ),
 )
 
@@ -760,7 +760,7 @@ expectation = Exercise(
         Case(
             "by hand: half and half",
             3,
-            "Probability ½ on (1, 0) and ½ on (2, 0): ½ · (1, 0) + ½ · (2, 0) = (1.5, 0), in the shape (1, 2, 1, 1). (0.5, 0) is a mean over the three candidates, (2, 0) or (1, 0) the likeliest, (0, 1.5) has x and y exchanged.",
+            "Probability ½ on (1, 0) and ½ on (2, 0): ½ · (1, 0) + ½ · (2, 0) = (1.5, 0), in the shape (1, 2, 1, 1). If you get (0.5, 0), you took a mean over the three candidates; (2, 0) or (1, 0) is the most likely candidate; in (0, 1.5), x and y are swapped.",
             make=given(
                 torch.tensor([0.0, 0.5, 0.5]).view(1, 3, 1, 1), torch.tensor([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]])
             ),
@@ -775,7 +775,7 @@ expectation = Exercise(
         Case(
             "random",
             4,
-            "One pixel is right, many are not: channel 0 is (P * M[:, 0].view(1, -1, 1, 1)).sum(1), channel 1 the same with M[:, 1]. Sum over the candidates, axis 1 of P.",
+            "Your answer is right for one pixel but not for many: channel 0 is (P * M[:, 0].view(1, -1, 1, 1)).sum(1), channel 1 the same with M[:, 1]. Sum over the candidates, axis 1 of P.",
             make=around(lambda h, w: _expected_args(h, w, 1), 3, 5),
         ),
         Case(
@@ -788,12 +788,12 @@ expectation = Exercise(
     mistakes=(
         Mistake(
             "likeliest one",
-            "That is the likeliest candidate, argmax. Between whole numbers it can say nothing. Take the mean, weighted by P.",
+            "That is the most likely candidate, argmax. It can only be a whole number of pixels. Take the mean, weighted by P.",
             like=_top,
         ),
         Mistake(
             "mean for sum",
-            "P sums to 1 already: with a plain mean over the candidates you divide once more.",
+            "P already sums to 1: a plain mean over the candidates divides once more.",
             like=lambda P, M: expected(P, M) / P.shape[1],
         ),
         Mistake(
@@ -808,7 +808,7 @@ expectation = Exercise(
         ),
         Mistake(
             "divided by nothing",
-            "Where P is all 0, you divide 0 by 0. Do not divide: P sums to 1, or to 0 where nothing is to be added.",
+            "Where P is all 0, you divide 0 by 0. Do not divide: P sums to 1, or to 0 where no candidate is allowed.",
             like=lambda P, M: expected(P, M) / P.sum(1, keepdim=True),
         ),
         Mistake(
@@ -819,8 +819,8 @@ expectation = Exercise(
     ),
     hints=(
         "For one pixel it is P[0] · M[0] + P[1] · M[1] + …, with M[k] = (dx, dy).",
-        "Do dx and dy one after the other: M[:, 0].view(-1, 1, 1) multiplies with P.",
-        'torch.einsum("bkyx,ka->bayx", P, M) says the same in one line.',
+        "Compute dx and dy one after the other: multiply P by M[:, 0].view(-1, 1, 1).",
+        'torch.einsum("bkyx,ka->bayx", P, M) does the same in one line.',
     ),
 )
 
@@ -839,7 +839,7 @@ def _cost_oracle(P, D):
 
 
 def _cost_args(h, w, counted=None, n=9):
-    """counted: how many pixels of each of two samples count, all of them if None."""
+    """counted: the number of pixels that count in each of two samples; all of them if None."""
 
     def make(g):
         P = _distribution(g, 2, n, h, w)
@@ -867,26 +867,26 @@ charge = Exercise(
         Case(
             "by hand: one pixel",
             2,
-            "¼ · 0.4 + ¾ · 0 = 0.1, at one pixel. 0.05 is a mean over the two candidates, 0.2 the plain mean of D, 0 the D of the likeliest.",
+            "¼ · 0.4 + ¾ · 0 = 0.1, at one pixel. If you get 0.05, you took a mean over the two candidates; 0.2 is the plain mean of D, and 0 is the D of the most likely candidate.",
             make=given(torch.tensor([0.25, 0.75]).view(1, 2, 1, 1), torch.tensor([0.4, 0.0]).view(1, 2, 1, 1)),
             want=lambda *_: torch.tensor(0.1),
         ),
         Case(
             "all pixels count",
             2,
-            "One pixel is right, many are not: (P * D).sum(1) is one number for each pixel, (B, h, w); the answer is its mean over all pixels of all samples.",
+            "Your answer is right for one pixel but not for many: (P * D).sum(1) is one number for each pixel, (B, h, w); the answer is its mean over all pixels of all samples.",
             make=_cost_args(3, 5),
         ),
         Case(
             "some do not count",
             3,
-            "Where P is all 0, nothing was allowed, and the pixel does not count. 7 pixels of the first sample and 18 of the second do: one sum over all of them, divided by 25, not by 48, and no mean for each sample. A pixel counts if *any* of its candidates has a share, P.sum(1) > 0, not only if all have.",
+            "Where P is all 0, no candidate was allowed, and the pixel does not count. 7 pixels of the first sample and 18 of the second do count: take one sum over all of them and divide it by 25, not by 48, and do not take a mean for each sample. A pixel counts if *any* of its candidates has a probability above 0, P.sum(1) > 0, not only if all have.",
             make=_cost_args(4, 6, (7, 18)),
         ),
         Case(
             "none counts",
             1,
-            "No pixel counts here: the sum is 0 and the number of pixels is 0, so 0 / 0 is NaN. C must be 0: divide by 1 at least.",
+            "No pixel counts here: the sum is 0 and the number of pixels is 0, and 0 / 0 is NaN. C must be 0, so divide by at least 1.",
             make=lambda g: (torch.zeros(1, 4, 2, 2), torch.rand(1, 4, 2, 2, generator=g)),
         ),
         Case("gradients", 2, GRADIENT, make=_cost_args(3, 4), gradient=True),
@@ -894,46 +894,46 @@ charge = Exercise(
     mistakes=(
         Mistake(
             "sum over pixels",
-            "You summed over the pixels. Larger pictures would cost more; take the mean over the pixels that count.",
+            "You summed over the pixels. Larger images would then cost more; take the mean over the pixels that count.",
             like=_summed,
         ),
         Mistake(
             "all pixels counted",
-            "Pixels with nothing allowed count in your mean, with a cost of 0: as if they were perfect. Divide by the number of the others.",
+            "Pixels where nothing is allowed count in your mean with a cost of 0, as if they were perfect. Divide by the number of the other pixels.",
             like=lambda P, D: (P * D).sum(1).mean(),
         ),
         Mistake(
             "mean of the samples' means",
-            "You take a mean for each sample, then the mean of those. So a pixel of a sample with few that count weighs more. One sum over all pixels that count, divided by their number.",
+            "You take a mean for each sample, then the mean of those. This gives more weight to a pixel in a sample where few pixels count. Take one sum over all pixels that count, divided by their number.",
             like=lambda P, D: torch.stack(
                 [(p * d).sum() / (p.sum(0) > 0).sum().clamp(min=1) for p, d in zip(P, D, strict=True)]
             ).mean(),
         ),
         Mistake(
             "mean over candidates",
-            "Σ over m is a sum: P has the weights already. You took a mean over the candidates, too.",
+            "Σ over m is a sum: P already contains the weights. You took a mean over the candidates, too.",
             like=lambda P, D: (P * D).mean(),
         ),
         Mistake(
             "P left out",
-            "You averaged D over all candidates. Each D has to be weighted by the probability of its candidate.",
+            "You averaged D over all candidates. Weight each D by the probability of its candidate.",
             like=lambda P, D: D.mean(),
         ),
         Mistake(
             "best candidate only",
-            "That is D of the likeliest candidate. argmax has no gradient, so nothing could learn from it. Take the sum of P · D.",
+            "That is D of the most likely candidate. argmax has no gradient, so the network could not learn from it. Take the sum of P · D.",
             like=lambda P, D: D.gather(1, P.argmax(1, keepdim=True)).mean(),
         ),
         Mistake(
             "not a number",
-            "If no pixel counts, you divide 0 by 0. Divide by 1 at least: .clamp(min=1).",
+            "If no pixel counts, you divide 0 by 0. Divide by at least 1: .clamp(min=1).",
             when=lambda got, want: (
                 (isinstance(got, torch.Tensor) and bool(got.isnan().any())) or (isinstance(got, float) and got != got)
             ),
         ),
     ),
     hints=(
-        "First the inner sum: (P * D), summed over axis 1. One number a pixel is left.",
+        "First compute the inner sum: (P * D), summed over axis 1. This leaves one number per pixel.",
         "A pixel counts if its P is not all zero: P.sum(1) > 0.",
         "Sum of the inner sums, divided by the number of pixels that count, or by 1 if there is none.",
     ),
@@ -968,7 +968,7 @@ sharing = Exercise(
         Case(
             "one extractor",
             2,
-            "c = 8, one extractor, no branch: 5 × 5 from 1 channel to c has 25 · 8 + 8 = 208 parameters, 5 × 5 from c to c 25 · 64 + 8 = 1608. Which of the two do you get?",
+            "c = 8, one extractor, no branch: the 5 × 5 layer from 1 channel to c has 25 · 8 + 8 = 208 parameters, the 5 × 5 layer from c to c has 25 · 64 + 8 = 1608. Which of the two do you get?",
             make=given(8, 1, 0),
         ),
         Case(
@@ -980,7 +980,7 @@ sharing = Exercise(
         Case(
             "LikeNet, 64 channels",
             3,
-            "Eight channels are right, 64 are not: is an 8 fixed in your code? One extractor, and four times one branch.",
+            "Your answer is right for 8 channels but not for 64: does your code contain a fixed 8? One extractor, and four times one branch.",
             make=given(64, 1, 4),
         ),
         Case(
@@ -998,7 +998,7 @@ sharing = Exercise(
         ),
         Mistake(
             "bias of the score forgotten",
-            "The last layer of a branch, from c channels to the score, has a bias, too: one for its one output.",
+            "The last layer of a branch, from c channels to the score, has a bias, too: one for its single output.",
             like=lambda c, e, b: _counted(c, e, b) - b,
         ),
         Mistake(
@@ -1018,7 +1018,7 @@ sharing = Exercise(
         ),
         Mistake(
             "extractors counted once",
-            "Not Siamese means that each frame has an extractor of its own: multiply by `extractors`.",
+            "If the network is not Siamese, each frame has its own extractor: multiply by `extractors`.",
             like=lambda c, e, b: _counted(c, min(e, 1), b),
         ),
         Mistake(
@@ -1029,8 +1029,8 @@ sharing = Exercise(
     ),
     hints=(
         "A k × k convolution from i to o channels has k · k · i · o weights and o biases.",
-        "Extractor: 25 (c + c²) + 2c. Now the four layers of a branch likewise.",
-        "Add up: extractors times the one, branches times the other.",
+        "Extractor: 25 (c + c²) + 2c. Now do the same for the four layers of a branch.",
+        "Add the two up: the first multiplied by `extractors`, the second by `branches`.",
     ),
 )
 

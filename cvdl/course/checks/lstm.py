@@ -32,7 +32,7 @@ def _sums(B, D, H, gates=None):
     )
 
 
-ORDER = "The lecture joins them as [h_{t-1}, x_t], the state first: the first H columns of each W meet h. Both orders fit in shape, so there is no error, only wrong numbers."
+ORDER = "The lecture joins them as [h_{t-1}, x_t], with the state first: the first H columns of each W are multiplied by h. Both orders have the right shape, so there is no error, only wrong numbers."
 
 # --- lstm.sigmoid -------------------------------------------------------------------------------------
 
@@ -51,28 +51,28 @@ sigmoid = Exercise(
         Case(
             "by hand: 0 and ln 3",
             2,
-            "σ(0) = 1/2, σ(ln 3) = 3 / (1 + 3) = 0.75 and σ(-ln 3) = 0.25. Which of the three differs? If 0.75 and 0.25 have changed places, the sign of x is wrong. The formula is 1 / (1 + exp(-x)), without straight pieces.",
+            "σ(0) = 1/2, σ(ln 3) = 3 / (1 + 3) = 0.75 and σ(-ln 3) = 0.25. Which of the three differs? If 0.75 and 0.25 are swapped, the sign of x is wrong. The formula is 1 / (1 + exp(-x)), not a piecewise linear function.",
             make=given(torch.tensor([0.0, math.log(3), -math.log(3)])),
             want=lambda x: torch.tensor([0.5, 0.75, 0.25]),
         ),
         Case(
             "random, against torch.sigmoid",
             2,
-            "The three values by hand are right, a random matrix is not. σ works element by element: compare each of your values with 1 / (1 + e^-x), and keep the shape. No max, sum or `if` over the whole tensor.",
+            "Your answer is right for the three values computed by hand, but not for a random matrix. σ works element by element: compare each of your values with 1 / (1 + e^-x), and keep the shape. No max, sum or `if` over the whole tensor.",
             make=around(lambda *shape: lambda g: (normal(g, *shape),), 4, 5),
         ),
         Case(
             "far out: -1000 and 1000",
             3,
-            "Compare yours with 0, 1e-87, 2e-9, 1, 1, 1 for -1000, -200, -20, 20, 200, 1000. e^1000 is infinite for a computer, and inf / inf is nan: take exp of numbers below 0 only.",
+            "Compare yours with 0, 1e-87, 2e-9, 1, 1, 1 for -1000, -200, -20, 20, 200, 1000. On a computer, e^1000 is infinite, and inf / inf is nan: take exp only of numbers below 0.",
             make=given(torch.tensor([-1000.0, -200.0, -20.0, 20.0, 200.0, 1000.0])),
         ),
         Case(
             "the slope, far out too",
             3,
-            "The values are right, the derivative is not: it must be σ (1 - σ), so 0 far out and never nan. Stay with torch "
-            "all the way. e^1000 must occur nowhere, not even in the branch that torch.where does not take, since that one "
-            "has a derivative, too: give each element the form whose exponent is at most 0.",
+            "The values are right, but the derivative is not: it must be σ (1 - σ), which is 0 for large |x| and never nan. Use torch "
+            "for every step. e^1000 must not occur anywhere, not even in the branch that torch.where does not take, because that "
+            "branch has a derivative, too. For each element, use the form whose exponent is at most 0.",
             make=given(torch.tensor([-1000.0, -200.0, -3.0, 0.5, 3.0, 200.0, 1000.0])),
             gradient=True,
         ),
@@ -80,20 +80,20 @@ sigmoid = Exercise(
     mistakes=(
         Mistake(
             "overflow",
-            "Where x is large, e^x is infinite, and infinite over infinite is nan. σ(x) = 1 - σ(-x) gets you round it.",
+            "Where x is large, e^x is infinite, and infinity divided by infinity is nan. σ(x) = 1 - σ(-x) avoids this.",
             when=_broken,
         ),
         Mistake(
             "sign turned",
-            "Yours falls where σ rises: look at the sign of x in the exponent.",
+            "Your function falls where σ rises: look at the sign of x in the exponent.",
             like=lambda x: torch.sigmoid(-x),
         ),
         Mistake(
-            "tanh", "tanh runs from -1 to 1. A gate is between 0, shut, and 1, open.", like=lambda x: torch.tanh(x)
+            "tanh", "tanh runs from -1 to 1. A gate is between 0, closed, and 1, open.", like=lambda x: torch.tanh(x)
         ),
         Mistake(
             "clamped",
-            "You cut x off, or the result. Then σ never comes near 0 or 1. Choose the form by the sign of x instead.",
+            "You clipped x, or the result, so σ never comes near 0 or 1. Choose the form by the sign of x instead.",
             like=lambda x: torch.sigmoid(x.clamp(-5, 5)),
         ),
     ),
@@ -130,14 +130,14 @@ forget = Exercise(
         Case(
             "by hand: one input, one unit",
             2,
-            "With h = 2, x = 1, W_f = [3, -4] and b_f = -1 the sum is 3 · 2 - 4 · 1 - 1 = 1: is yours? A sum of -3 means that x came before h. Then σ(1) = 0.731.",
+            "With h = 2, x = 1, W_f = [3, -4] and b_f = -1 the sum is 3 · 2 - 4 · 1 - 1 = 1. Is yours? If it is -3, you have put x before h. Then σ(1) = 0.731.",
             make=given(*_ONE),
             want=lambda *_: torch.tensor([[1 / (1 + math.exp(-1))]]),
         ),
         Case(
             "random",
             3,
-            "With one input and one unit you are right. Here W_f is (H, H + D) with D ≠ H: compare your sum with h @ W_f[:, :H].T + x @ W_f[:, H:].T + b_f.",
+            "Your answer is right for one input and one unit. Here W_f is (H, H + D) with D ≠ H: compare your sum with h @ W_f[:, :H].T + x @ W_f[:, H:].T + b_f.",
             make=around(_sums, 4, 3, 5),
         ),
         Case("as many inputs as units and samples", 1, ORDER, make=_sums(3, 3, 3)),
@@ -145,10 +145,10 @@ forget = Exercise(
     ),
     mistakes=(
         Mistake("input first", ORDER, like=lambda *a: torch.sigmoid(_swapped(*a))),
-        Mistake("sigmoid forgotten", "The sum is right. σ makes a gate of it, between 0 and 1.", like=_joined),
+        Mistake("sigmoid forgotten", "The sum is right. σ turns it into a gate, between 0 and 1.", like=_joined),
         Mistake(
             "tanh for sigmoid",
-            "A gate is a σ: 0 is shut, 1 is open. tanh would turn signs.",
+            "A gate is a σ: 0 is closed, 1 is open. tanh could change signs.",
             like=lambda *a: torch.tanh(_joined(*a)),
         ),
         Mistake(
@@ -166,7 +166,7 @@ forget = Exercise(
         ),
     ),
     hints=(
-        "[h, x] means: the two side by side. torch.cat does that; along which axis?",
+        "[h, x] means the two side by side. torch.cat does that; along which axis?",
         "The joined rows are (B, H + D) and W_f is (H, H + D). Which needs .T to give (B, H)?",
         "σ of torch.cat([h, x], 1) @ W.T + b. You may call your sigmoid.",
     ),
@@ -219,14 +219,14 @@ candidate = Exercise(
         Case(
             "by hand: one input, one unit",
             2,
-            "With h = 2 and x = 1 the sum for i is 3 · 2 - 4 · 1 - 1 = 1, and the one for C̃ is 1 · 2 - 1 · 1 - 0.5 = 0.5: are yours? Then i = σ(1) = 0.731 and C̃ = tanh(0.5) = 0.462.",
+            "With h = 2 and x = 1 the sum for i is 3 · 2 - 4 · 1 - 1 = 1, and the one for C̃ is 1 · 2 - 1 · 1 - 0.5 = 0.5. Are yours? Then i = σ(1) = 0.731 and C̃ = tanh(0.5) = 0.462.",
             make=given(*_ONE, torch.tensor([[1.0, -1.0]]), torch.tensor([-0.5])),
             want=lambda *_: (torch.tensor([[1 / (1 + math.exp(-1))]]), torch.tensor([[math.tanh(0.5)]])),
         ),
         Case(
             "random",
             4,
-            "With one unit you are right. The message names the first of the two that differs: is its sum [h, x] @ W.T + b, with its own weights, and .T on them?",
+            "Your answer is right for one unit. The message names the first of the two that differs: is its sum [h, x] @ W.T + b, with its own weights transposed?",
             make=around(_two, 4, 3, 5),
         ),
         Case("as many inputs as units and samples", 2, ORDER, make=_two(3, 3, 3)),
@@ -240,7 +240,7 @@ candidate = Exercise(
         Mistake("tanh for the gate", "i is a gate: σ, between 0 and 1.", like=_write_like(torch.tanh, torch.tanh)),
         Mistake(
             "the two exchanged",
-            "σ and tanh are at the wrong sums: i is σ, C̃ is tanh.",
+            "σ and tanh are swapped: i uses σ, C̃ uses tanh.",
             like=_write_like(torch.tanh, torch.sigmoid),
         ),
         Mistake(
@@ -250,13 +250,13 @@ candidate = Exercise(
         ),
         Mistake(
             "weights exchanged",
-            "i has its own weights W_i, b_i, and C̃ has W_C, b_C. You exchanged them.",
+            "i has its own weights W_i, b_i, and C̃ has W_C, b_C. You swapped them.",
             like=lambda x, h, W_i, b_i, W_C, b_C: _write(x, h, W_C, b_C, W_i, b_i),
         ),
         Mistake("input first", ORDER, like=_write_like(torch.sigmoid, torch.tanh, _swapped)),
     ),
     hints=(
-        "The two sums look alike; only weights differ, and what is made of each sum.",
+        "The two sums look alike; only the weights differ, and the function applied to each sum.",
         "How much may be written is a gate. What is written is a state, as in an RNN.",
         "σ of the first sum and tanh of the second, returned as a pair.",
     ),
@@ -291,14 +291,14 @@ update = Exercise(
         Case(
             "by hand: a half and a quarter",
             1,
-            "With C = 3, f = 1/2, i = 1/4 and C̃ = 1 the new state is 1/2 · 3 + 1/4 · 1 = 1.75. Print the two products: 1.5 and 0.25.",
+            "With C = 3, f = 1/2, i = 1/4 and C̃ = 1 the new state is 1/2 · 3 + 1/4 · 1 = 1.75. Print the two products: they must be 1.5 and 0.25.",
             make=given(*map(torch.tensor, ([[3.0]], [[0.5]], [[0.25]], [[1.0]]))),
             want=lambda *_: torch.tensor([[1.75]]),
         ),
         Case(
             "random",
             2,
-            "Single numbers are right, matrices are not: `*` is element by element, `@` is not. f * C + i * C̃, without any sum over an axis.",
+            "Your answer is right for single numbers but not for matrices: `*` works element by element, `@` does not. It is f * C + i * C̃, without a sum over an axis.",
             make=around(_update_args, 3, 4),
         ),
         Case("gradients", 1, GRADIENT, make=_update_args(3, 4), gradient=True),
@@ -306,27 +306,27 @@ update = Exercise(
     mistakes=(
         Mistake(
             "+ for *, at the input",
-            "i and C̃ are added. A gate *multiplies* what it guards: i * C̃.",
+            "You add i and C̃. A gate is *multiplied* by what it controls: i * C̃.",
             like=lambda c, f, i, new: f * c + i + new,
         ),
         Mistake(
             "+ for *, at the memory",
-            "f and C are added. A gate *multiplies* what it guards: f * C.",
+            "You add f and C. A gate is *multiplied* by what it controls: f * C.",
             like=lambda c, f, i, new: f + c + i * new,
         ),
         Mistake(
             "+ for *, everywhere",
-            "All four are added. A gate *multiplies* what it guards; then the two products are added.",
+            "You add all four. A gate is *multiplied* by what it controls; then the two products are added.",
             like=lambda c, f, i, new: f + c + i + new,
         ),
         Mistake(
             "* for +",
-            "The two parts are multiplied. What is kept and what is new are *added*.",
+            "You multiply the two parts. What is kept and what is new must be *added*.",
             like=lambda c, f, i, new: f * c * i * new,
         ),
         Mistake(
             "gates exchanged",
-            "f guards the old state, i the new. You have them the other way round.",
+            "f controls the old state, i the new one. You have them the other way round.",
             like=lambda c, f, i, new: i * c + f * new,
         ),
         Mistake(
@@ -336,7 +336,7 @@ update = Exercise(
         ),
         Mistake(
             "tanh of the state",
-            "No tanh here: the state is passed on as it is. tanh comes on the way to h_t.",
+            "There is no tanh here: the state is passed on as it is. tanh is applied only to get h_t.",
             like=lambda c, f, i, new: torch.tanh(f * c + i * new),
         ),
     ),
@@ -384,14 +384,14 @@ output = Exercise(
         Case(
             "by hand: one input, one unit",
             2,
-            "h is 2, so the sum in the gate is 3 · 2 - 4 · 1 - 1 = 1: is yours? Then o = σ(1) = 0.731. C_t is -1, and tanh(-1) = -0.762. The product is -0.557.",
+            "h is 2, so the sum in the gate is 3 · 2 - 4 · 1 - 1 = 1. Is yours? Then o = σ(1) = 0.731. C_t is -1, and tanh(-1) = -0.762. The product is -0.557.",
             make=given(_ONE[0], _ONE[1], torch.tensor([[-1.0]]), *_ONE[2:]),
             want=lambda *_: torch.tensor([[math.tanh(-1) / (1 + math.exp(-1))]]),
         ),
         Case(
             "random",
             3,
-            "With one unit you are right. Compare o with σ(h @ W_o[:, :H].T + x @ W_o[:, H:].T + b_o), and your answer with o * torch.tanh(c), element by element.",
+            "Your answer is right for one unit. Compare o with σ(h @ W_o[:, :H].T + x @ W_o[:, H:].T + b_o), and your answer with o * torch.tanh(c), element by element.",
             make=around(_hidden_args, 4, 3, 5),
         ),
         Case("as many inputs as units and samples", 1, ORDER, make=_hidden_args(3, 3, 3)),
@@ -405,7 +405,7 @@ output = Exercise(
         ),
         Mistake(
             "tanh of the product",
-            "tanh belongs around C_t alone; the gate stands outside it.",
+            "tanh is applied only to C_t; the gate is outside it.",
             like=lambda x, h, c, W, b: torch.tanh(torch.sigmoid(_joined(x, h, W, b)) * c),
         ),
         Mistake(
@@ -425,7 +425,7 @@ output = Exercise(
         ),
         Mistake(
             "gate forgotten",
-            "tanh(C_t) is right. o says how much of it is shown.",
+            "tanh(C_t) is right. Multiply it by o, which controls how much of it is shown.",
             like=lambda x, h, c, W, b: torch.tanh(c),
         ),
         Mistake("input first", ORDER, like=lambda x, h, c, W, b: torch.sigmoid(_swapped(x, h, W, b)) * torch.tanh(c)),
@@ -475,7 +475,7 @@ def _step_like(order=(0, 1, 2, 3), new_of=torch.tanh, kept=None, shown=torch.tan
 
 
 def _peeping(x, h, c, W, b):
-    """Right, but for an output gate that reads the new cell state."""
+    """Right, except that the output gate reads the new cell state."""
     _, after = _step_like()(x, h, c, W, b)
     return torch.sigmoid(_joined(x, after, W[3], b[3])) * torch.tanh(after), after
 
@@ -498,13 +498,13 @@ step = Exercise(
         Case(
             "keep, and write nothing",
             2,
-            "Here b opens f and shuts i, so C_t must be C_{t-1}. Print f and i: are they 1 and 0? If not, is b in your sums, and does each gate take its own W[k] and b[k], in the order f, i, C̃, o? If only h_t differs: o reads [h_{t-1}, x_t], neither the new h nor C, and h_t is o * tanh(C_t).",
+            "Here b opens f and closes i, so C_t must be C_{t-1}. Print f and i: are they 1 and 0? If not, is b in your sums, and does each gate use its own W[k] and b[k], in the order f, i, C̃, o? If only h_t differs: o reads [h_{t-1}, x_t], neither the new h nor C, and h_t is o * tanh(C_t).",
             make=_step_args(3, 2, 4, (60.0, -60.0, 0.0, 0.0)),
         ),
         Case(
             "random, against torch.nn.LSTMCell",
             5,
-            "With f open and i shut you are right. If C_t differs, compare i, C̃ and f * C_{t-1} + i * C̃; if only h_t differs, compare o, and h_t = o * tanh(C_t). What does a gate read? [h_{t-1}, x_t], neither C nor the new state.",
+            "Your answer is right with f open and i closed. If C_t differs, compare i, C̃ and f * C_{t-1} + i * C̃; if only h_t differs, compare o, and h_t = o * tanh(C_t). A gate reads [h_{t-1}, x_t], neither C nor the new state.",
             make=around(_step_args, 4, 3, 5),
         ),
         Case("as many inputs as units and samples", 3, ORDER, make=_step_args(4, 4, 4)),
@@ -512,7 +512,7 @@ step = Exercise(
     mistakes=(
         Mistake(
             "gates in the wrong order",
-            "You read W and b in the order i f C o, as PyTorch keeps them. Here it is the lecture's: f i C o.",
+            "You read W and b in the order i f C o, as in PyTorch. Here the order is the lecture's: f i C o.",
             like=_step_like(order=(1, 0, 2, 3)),
         ),
         Mistake(
@@ -527,22 +527,22 @@ step = Exercise(
         ),
         Mistake(
             "+ for * in the update",
-            "A gate *multiplies* what it guards: f * C + i * C̃.",
+            "A gate is *multiplied* by what it controls: f * C + i * C̃.",
             like=_step_like(kept=lambda c, f, i, new: f * c + i + new),
         ),
         Mistake(
             "biases forgotten",
-            "The biases are missing: each gate's sum ends with its own b[k].",
+            "The biases are missing: each gate adds its own b[k] to the sum.",
             like=lambda x, h, c, W, b: _step_like()(x, h, c, W, 0 * b),
         ),
         Mistake(
             "gates read the cell state",
-            "Your gates read C_{t-1}. What does a gate read? [h_{t-1}, x_t]. C only passes through f, i and tanh.",
+            "Your gates read C_{t-1}. A gate reads only [h_{t-1}, x_t]. C only passes through f, i and tanh.",
             like=lambda x, h, c, W, b: _step_like(join=lambda x, h, w, v: _joined(x, c, w, v))(x, h, c, W, b),
         ),
         Mistake(
             "output gate reads the new state",
-            "Your output gate reads C_t. What does a gate read? [h_{t-1}, x_t], like the other three; only tanh reads C_t.",
+            "Your output gate reads C_t. It must read [h_{t-1}, x_t], like the other three gates; only tanh reads C_t.",
             like=lambda x, h, c, W, b: _peeping(x, h, c, W, b),
         ),
         Mistake("output without tanh", "h_t is made from C_t without tanh.", like=_step_like(shown=lambda c: c)),
@@ -594,7 +594,7 @@ def _torch_names(got, want):
     for key in sorted(want.keys() - got.keys()):
         return f"the key {key!r} is missing"
     for key in sorted(got.keys() - want.keys()):
-        return f"the key {quoted(key)} is none of the four names"
+        return f"the key {quoted(key)} is not one of the four names"
     for key in want:
         if got[key] is None:
             return f"{key}: None, where a tensor of shape {tuple(want[key].shape)} was expected"
@@ -654,14 +654,14 @@ to_torch = Exercise(
         Case(
             "random",
             4,
-            "With one unit you are right. With H units each gate is a *block* of H rows: reorder whole blocks, not rows. And the first H columns, not the first D, belong to weight_hh_l0.",
+            "Your answer is right for one unit. With H units, each gate is a *block* of H rows: reorder whole blocks, not rows. The first H columns, not the first D, belong to weight_hh_l0.",
             make=around(_torch_args, 3, 5),
             test=_torch_test,
         ),
         Case(
             "as many inputs as units",
             3,
-            "Both weights are (4 H, H) here, so exchanging them gives no error: hh takes the first H columns, ih the rest.",
+            "Both weights are (4 H, H) here, so swapping them gives no error: hh takes the first H columns, ih the rest.",
             make=_torch_args(4, 4),
             test=_torch_test,
         ),
@@ -679,17 +679,17 @@ to_torch = Exercise(
         ),
         Mistake(
             "gates in the wrong order",
-            "The rows are still in the lecture's order, f i C o. PyTorch wants i f g o.",
+            "The rows are still in the lecture's order, f i C o. PyTorch expects i f g o.",
             like=_torch_like((0, 1, 2, 3)),
         ),
         Mistake(
             "bias in the wrong order",
-            "The weights are in order; b still stands in f i C o.",
+            "The weights are in the right order, but b is still in f i C o.",
             like=_torch_like(bias_order=(0, 1, 2, 3)),
         ),
         Mistake(
             "output gate third",
-            "The rows stand in the order i f o g. PyTorch wants i f g o: the output gate comes last.",
+            "The rows are in the order i f o g. PyTorch expects i f g o: the output gate comes last.",
             like=_torch_like((1, 0, 3, 2)),
         ),
         Mistake(
@@ -699,13 +699,13 @@ to_torch = Exercise(
         ),
         Mistake(
             "bias twice",
-            "PyTorch *adds* its two biases, so yours counts twice. Put zeros into one of them.",
+            "PyTorch *adds* its two biases, so yours counts twice. Set one of them to zero.",
             like=_torch_like(twice=True),
         ),
     ),
     hints=(
         "First bring the four blocks into PyTorch's order. Then cut off columns.",
-        "W[[1, 0, 2, 3]] picks blocks; flatten(0, 1) puts them below each other.",
+        "W[[1, 0, 2, 3]] selects blocks; flatten(0, 1) stacks them on top of each other.",
         "The first H columns go to weight_hh_l0, the others to weight_ih_l0. One bias is yours, the other zeros.",
     ),
 )
@@ -790,26 +790,26 @@ backward = Exercise(
         Case(
             "only dc comes in",
             4,
-            "With dh = 0 everything comes from C_t = f C_{t-1} + i C̃. Each factor's gradient is dc times the other factor: f gets dc · C_{t-1}, i gets dc · C̃, C̃ gets dc · i, and dc_before is dc · f. Times the derivative of σ or tanh that makes da; da_o is 0.",
+            "With dh = 0 everything comes from C_t = f C_{t-1} + i C̃. Each factor's gradient is dc times the other factor: f gets dc · C_{t-1}, i gets dc · C̃, C̃ gets dc · i, and dc_before is dc · f. Multiply by the derivative of σ or tanh to get da; da_o is 0.",
             make=_backward_args(3, 4, h=0.0),
         ),
         Case(
             "only dh comes in",
             4,
-            "With dc = 0 and only dh: h_t = o tanh(C_t), so da_o = dh · tanh(C_t) · o (1 - o), and the gradient at C_t is dh · o · (1 - tanh²(C_t)). The other four follow from that one as they did from dc. The message names the first that differs.",
+            "Here dc = 0, so only dh counts: h_t = o tanh(C_t), so da_o = dh · tanh(C_t) · o (1 - o), and the gradient at C_t is dh · o · (1 - tanh²(C_t)). The other four follow from that gradient as they did from dc. The message names the first that differs.",
             make=_backward_args(3, 4, c=0.0),
         ),
         Case(
             "both, against autograd",
             4,
-            "dc alone is right, and so is dh alone. Together the gradient at C_t is a *sum*: dc from the next step, plus what comes through h_t. All but da_o use this sum.",
+            "Your answer is right for dc alone, and for dh alone. Together, the gradient at C_t is a *sum*: dc from the next step, plus what comes through h_t. All except da_o use this sum.",
             make=_backward_args(4, 4),
         ),
     ),
     mistakes=(
         Mistake(
             "in the wrong order",
-            "All five are right, in the wrong order: da_f, da_i, da_C, da_o, dc_before.",
+            "All five are right, but in the wrong order. The order is da_f, da_i, da_C, da_o, dc_before.",
             when=misordered,
         ),
         Mistake(
@@ -819,45 +819,45 @@ backward = Exercise(
         ),
         Mistake(
             "the next step forgotten",
-            "The dc that comes from step t+1 is not used. The gradient at C_t is the sum of both ways.",
+            "The dc that comes from step t+1 is not used. The gradient at C_t is the sum over both paths.",
             like=_backward_like(from_next=False),
         ),
         Mistake(
             "slopes of the gates forgotten",
-            "These are the gradients at the gates. Go on to what stands inside σ and tanh: times the slope.",
+            "These are the gradients at the gates. Continue to the pre-activations inside σ and tanh: multiply by the derivative.",
             like=_backward_like(slope=False),
         ),
         Mistake(
             "slope of tanh(C) forgotten",
-            "On the way from h_t to C_t the slope of tanh is missing: 1 - tanh²(C_t).",
+            "On the way from h_t to C_t, the derivative of tanh is missing: 1 - tanh²(C_t).",
             like=_backward_like(bend="none"),
         ),
         Mistake(
-            "tanh not squared", "The slope of tanh is 1 - tanh², with the square.", like=_backward_like(bend="1-t")
+            "tanh not squared", "The derivative of tanh is 1 - tanh², with the square.", like=_backward_like(bend="1-t")
         ),
         Mistake(
             "slope taken at the wrong place",
-            "The slope of tanh is 1 - tanh²(C), not 1 - C².",
+            "The derivative of tanh is 1 - tanh²(C), not 1 - C².",
             like=_backward_like(bend="1-c²"),
         ),
         Mistake(
             "slope of sigmoid for the candidate",
-            "C̃ comes from tanh, so its slope is 1 - C̃², not C̃ (1 - C̃).",
+            "C̃ comes from tanh, so the derivative is 1 - C̃², not C̃ (1 - C̃).",
             like=_backward_like(new_slope=lambda new: new * (1 - new)),
         ),
         Mistake(
             "slopes of the gates taken again",
-            "`gates` holds the values after σ. The slope is f (1 - f); do not apply σ again.",
+            "`gates` contains the values after σ. The derivative is f (1 - f); do not apply σ again.",
             like=_backward_like(gate_slope=_sigmoid_again),
         ),
         Mistake(
             "all slopes taken again",
-            "`gates` holds the values after σ and tanh. The slopes are f (1 - f) and 1 - C̃²; do not apply σ or tanh again.",
+            "`gates` contains the values after σ and tanh. The derivatives are f (1 - f) and 1 - C̃²; do not apply σ or tanh again.",
             like=_backward_like(gate_slope=_sigmoid_again, new_slope=_tanh_again),
         ),
         Mistake(
             "slope of the candidate taken again",
-            "C̃ has been through tanh: its slope is 1 - C̃². Do not apply tanh again.",
+            "C̃ has already been through tanh: the derivative is 1 - C̃². Do not apply tanh again.",
             like=_backward_like(new_slope=_tanh_again),
         ),
         Mistake(
@@ -867,29 +867,29 @@ backward = Exercise(
         ),
         Mistake(
             "factors exchanged",
-            "i's gradient is times C̃, and C̃'s is times i.",
+            "The gradient of i is multiplied by C̃, and that of C̃ by i.",
             like=_backward_like(exchanged=True),
         ),
         Mistake(
             "o's gradient without tanh",
-            "h_t = o * tanh(C_t): o's gradient is dh times tanh(C_t), not times C_t.",
+            "h_t = o * tanh(C_t): the gradient of o is dh times tanh(C_t), not times C_t.",
             like=_backward_like(squash=False),
         ),
         Mistake(
             "forget gate forgotten",
-            "C_{t-1} is multiplied by f on its way into C_t. So is the gradient on its way back.",
+            "C_{t-1} is multiplied by f in the forward pass, so its gradient is multiplied by f in the backward pass.",
             like=_backward_like(last=lambda total, dc, f: total),
         ),
         Mistake(
             "only dc goes on",
-            "C_{t-1} gets all of δC_t times f, not dc alone.",
+            "C_{t-1} gets the complete δC_t times f, not only dc.",
             like=_backward_like(last=lambda total, dc, f: dc * f),
         ),
     ),
     hints=(
-        "Begin with the gradient at C_t. Two ways lead from it to the loss.",
-        "A product hands each factor the gradient times the other factor. That gives the gradients at f, i, C̃, o and C_{t-1}.",
-        "Then the slopes, written with the values themselves: f (1 - f), i (1 - i), 1 - C̃², o (1 - o).",
+        "Start with the gradient at C_t. Two paths lead from it to the loss.",
+        "A product passes to each factor the gradient times the other factor. That gives the gradients at f, i, C̃, o and C_{t-1}.",
+        "Then multiply by the derivatives, written in terms of the values themselves: f (1 - f), i (1 - i), 1 - C̃², o (1 - o).",
     ),
 )
 
@@ -899,7 +899,7 @@ backward = Exercise(
 _SHAPES = {
     "hs": (
         (11, 3, 14),
-        "hs holds all T steps of the last layer, (T, B, …). Both directions are side by side in the last axis: how many numbers is that?",
+        "hs holds all T steps of the last layer, (T, B, …). Both directions are side by side in the last axis. How many numbers does that make?",
     ),
     "h": (
         (4, 3, 7),
@@ -907,7 +907,7 @@ _SHAPES = {
     ),
     "c": (
         (4, 3, 7),
-        "c has the same shape as h: each unit has one number in either.",
+        "c has the same shape as h: each unit has one number in each of them.",
     ),
     "weight_hh_l0": (
         (28, 7),
@@ -940,7 +940,7 @@ shape_questions = Exercise(
         ),
         Mistake(
             "batch first",
-            "Time comes first in hs, since batch_first is not set.",
+            "Time comes first in hs, because batch_first is not set.",
             when=answered("hs", (3, 11, 14)),
         ),
         Mistake(
@@ -950,12 +950,12 @@ shape_questions = Exercise(
         ),
         Mistake(
             "directions side by side in h",
-            "Only in hs do the directions stand side by side. In h each has a row of its own.",
+            "Only in hs are the directions side by side. In h each has its own row.",
             when=answered("h", (2, 3, 14)),
         ),
         Mistake(
             "second layer reads the input",
-            "The second layer does not see xs. It reads what the first one gives, in both directions.",
+            "The second layer does not see xs. It reads the output of the first one, in both directions.",
             when=answered("weight_ih_l1", (28, 5)),
         ),
         Mistake(
@@ -966,8 +966,8 @@ shape_questions = Exercise(
     ),
     hints=(
         "T = 11, B = 3, D = 5, H = 7, two layers, two directions.",
-        "hs tells all steps of the last layer; h and c tell the last step of all layers.",
-        "If in doubt, make such a layer in a cell of your own and look.",
+        "hs contains all steps of the last layer; h and c contain the last step of all layers.",
+        "If in doubt, create such a layer in a new cell and look.",
     ),
 )
 
@@ -1028,7 +1028,7 @@ attend = Exercise(
         Case(
             "by hand: one step fits, the other does not",
             2,
-            "The products of query and keys are 2 ln 3 = 2.197 and 0; divided by √4 they are 1.099 and 0; softmax gives 3/4 and 1/4; the context is 3/4 · 8 + 1/4 · 4 = 7. Which is the first that you do not get?",
+            "The products of query and keys are 2 ln 3 = 2.197 and 0; divided by √4 they are 1.099 and 0; softmax gives 3/4 and 1/4; the context is 3/4 · 8 + 1/4 · 4 = 7. Which is the first that is different in yours?",
             make=given(
                 torch.tensor([[2 * math.log(3), 0.0, 0.0, 0.0]]),
                 torch.tensor([[[1.0, 5.0, 0.0, 0.0], [0.0, 1.0, 2.0, 3.0]]]),
@@ -1040,7 +1040,7 @@ attend = Exercise(
         Case(
             "random",
             2,
-            "With one sample you are right. Each sample b meets its own keys[b] and values[b]; H, not T or R, is under the root, and softmax goes over the steps, axis 1.",
+            "Your answer is right for one sample. Each sample b uses its own keys[b] and values[b]; H, not T or R, is under the root, and softmax runs over the steps, axis 1.",
             make=around(_attend_args, 4, 6, 3, 5),
         ),
         Case(
@@ -1052,32 +1052,32 @@ attend = Exercise(
         Case(
             "with padding",
             3,
-            "Without padding you are right. Where mask is False the weight must be exactly 0, and weights.sum(1) must still be 1: set those *scores* to minus infinity before the softmax.",
+            "Your answer is right without padding. Where mask is False, the weight must be exactly 0, and weights.sum(1) must still be 1: set those *scores* to minus infinity before the softmax.",
             make=_attend_args(4, 6, 3, 5, padded=True),
         ),
     ),
     mistakes=(
         Mistake(
             "softmax over the wrong axis",
-            "softmax runs over the batch, so that samples compete. It belongs over the steps, the last axis.",
+            "Your softmax runs over the batch, so that samples compete. It must run over the steps, the last axis.",
             like=_attend_like(axis=0),
         ),
         Mistake(
             "softmax over the wrong axis, -1e9 at the padding",
-            "softmax runs over the batch, so that samples compete. It belongs over the steps, the last axis.",
+            "Your softmax runs over the batch, so that samples compete. It must run over the steps, the last axis.",
             like=_attend_like(axis=0, fill=-1e9),
         ),
         Mistake(
             "softmax over the wrong axis, padding ignored",
-            "softmax runs over the batch. It belongs over the steps; then see to the padding.",
+            "Your softmax runs over the batch. It must run over the steps; then take care of the padding.",
             like=_attend_like(axis=0, masked="not"),
         ),
         Mistake(
             "not divided by the root",
-            "The products are to be divided by √H, or they grow with the number of units.",
+            "Divide the products by √H; otherwise they grow with the number of units.",
             like=_attend_like(power=0),
         ),
-        Mistake("divided by H", "You divide by H; it is √H.", like=_attend_like(power=1)),
+        Mistake("divided by H", "You divide by H; divide by √H.", like=_attend_like(power=1)),
         Mistake(
             "in the wrong order",
             "Both are right, in the wrong order: return the context, then the weights.",
@@ -1090,22 +1090,22 @@ attend = Exercise(
         ),
         Mistake(
             "masked after softmax",
-            "You set weights to 0 after softmax, so that the rest no longer sums to 1. Mask the scores before.",
+            "You set weights to 0 after softmax, so that the rest no longer sums to 1. Mask the scores before softmax.",
             like=_attend_like(masked="after"),
         ),
         Mistake(
             "score zero for padding",
-            "A score of 0 is not «no attention»: e^0 is 1. Minus infinity is.",
+            "A score of 0 does not mean no attention, because e^0 is 1. Use minus infinity.",
             like=_attend_like(masked="zero"),
         ),
         Mistake(
             "mask inverted",
-            "You masked the steps that count. mask is True where a step is real.",
+            "You masked the steps that count. mask is True at real steps.",
             like=_attend_like(masked="inverted"),
         ),
         Mistake(
             "mask inverted, with -1e9",
-            "You masked the steps that count. mask is True where a step is real.",
+            "You masked the steps that count. mask is True at real steps.",
             like=_attend_like(masked="inverted", fill=-1e9),
         ),
     ),

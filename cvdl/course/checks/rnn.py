@@ -28,7 +28,7 @@ def _step_oracle(x, h, V, W, b_h):
 
 
 _by_hand = torch.tensor
-GRADIENT = "The values are right, their derivatives are not: the message names the argument whose derivative differs. Something cuts the graph or bends it there: .detach(), .item(), .data, torch.no_grad() or an operation in place."
+GRADIENT = "The values are right, but their derivatives are not: the message names the argument whose derivative differs. Something cuts or changes the graph there: .detach(), .item(), .data, torch.no_grad() or an in-place operation."
 
 step = Exercise(
     id="rnn.step",
@@ -40,27 +40,27 @@ step = Exercise(
         Case(
             "shape: one row per sample",
             2,
-            "The new state has the shape of the old one, (B, H). Rows are samples, so V x_t becomes x @ V.T: (B, D) times (D, H). Print the shape of each term of the sum; all must be (B, H), or (H,) for b_h.",
+            "The new state has the shape of the old one, (B, H). Rows are samples, so V x_t becomes x @ V.T: (B, D) times (D, H). Print the shape of each term in the sum: each must be (B, H), or (H,) for b_h.",
             make=_step_args(4, 3, 5),
             test=shape_only,
         ),
         Case(
             "by hand: one input, one unit",
             3,
-            "With V = 2, W = -1, b_h = 0.5, x = 1 and h = 1 the sum is 2 - 1 + 0.5 = 1.5: is yours? If not, print the three terms: V x = 2, W h = -1, b_h = 0.5. Then take tanh of it.",
+            "With V = 2, W = -1, b_h = 0.5, x = 1 and h = 1 the sum is 2 - 1 + 0.5 = 1.5. Is yours? If not, print the three terms: V x = 2, W h = -1, b_h = 0.5. Then take tanh of the sum.",
             make=lambda g: tuple(map(_by_hand, ([[1.0]], [[1.0]], [[2.0]], [[-1.0]], [0.5]))),
             want=lambda *_: torch.tensor([[math.tanh(1.5)]]),
         ),
         Case(
             "random, against torch.nn.RNNCell",
             3,
-            "With one unit your answer is right, with several it is not: look at the axes. V x_t is x @ V.T, W h_{t-1} is h @ W.T, and b_h is added to each row. Row b of the answer depends on row b of x and of h only.",
+            "Your answer is right for one unit but not for several, so look at the axes. V x_t is x @ V.T, W h_{t-1} is h @ W.T, and b_h is added to each row. Row b of the answer depends only on row b of x and of h.",
             make=around(_step_args, 4, 3, 5),
         ),
         Case(
             "as many inputs as units and samples",
             3,
-            "V and W are both square here, so a swapped or transposed matrix gives no error, only wrong numbers. Which rule do your products follow when all sizes are equal? x @ V.T and h @ W.T, always.",
+            "V and W are both square here, so a swapped or transposed matrix gives no error, only wrong numbers. The products are always x @ V.T and h @ W.T, even when all sizes are equal: are yours?",
             make=_step_args(3, 3, 3),
         ),
         Case(
@@ -74,7 +74,7 @@ step = Exercise(
     mistakes=(
         Mistake(
             "tanh forgotten",
-            "The sum is right, but f_h is missing: the state is tanh of it.",
+            "The sum is right, but f_h is missing: the state is tanh of the sum.",
             like=lambda x, h, V, W, b_h: x @ V.T + h @ W.T + b_h,
         ),
         Mistake(
@@ -89,7 +89,7 @@ step = Exercise(
         ),
         Mistake(
             "bias as a column",
-            "b_h belongs to the units, the last axis. With its shape (H,) it is added to each row automatically.",
+            "b_h belongs to the units, the last axis. Because its shape is (H,), it is added to each row automatically.",
             like=lambda x, h, V, W, b_h: torch.tanh(x @ V.T + h @ W.T + b_h[:, None]),
         ),
         Mistake(
@@ -104,27 +104,27 @@ step = Exercise(
         ),
         Mistake(
             "no memory",
-            "The old state is not used: W h_{t-1} is missing, and with it the memory.",
+            "You do not use the old state: without W h_{t-1} the network has no memory.",
             like=lambda x, h, V, W, b_h: torch.tanh(x @ V.T + b_h),
         ),
         Mistake(
             "columns for rows",
-            "V @ x takes the columns of x for samples. Here rows are samples: x @ V.T.",
+            "V @ x treats the columns of x as samples. Here the rows are samples: x @ V.T.",
             like=lambda x, h, V, W, b_h: torch.tanh(V @ x + W @ h + b_h),
         ),
         Mistake(
             "V not transposed",
-            "V has shape (H, D) and meets rows of x: x @ V.T, not x @ V.",
+            "V has shape (H, D), and the rows of x are samples: x @ V.T, not x @ V.",
             like=lambda x, h, V, W, b_h: torch.tanh(x @ V + h @ W.T + b_h),
         ),
         Mistake(
             "W not transposed",
-            "W meets rows of h: h @ W.T, not h @ W. Both have the right shape, so no error tells you.",
+            "The rows of h are samples: h @ W.T, not h @ W. Both have the right shape, so there is no error message.",
             like=lambda x, h, V, W, b_h: torch.tanh(x @ V.T + h @ W + b_h),
         ),
         Mistake(
             "neither transposed",
-            "V and W meet rows: x @ V.T + h @ W.T. Without .T each matrix is read the wrong way round.",
+            "The rows of x and h are samples: x @ V.T + h @ W.T. Without .T each matrix is used the wrong way round.",
             like=lambda x, h, V, W, b_h: torch.tanh(x @ V + h @ W + b_h),
         ),
         Mistake(
@@ -178,20 +178,20 @@ unroll = Exercise(
         Case(
             "a single step",
             2,
-            "With T = 1 the answer is one step from h0: your rnn_step(xs[0], h0, V, W, b_h), with an axis of 1 in front. Compare the two.",
+            "With T = 1 the answer is one step from h0: your rnn_step(xs[0], h0, V, W, b_h), with an axis of length 1 in front. Compare the two.",
             make=_unroll_args(1, 2, 3, 4),
         ),
         Case(
             "two steps by hand",
             3,
-            "V = 1, W = 2, x = 1 and then 0: h_1 = tanh(1) = 0.7616 and h_2 = tanh(2 · 0.7616) = 0.9096. If your second value is 0, the second step starts from h0; it must start from h_1. If the two have changed places, append each state at the end.",
+            "V = 1, W = 2, x = 1 and then 0: h_1 = tanh(1) = 0.7616 and h_2 = tanh(2 · 0.7616) = 0.9096. If your second value is 0, the second step starts from h0; it must start from h_1. If your two values are swapped, append each new state at the end.",
             make=lambda g: tuple(map(_by_hand, ([[[1.0]], [[0.0]]], [[0.0]], [[1.0]], [[2.0]], [0.0]))),
             want=lambda *_: torch.tensor([[[math.tanh(1.0)]], [[math.tanh(2 * math.tanh(1.0))]]]),
         ),
         Case(
             "random, against torch.nn.RNN",
             4,
-            "Two steps of a single unit are right. Here are several samples and units: step t reads xs[t], which is (B, D), and the state that step t-1 left behind, (B, H).",
+            "Your answer is right for two steps of a single unit. Here there are several samples and units: step t reads xs[t], which is (B, D), and the state that step t-1 left behind, (B, H).",
             make=around(_unroll_args, 6, 3, 4, 5),
         ),
         Case(
@@ -210,7 +210,7 @@ unroll = Exercise(
         ),
         Mistake(
             "last state only",
-            "You return the last state alone. All of them are wanted: append each to a list and stack it.",
+            "You return only the last state. Return all of them: append each to a list and stack the list.",
             like=lambda *a: _loop(*a)[-1],
         ),
         Mistake(
@@ -220,7 +220,7 @@ unroll = Exercise(
         ),
         Mistake(
             "h0 among the states",
-            "The row for h0 is too much: the first state in the answer is h_1, after the first input.",
+            "There should be no row for h0: the first state in the answer is h_1, after the first input.",
             like=lambda xs, h0, *w: torch.stack([h0, *_loop(xs, h0, *w)]),
         ),
         Mistake(
@@ -230,7 +230,7 @@ unroll = Exercise(
         ),
         Mistake(
             "zeros for h0",
-            "The first step starts from the h0 that was handed in, not from zeros.",
+            "The first step must start from the argument h0, not from zeros.",
             like=lambda xs, h0, *w: torch.stack(_loop(xs, torch.zeros_like(h0), *w)),
         ),
         Mistake(
@@ -273,7 +273,7 @@ parameters = Exercise(
         Case(
             "one input, one unit, two outputs",
             2,
-            "With D = 1, H = 1, K = 2: V, W and b_h have one number each, U and b_y have two, 7 together. Which of the five differs in yours?",
+            "With D = 1, H = 1, K = 2: V, W and b_h have one number each, U and b_y have two, 7 together. Which of the five is different in yours?",
             make=given(1, 1, 2, 1),
         ),
         Case(
@@ -302,7 +302,7 @@ parameters = Exercise(
         ),
         Mistake(
             "biases forgotten",
-            "The matrices are counted, the biases b_h (H numbers) and b_y (K numbers) are not.",
+            "You counted the matrices, but not the biases b_h (H numbers) and b_y (K numbers).",
             like=lambda D, H, K, T: H * D + H * H + K * H,
         ),
         Mistake(
@@ -312,12 +312,12 @@ parameters = Exercise(
         ),
         Mistake(
             "read-out forgotten",
-            "V, W and b_h are counted. The read-out has parameters too: U and b_y.",
+            "You counted V, W and b_h. The read-out has parameters, too: U and b_y.",
             like=lambda D, H, K, T: H * (D + H + 1),
         ),
         Mistake(
             "two hidden biases",
-            "Your count has H numbers too many: a second bias, as torch.nn.RNN keeps one, or h_0, which is not learned. Our formula has one bias for the hidden units, b_h.",
+            "Your count has H numbers too many. They may be a second bias, which torch.nn.RNN has, or h_0, which is not learned. Our formula has one bias for the hidden units, b_h.",
             like=lambda D, H, K, T: H * (D + H + 2) + K * (H + 1),
         ),
         Mistake(
@@ -377,19 +377,19 @@ loss = Exercise(
         Case(
             "random, no padding",
             3,
-            "With one sequence your loss is right, with several it is not. Sum over time, then take the mean over the batch: the sum of all T · B losses, divided by B. logits[t, b] belongs to targets[t, b], and log_softmax goes over the last axis.",
+            "Your loss is right for one sequence but not for several. Sum over time, then take the mean over the batch: the sum of all T · B losses, divided by B. logits[t, b] belongs to targets[t, b], and log_softmax runs over the last axis.",
             make=around(_loss_args, 5, 4, 3),
         ),
         Case(
             "random, with padding",
             4,
-            "Without padding your loss is right. Where mask is False a step must add nothing to the sum, and the divisor stays B, the number of sequences: no longer the number of steps.",
+            "Your loss is right without padding. Where mask is False, a step must add nothing to the sum. The divisor is still B, the number of sequences, not the number of steps.",
             make=around(lambda T, B, K: _loss_args(T, B, K, padded=True), 6, 4, 3),
         ),
         Case(
             "large logits",
             3,
-            "The logits are around 1000 here, and exp(1000) is infinite. log_softmax and cross_entropy subtract the greatest logit first; torch.log(torch.softmax(…)) gives log 0.",
+            "The logits are around 1000 here, and exp(1000) is infinite. log_softmax and cross_entropy subtract the largest logit first; torch.log(torch.softmax(…)) computes log 0.",
             make=_loss_args(3, 2, 4, scale=1000.0),
         ),
         Case("gradients", 2, GRADIENT, make=_loss_args(4, 3, 5, padded=True), gradient=True),
@@ -407,7 +407,7 @@ loss = Exercise(
         ),
         Mistake(
             "mean over all steps, padding paid for",
-            "You averaged over time and let padding count. Sum over the steps in the mask, then divide by the batch size.",
+            "You averaged over time and included padding. Sum over the steps in the mask, then divide by the batch size.",
             like=lambda l, y, m: _each(l, y).mean(),
         ),
         Mistake(
@@ -417,7 +417,7 @@ loss = Exercise(
         ),
         Mistake(
             "mask ignored",
-            "Padding is paid for as well. Set the loss to 0 where mask is False, before the sum.",
+            "Padding adds to your loss. Set the loss to 0 where mask is False before you sum.",
             like=lambda l, y, m: _each(l, y).sum() / l.shape[1],
         ),
         Mistake(
@@ -427,17 +427,17 @@ loss = Exercise(
         ),
         Mistake(
             "softmax twice",
-            "You took softmax first, and F.cross_entropy takes it again. Hand it the logits.",
+            "You applied softmax, and F.cross_entropy applies it again. Give it the logits.",
             like=lambda l, y, m: (_each(l.softmax(-1), y) * m).sum() / l.shape[1],
         ),
         Mistake(
             "log of softmax",
-            "softmax rounds small probabilities to 0, and log makes minus infinity of it. log_softmax does both safely.",
+            "softmax rounds small probabilities to 0, and the log of 0 is minus infinity. log_softmax does both steps safely.",
             like=lambda l, y, m: -(l.softmax(-1).log().gather(-1, y[..., None])[..., 0] * m).sum() / l.shape[1],
         ),
         Mistake(
             "class 0 ignored",
-            "ignore_index=0 drops class 0 everywhere, also where it is right. Use the mask.",
+            "ignore_index=0 drops class 0 everywhere, even where it is the target. Use the mask.",
             like=lambda l, y, m: (_each(l, y) * (y != 0)).sum() / l.shape[1],
         ),
         Mistake(
@@ -447,28 +447,28 @@ loss = Exercise(
         ),
         Mistake(
             "softmax over the batch",
-            "softmax runs over the samples of the batch. It belongs over the classes, the last axis.",
+            "Your softmax runs over the samples of the batch. It must run over the classes, the last axis.",
             like=lambda l, y, m: (_each(l, y, 1) * m).sum() / l.shape[1],
         ),
         Mistake(
             "softmax over time",
-            "softmax runs over time. It belongs over the classes, the last axis.",
+            "Your softmax runs over time. It must run over the classes, the last axis.",
             like=lambda l, y, m: (_each(l, y, 0) * m).sum() / l.shape[1],
         ),
         Mistake(
             "logarithm to base 2",
-            "The loss is in bits. Everyone, PyTorch included, takes the natural logarithm.",
+            "Your loss is in bits. Use the natural logarithm, as PyTorch does.",
             like=lambda l, y, m: (_each(l, y) * m).sum() / l.shape[1] / math.log(2),
         ),
         Mistake(
             "logarithm forgotten",
-            "The probability of the right class is there, its logarithm is not.",
+            "You use the probability of the right class, but not its logarithm.",
             like=lambda l, y, m: -((-_each(l, y)).exp() * m).sum() / l.shape[1],
         ),
     ),
     hints=(
         "First get one number per step and sample, a tensor (T, B). Only then sum.",
-        "torch.nn.functional.cross_entropy(..., reduction='none') wants the classes in the second dimension: flatten (T, B).",
+        "torch.nn.functional.cross_entropy(..., reduction='none') expects the classes in the second dimension: flatten (T, B).",
         "Set what is outside the mask to 0, sum everything, divide by B.",
     ),
 )
@@ -513,12 +513,12 @@ match = Exercise(
     mistakes=(
         Mistake(
             "translation in step",
-            "A translation in step would have to say its first word before it has read the second one, and end with the same number of words.",
+            "A translation in step would have to output its first word before it has read the second one, and would have as many words as the input.",
             when=answered("machine translation", "many-to-many in step"),
         ),
         Mistake(
             "frames through encoder-decoder",
-            "An encoder-decoder reads the whole video before it says anything. Frame-wise labels come frame by frame.",
+            "An encoder-decoder reads the whole video before it outputs anything. Frame-wise labels are output frame by frame.",
             when=answered("frame-wise video classification", "many-to-many encoder-decoder"),
         ),
         Mistake(
@@ -538,8 +538,8 @@ match = Exercise(
         ),
     ),
     hints=(
-        "Ask two things of each problem: is the input a sequence? is the output one?",
-        "If both are sequences: can the first output be given before the whole input was read?",
+        "Ask two questions about each problem: is the input a sequence? Is the output a sequence?",
+        "If both are sequences: can the first output be given before the whole input has been read?",
         "Each of the five shapes is used exactly once.",
     ),
 )
@@ -574,13 +574,13 @@ last = Exercise(
         Case(
             "all of one length",
             2,
-            "All lengths are T here, so the answer is hs[T - 1], which is hs[-1]. One single step, no mean. Does your index begin to count at 0?",
+            "All lengths are T here, so the answer is hs[T - 1], which is hs[-1]. It is a single step, not a mean. Does your index count from 0?",
             make=_last_args(4, 3, 5, full=True),
         ),
         Case(
             "different lengths",
             3,
-            "With equal lengths your answer is right. Now each sequence b has its own length n and ends at hs[n - 1, b]; one has length 1, so its state is hs[0, b].",
+            "Your answer is right for equal lengths. Now each sequence b has its own length n and ends at hs[n - 1, b]; one has length 1, so its state is hs[0, b].",
             make=_last_args(7, 5, 4),
         ),
         Case(
@@ -604,12 +604,12 @@ last = Exercise(
         ),
         Mistake(
             "mean over time",
-            "That is the mean over time. Only the last state has seen the whole sequence and is asked for here.",
+            "That is the mean over time. Use only the last state, which has seen the whole sequence.",
             like=lambda hs, n: hs.mean(0),
         ),
         Mistake(
             "first state",
-            "hs[0] has seen one input only.",
+            "hs[0] has seen only one input.",
             like=lambda hs, n: hs[0],
         ),
         Mistake(
@@ -664,7 +664,7 @@ def _draw(p, u):
 
 
 IGNORED = "The temperature changes nothing in your answer. Divide the logits by it."
-MULTIPLIED = "You multiply by the temperature, so that hot and cold are swapped. Divide."
+MULTIPLIED = "You multiply by the temperature, which swaps hot and cold. Divide instead."
 
 sample = Exercise(
     id="rnn.sample",
@@ -683,13 +683,13 @@ sample = Exercise(
         Case(
             "temperature 1",
             3,
-            "With equal classes your answer is right. Do softmax and the running sum both go along the last axis, and does row b meet u[b] only? The classes must stay in their own order.",
+            "Your answer is right for equal classes. Do softmax and the running sum both run along the last axis, and is row b compared only with u[b]? Keep the classes in their original order.",
             make=_sample_args(1.0),
         ),
         Case(
             "cold: temperature 0.3",
             3,
-            "At temperature 1 your answer is right. The logits are divided by the temperature before softmax: 0.3 must make the likeliest class likelier. Does yours?",
+            "Your answer is right at temperature 1. Divide the logits by the temperature before softmax: 0.3 must make the most likely class even more likely. Does it?",
             make=_sample_args(0.3),
         ),
         Case(
@@ -701,20 +701,20 @@ sample = Exercise(
         Case(
             "nearly frozen: temperature 0.01",
             1,
-            "At temperature 0.01 the answer is the argmax of each row, almost always. Is anything nan? Divide the logits first and let softmax take care of the large numbers; exp of them is infinite.",
+            "At temperature 0.01 the answer is almost always the argmax of each row. Is anything nan? Divide the logits first and let softmax handle the large numbers, whose exp is infinite.",
             make=_sample_args(0.01),
         ),
         Case(
             "u just below 1",
             2,
-            "In some rows rounding leaves the last running sum a hair below u = 1 - 2^-24, so that no sum is above u. The answer must be the last class, K - 1, all the same. Print yours: is it K, or 0?",
+            "In some rows, rounding leaves the last running sum slightly below u = 1 - 2^-24, so that no sum is above u. The answer must still be the last class, K - 1. Print yours: is it K, or 0?",
             make=lambda g: (normal(g, 64, 27), 1.0, torch.full((64,), 1 - 2**-24)),
         ),
     ),
     mistakes=(
         Mistake(
             "always the likeliest",
-            "That is argmax: the same name each time. u has to decide.",
+            "That is argmax, which gives the same name every time. u must decide.",
             like=lambda l, T, u: l.argmax(-1),
         ),
         Mistake("temperature ignored", IGNORED, like=lambda l, T, u: _draw(l.softmax(-1), u)),
@@ -741,22 +741,22 @@ sample = Exercise(
         ),
         Mistake(
             "on a mark",
-            "Where u falls exactly on a mark, the class after it is meant: the sum has to be greater than u, not equal.",
+            "Where u is exactly equal to a running sum, the answer is the class after it: the sum must be greater than u, not equal.",
             like=lambda l, T, u: (u[:, None] > (l / T).softmax(-1).cumsum(-1)).sum(-1),
         ),
         Mistake(
             "one column too many",
-            "The answer has shape (B, 1); (B,) is wanted. Drop the last axis: [:, 0].",
+            "Your answer has shape (B, 1); it must be (B,). Drop the last axis: [:, 0].",
             like=lambda l, T, u: _draw((l / T).softmax(-1), u)[:, None],
         ),
         Mistake(
             "every row meets every u",
-            "Compare row b with u[b] only: u[:, None] stands as a column beside the rows.",
+            "Compare row b only with u[b]: u[:, None] makes u a column, with one entry for each row.",
             like=lambda l, T, u: ((l / T).softmax(-1).cumsum(-1) <= u).sum(-1),
         ),
         Mistake(
             "sum over the batch",
-            "The running sum goes down the batch. It belongs along the classes, the last axis.",
+            "Your running sum runs over the batch. It must run over the classes, the last axis.",
             like=lambda l, T, u: ((l / T).softmax(-1).cumsum(0) <= u[:, None]).sum(-1).clamp(max=l.shape[-1] - 1),
         ),
         Mistake(
@@ -766,17 +766,17 @@ sample = Exercise(
         ),
         Mistake(
             "no class left",
-            "Rounding may leave the last running sum a hair below u, so that no sum is above u. Your answer then is K, which is no class. It must be the last one: clamp to K - 1.",
+            "Rounding may leave the last running sum slightly below u, so that no sum is above u. Your answer is then K, which is not a class. It must be the last class: clamp to K - 1.",
             like=lambda l, T, u: (u[:, None] >= (l / T).softmax(-1).cumsum(-1)).sum(-1),
         ),
         Mistake(
             "no class left, so the first",
-            "Rounding may leave the last running sum a hair below u, so that no sum is above u. Your answer then is class 0. It must be the last class: count the marks that are <= u and clamp the count to K - 1, or set the last mark to 1.",
+            "Rounding may leave the last running sum slightly below u, so that no sum is above u. Your answer is then class 0. It must be the last class: count the running sums that are <= u and clamp the count to K - 1, or set the last sum to 1.",
             like=lambda l, T, u: (u[:, None] < (l / T).softmax(-1).cumsum(-1)).int().argmax(-1),
         ),
         Mistake(
             "softmax over the batch",
-            "softmax runs over the batch. It belongs over the classes, the last axis.",
+            "Your softmax runs over the batch. It must run over the classes, the last axis.",
             like=lambda l, T, u: _draw((l / T).softmax(0), u),
         ),
     ),
@@ -804,21 +804,21 @@ teacher = Exercise(
         Case(
             "shape",
             2,
-            "As many steps come in as go out, (T, B): the start symbol is added in front, so the last target must go.",
+            "The input has as many steps as the output, (T, B): the start symbol is added in front, so the last target must be dropped.",
             make=_teacher_args(5, 3),
             test=shape_only,
         ),
         Case(
             "by hand",
             3,
-            "For the targets 7 8 9 and start 5 the decoder reads 5 7 8: first `start`, then each target but the last, one step later.",
+            "For the targets 7 8 9 and start 5 the decoder reads 5 7 8: first `start`, then every target except the last, one step later.",
             make=lambda g: (torch.tensor([[7], [8], [9]]), 5),
             want=lambda *_: torch.tensor([[5], [7], [8]]),
         ),
         Case(
             "random",
             3,
-            "With one sequence your answer is right, with several it is not. Row t of the answer must be row t - 1 of the targets, and row 0 must be `start` in every column.",
+            "Your answer is right for one sequence but not for several. Row t of the answer must be row t - 1 of the targets, and row 0 must be `start` in every column.",
             make=around(_teacher_args, 6, 4),
         ),
         Case(
@@ -831,12 +831,12 @@ teacher = Exercise(
     mistakes=(
         Mistake(
             "not shifted",
-            "The decoder reads the very symbol it is to predict. It would learn to copy, and nothing else.",
+            "The decoder reads the very symbol that it should predict. It would only learn to copy.",
             like=lambda y, s: y,
         ),
         Mistake(
             "shifted the wrong way",
-            "The decoder reads the *next* answer. It may only know what came before.",
+            "The decoder reads the *next* target. It may only see the ones before.",
             like=lambda y, s: torch.cat([y[1:], torch.full_like(y[:1], s)]),
         ),
         Mistake(
@@ -851,22 +851,22 @@ teacher = Exercise(
         ),
         Mistake(
             "zero for start",
-            "The first row holds zeros. It has to hold `start`, whichever id that is.",
+            "The first row contains zeros. It must contain `start`, whatever id that is.",
             like=lambda y, s: torch.cat([torch.zeros_like(y[:1]), y[:-1]]),
         ),
         Mistake(
             "rolled as one long row",
-            "torch.roll without a dimension rolls the flattened tensor. Say dims=0, and mind the first row.",
+            "torch.roll without a dimension rolls the flattened tensor. Use dims=0, and take care of the first row.",
             like=lambda y, s: y.roll(1),
         ),
         Mistake(
             "rolled round",
-            "torch.roll brings the last answer to the front. There the start symbol has to stand.",
+            "torch.roll moves the last target to the front, where the start symbol must be.",
             like=lambda y, s: y.roll(1, 0),
         ),
         Mistake(
             "first answer overwritten",
-            "You replaced the first answer by the start symbol. It has to move down one step, and so have all others.",
+            "You replaced the first target with the start symbol. It must move down one step, like all the others.",
             like=lambda y, s: torch.cat([torch.full_like(y[:1], s), y[1:]]),
         ),
     ),

@@ -150,21 +150,21 @@ pyramid = Exercise(
         Case(
             "shapes: coarsest first",
             2,
-            "`count` images in a list: with 8 × 16 and count 3 they are 2 × 4, 4 × 8 and 8 × 16. The first is the smallest, the last the image itself. Print the shapes of yours.",
+            "Return `count` images in a list: for 8 × 16 and count 3 they are 2 × 4, 4 × 8 and 8 × 16. The first is the smallest, the last is the image itself. Print the shapes of yours.",
             make=_pyramid_args(8, 16, 3),
             test=_picture_shapes,
         ),
         Case(
             "a pyramid of one",
             1,
-            "With count 1 there is only the image itself, in a list: shrink it count - 1 times, which is never.",
+            "With count 1 the list contains only the image itself: shrink it count - 1 times, that is, not at all.",
             make=_pyramid_args(4, 6, 1),
             test=_pictures,
         ),
         Case(
             "by hand: four pixels become one",
             2,
-            "The top left block holds 1, 2, 3 and 6: their mean is 3. The other three blocks give 4, 1 and 0. 12 is a sum, 1 a single pixel, 6 the greatest.",
+            "The top left block holds 1, 2, 3 and 6: their mean is 3. The other three blocks give 4, 1 and 0. If you get 12, you took the sum; 1 is a single pixel, and 6 the largest.",
             make=lambda g: (_FOUR.clone(), 2),
             want=lambda *_: (torch.tensor([[[[3.0, 4.0], [1.0, 0.0]]]]), _FOUR),
             test=_pictures,
@@ -172,14 +172,14 @@ pyramid = Exercise(
         Case(
             "random",
             3,
-            "One step by hand is right, two are not: each image is made from the next *finer* one of your list, by the mean of each block of 2 × 2, and put in front of it.",
+            "Your answer is right for one step but not for two: each image is made from the next *finer* one of your list, by the mean of each block of 2 × 2, and put in front of it.",
             make=around(lambda h, w: _pyramid_args(8 * h, 8 * w, 3), 1, 3),
             test=_pictures,
         ),
         Case(
             "square",
             2,
-            "H and W are equal here, so exchanged axes give no error, and count is 4: is a 3 fixed in your code? reshape to (B, C, H // 2, 2, W // 2, 2) averages over the axes 3 and 5.",
+            "H and W are equal here, so swapped axes give no error, and count is 4: does your code contain a fixed 3? reshape to (B, C, H // 2, 2, W // 2, 2) averages over the axes 3 and 5.",
             make=_pyramid_args(16, 16, 4),
             test=_pictures,
         ),
@@ -187,7 +187,7 @@ pyramid = Exercise(
     mistakes=(
         Mistake(
             "sum for mean",
-            "You added the four pixels up; each level is four times as bright as the next finer one. Take their mean.",
+            "You added up the four pixels, so each level is four times as bright as the next finer one. Take their mean.",
             like=_chain(lambda i: 4 * F.avg_pool2d(i, 2)),
         ),
         Mistake(
@@ -197,47 +197,47 @@ pyramid = Exercise(
         ),
         Mistake(
             "not neighbours",
-            "You average pixels that are half a picture apart. Reshape to (B, C, H/2, 2, W/2, 2): the 2 comes *after* each half.",
+            "You average pixels that are half an image apart. Reshape to (B, C, H/2, 2, W/2, 2): the 2 comes *after* each half.",
             like=_chain(_mixed_up),
         ),
         Mistake(
             "one axis only",
-            "The pictures get narrower, but not lower. Average over both axes.",
+            "Your images get narrower, but not lower. Average over both axes.",
             like=_chain(lambda i: (i[..., ::2] + i[..., 1::2]) / 2),
         ),
         Mistake(
             "every second pixel",
-            "You kept every second pixel and threw three of four away: fine texture turns into false patterns. Average them.",
+            "You kept every second pixel and discarded three out of four, which turns fine texture into false patterns (aliasing). Average the pixels.",
             like=_chain(lambda i: i[..., ::2, ::2]),
         ),
         Mistake(
             "greatest for mean",
-            "Max pooling keeps the brightest of four pixels, so the picture gets lighter on the way up. Average them.",
+            "Max pooling keeps the brightest of four pixels, so the image gets brighter from level to level. Average them.",
             like=_chain(lambda i: F.max_pool2d(i, 2)),
         ),
         Mistake(
             "finest first",
-            "The order is turned round: the smallest picture comes first, the image itself last.",
+            "The order is reversed: the smallest image comes first, the image itself last.",
             like=lambda image, count: image_pyramid(image, count)[::-1],
         ),
         Mistake(
             "image itself missing",
-            "The image itself belongs to the pyramid, as its last picture. You shrink once too often.",
+            "The image itself belongs to the pyramid, as its last level. You shrink it once too often.",
             like=lambda image, count: image_pyramid(image, count + 1)[:-1],
         ),
         Mistake(
             "one too many",
-            "There is one picture too many. `count` counts the image itself, too.",
+            "There is one image too many. `count` includes the image itself.",
             like=lambda image, count: image_pyramid(image, count + 1),
         ),
         Mistake(
             "coarsest only",
-            "That is the coarsest picture alone. All of them are wanted: collect them in a list.",
+            "You return only the coarsest image. Return all of them: collect them in a list.",
             like=lambda image, count: image_pyramid(image, count)[0],
         ),
     ),
     hints=(
-        "Begin with a list that holds the image. How do you get from one picture to the next smaller one?",
+        "Start with a list that contains the image. How do you get from one image to the next smaller one?",
         "reshape to (B, C, H/2, 2, W/2, 2): two of the axes run within a 2 × 2 block.",
         "Average over those two axes, put the result in front of the list, and do it count - 1 times.",
     ),
@@ -266,52 +266,52 @@ look = Exercise(
         Case(
             "one layer",
             2,
-            "A kernel of 7 has one pixel in the middle and 7 // 2 = 3 to *one* side: the reach is 3. 7 is the whole kernel, 6 both sides, 3.5 its half.",
+            "A kernel of 7 has one pixel in the middle and 7 // 2 = 3 to *one* side: the reach is 3. 7 is the whole kernel, 6 is both sides, and 3.5 is half the kernel.",
             make=given([7], 1),
         ),
         Case(
             "two layers",
             2,
-            "Kernels of 3 and 5: the first looks 1 further to one side, the second 2, and the second looks at results of the first: 1 + 2 = 3.",
+            "With kernels of 3 and 5, the first reaches 1 pixel to one side and the second 2, and the second reads the results of the first: 1 + 2 = 3.",
             make=given([3, 5], 1),
         ),
         Case(
             "SPyNet at full size",
             3,
-            "Five kernels of 7, each looking 3 further to one side: 5 · 3 = 15. Is a number of the examples fixed in your code? One level at full size has factor 1: multiply by it, and do not add it.",
+            "Five kernels of 7 each add a reach of 3 to one side: 5 · 3 = 15. Does your code contain a number from the examples? The level at full size has factor 1: multiply by the factor, do not add it.",
             make=given([7] * 5, 1),
         ),
         Case(
             "SPyNet at the top",
             3,
-            "15 pixels of the level, each factor = 16 full-size pixels wide: multiply, 15 · 16 = 240.",
+            "The reach is 15 pixels of the level, and each of them is factor = 16 full-size pixels wide. Multiply: 15 · 16 = 240.",
             make=given([7] * 5, 16),
         ),
     ),
     mistakes=(
         Mistake(
             "width of the field",
-            "That is the whole receptive field, from left to right. Asked is how far it goes to *one* side of the pixel.",
+            "That is the whole receptive field, from left to right. The question is how far it reaches to *one* side of the pixel.",
             like=lambda kernels, factor: (sum(k - 1 for k in kernels) + 1) * factor,
         ),
         Mistake(
             "both sides",
-            "You counted both sides. A kernel of 7 looks 3 pixels to the left and 3 to the right: 3 further, not 6.",
+            "You counted both sides. A kernel of 7 reaches 3 pixels to the left and 3 to the right, so it adds 3, not 6.",
             like=lambda kernels, factor: sum(k - 1 for k in kernels) * factor,
         ),
         Mistake(
             "own pixel counted",
-            "You counted the pixel in the middle as a step. From it a kernel of 7 looks 3 further to one side.",
+            "You counted the pixel in the middle as a step. From there, a kernel of 7 reaches 3 further to one side.",
             like=lambda kernels, factor: sum(k // 2 + 1 for k in kernels) * factor,
         ),
         Mistake(
             "always seven",
-            "You take 3 for each layer. That holds for kernels of 7 only; here they may differ.",
+            "You use 3 for each layer. That holds only for kernels of 7; here they may differ.",
             like=lambda kernels, factor: 3 * len(kernels) * factor,
         ),
         Mistake(
             "half of the field",
-            "Half of the whole field holds half of the pixel in the middle, too. Add what each layer looks to one side.",
+            "Half of the whole field includes half of the pixel in the middle. Add up how far each layer reaches to one side.",
             like=lambda kernels, factor: (sum(k - 1 for k in kernels) + 1) * factor // 2,
         ),
         Mistake(
@@ -326,7 +326,7 @@ look = Exercise(
         ),
         Mistake(
             "one layer only",
-            "That is one layer. Each further layer looks further.",
+            "That is one layer. Each additional layer reaches further.",
             like=lambda kernels, factor: kernels[0] // 2 * factor,
         ),
         Mistake(
@@ -341,18 +341,18 @@ look = Exercise(
         ),
         Mistake(
             "whole kernels",
-            "You added whole kernels. To one side a kernel of 7 looks 3 pixels.",
+            "You added whole kernels. A kernel of 7 reaches 3 pixels to one side.",
             like=lambda kernels, factor: sum(kernels) * factor,
         ),
         Mistake(
             "half kernels",
-            "Half of 7 is 3.5, but the pixel in the middle is no step to the side: 7 // 2.",
+            "Half of 7 is 3.5, but the pixel in the middle is not a step to the side: use 7 // 2.",
             like=lambda kernels, factor: sum(kernels) / 2 * factor,
         ),
     ),
     hints=(
         "Draw a row of pixels, and under it the three that a kernel of 3 looks at. Then the same for two layers.",
-        "A kernel of k pixels looks k // 2 further to one side. Layers add up.",
+        "A kernel of k pixels reaches k // 2 further to one side. The layers add up.",
         "Sum over the kernels, times factor.",
     ),
 )
@@ -374,27 +374,27 @@ upsample = Exercise(
         Case(
             "shape",
             2,
-            "Twice as high and twice as wide, with two channels still: (B, 2, 2h, 2w). F.interpolate with scale_factor=2.",
+            "The result is twice as high and twice as wide, and still has two channels: (B, 2, 2h, 2w). Use F.interpolate with scale_factor=2.",
             make=_flow_args(3, 5),
             test=shape_only,
         ),
         Case(
             "by hand: everything moves 3 px and 1 px",
             4,
-            "All move by (3, 1). On a grid of twice the size the same motion is (6, 2) pixels, everywhere: channel 0 is 6, channel 1 is 2. (3, 1) has not grown, (1.5, 0.5) has shrunk, (2, 6) has x and y exchanged.",
+            "All move by (3, 1). On a grid of twice the size the same motion is (6, 2) pixels, everywhere: channel 0 is 6, channel 1 is 2. If you get (3, 1), the motion was not scaled; (1.5, 0.5) was halved; in (2, 6), x and y are swapped.",
             make=lambda g: (torch.tensor([3.0, 1.0]).view(1, 2, 1, 1).expand(1, 2, 2, 3).clone(),),
             want=lambda *_: torch.tensor([6.0, 2.0]).view(1, 2, 1, 1).expand(1, 2, 4, 6),
         ),
         Case(
             "random",
             4,
-            'A constant flow is right, so the factor is; a varying one is not, so look at the interpolation: mode="bilinear", align_corners=False. Between two pixels with a and b come ¾ a + ¼ b and ¼ a + ¾ b, times 2.',
+            'Your answer is right for a constant flow, so the factor is right. It is wrong for a varying flow, so look at the interpolation: mode="bilinear", align_corners=False. Between two pixels with values a and b there are ¾ a + ¼ b and ¼ a + ¾ b, times 2.',
             make=around(_flow_args, 3, 5),
         ),
         Case(
             "square",
             3,
-            "h and w are equal here, so exchanged axes or channels give no error: channel 0 stays the motion along x.",
+            "h and w are equal here, so swapped axes or channels give no error: channel 0 is still the motion along x.",
             make=_flow_args(4, 4),
         ),
         Case("gradients", 2, GRADIENT, make=_flow_args(3, 4), gradient=True),
@@ -402,8 +402,8 @@ upsample = Exercise(
     mistakes=(
         Mistake(
             "factor forgotten",
-            "The picture of the flow has grown, its values have not. On the finer grid a pixel is half as wide, so the same "
-            "motion is twice as many pixels.",
+            "You enlarged the flow map, but not its values. On the finer grid a pixel is half as wide, so the same motion is "
+            "twice as many pixels.",
             like=_plain_up,
         ),
         Mistake(
@@ -423,17 +423,17 @@ upsample = Exercise(
         ),
         Mistake(
             "nearest, factor forgotten",
-            'Two things: the flow comes in blocks (mode="nearest", which is the default), and its values have not grown with the grid.',
+            'Change two things: your flow comes in blocks (mode="nearest", which is the default), and its values are not doubled.',
             like=lambda flow: _interpolated(flow, "nearest"),
         ),
         Mistake(
             "corners aligned",
-            "align_corners=True puts the outermost pixel centres of both grids on each other. Here pixels are cut in two: False.",
+            "align_corners=True aligns the centres of the corner pixels of both grids. Here each pixel is split in two, so use False.",
             like=lambda flow: 2 * _interpolated(flow, align_corners=True),
         ),
         Mistake(
             "corners aligned, factor forgotten",
-            "Two things: align_corners has to be False, and the values have to grow with the grid.",
+            "Change two things: align_corners must be False, and the values must be doubled, too.",
             like=lambda flow: _interpolated(flow, align_corners=True),
         ),
         Mistake(
@@ -443,17 +443,17 @@ upsample = Exercise(
         ),
         Mistake(
             "only the horizontal part",
-            "Only channel 0 has grown. The vertical motion, channel 1, is twice as many pixels, too.",
+            "You doubled only channel 0. The vertical motion, channel 1, is also twice as many pixels.",
             like=lambda flow: _plain_up(flow) * torch.tensor([2.0, 1.0])[:, None, None],
         ),
         Mistake(
             "x and y exchanged",
-            "The two channels have changed places. Channel 0 is x and stays the first.",
+            "The two channels are swapped. Channel 0 is x and must stay first.",
             like=lambda flow: 2 * _plain_up(flow).flip(1),
         ),
         Mistake(
             "values only",
-            "The values have grown, the grid has not. Interpolate to twice the height and width.",
+            "You doubled the values, but not the grid. Interpolate to twice the height and width.",
             like=lambda flow: 2 * flow,
         ),
     ),
@@ -500,85 +500,85 @@ residual = Exercise(
         Case(
             "shape",
             1,
-            "The target has the size of the level, (B, 2, h, w), twice that of V_{k-1}. The truth is larger: by truth.shape[-1] // (2 * coarser.shape[-1]).",
+            "The target has the size of the level, (B, 2, h, w), which is twice that of V_{k-1}. The ground truth is larger, by a factor of truth.shape[-1] // (2 * coarser.shape[-1]).",
             make=_residual_args(4, 6, 2),
             test=shape_only,
         ),
         Case(
             "by hand: all moves 8 px and 4 px",
             4,
-            "All move by (8, 4) full-size pixels. The level has a quarter of the size, so there that is (2, 1). The coarser level found (0.5, 0.25), which is (1, 0.5) here. Missing is the difference, (1, 0.5). Print truth and coarser flow before you subtract.",
+            "All pixels move by (8, 4) full-size pixels. The level has a quarter of the size, so the motion there is (2, 1). The coarser level found (0.5, 0.25), which is (1, 0.5) here. The target is the difference, (1, 0.5). Print the ground truth and the coarser flow before you subtract.",
             make=lambda g: (_moving(8.0, 4.0, 8, 16), _moving(0.5, 0.25, 1, 2)),
             want=lambda *_: _moving(1.0, 0.5, 2, 4),
         ),
         Case(
             "at the top there is no coarser level",
             3,
-            "V_{-1} is 0, so the target is the truth alone: averaged over blocks of 8 × 8, since the level is 8 times smaller here, and divided by 8. The factor follows from the shapes; it is not always 4.",
+            "V_{-1} is 0, so the target is the ground truth alone: averaged over blocks of 8 × 8, because the level is 8 times smaller here, and divided by 8. The factor follows from the shapes; it is not always 4.",
             make=lambda g: (5 * normal(g, 2, 2, 32, 64), torch.zeros(2, 2, 2, 4)),
         ),
         Case(
             "the finest level",
             3,
-            "The truth has the size of the level already: the factor is 1, and the target is truth - upsample_flow(coarser).",
+            "The ground truth already has the size of the level: the factor is 1, and the target is truth - upsample_flow(coarser).",
             make=_residual_args(6, 4, 1),
         ),
         Case(
             "random",
             4,
-            "The level has half of the full size here: the truth averaged over blocks of 2 × 2 and divided by 2, minus upsample_flow(coarser). Each part alone is right; compare the two before you subtract.",
+            "The level has half of the full size here: average the ground truth over blocks of 2 × 2, divide it by 2, and subtract upsample_flow(coarser). Each part alone is right; compare the two before you subtract.",
             make=around(lambda h, w: _residual_args(2 * h, 2 * w, 2), 2, 3),
         ),
     ),
     mistakes=(
         Mistake(
             "wrong way round",
-            "You subtract the truth from what is known already. The level has to *add* what is missing: truth minus that.",
+            "You subtract the ground truth from the coarser flow. The level must *add* what is missing: ground truth minus coarser flow.",
             like=lambda truth, coarser: _plain_up(coarser) * 2 - _small(truth, coarser),
         ),
         Mistake(
             "truth still in full-size pixels",
-            "The truth has been made smaller, its values have not: in pixels of the level they are `factor` times smaller.",
+            "You shrank the ground truth, but not its values: in pixels of the level they are `factor` times smaller.",
             like=lambda truth, coarser: _small(truth, coarser, 0) - 2 * _plain_up(coarser),
         ),
         Mistake(
             "truth multiplied",
-            "Your truth is too large by the square of the factor: multiplied by the factor instead of divided, or summed over each block instead of averaged. Average each block, and divide by the factor: pixels of the level are larger, so a motion takes fewer of them.",
+            "Your ground truth is too large by the square of the factor: you multiplied by the factor instead of dividing, or summed over each block instead of averaging. Average each block, and divide by the factor: pixels of the level are larger, so a motion covers fewer of them.",
             like=lambda truth, coarser: _small(truth, coarser, -1) - 2 * _plain_up(coarser),
         ),
         Mistake(
             "truth divided twice",
-            "The truth is divided by the factor twice. Its *area* shrinks by the square, a displacement only by the factor.",
+            "You divide the ground truth by the factor twice. Its *area* shrinks by the square, but a displacement only by the factor.",
             like=lambda truth, coarser: _small(truth, coarser, 2) - 2 * _plain_up(coarser),
         ),
         Mistake(
             "truth divided by 4",
-            "You divide the truth by 4, as in the example. Divide by how many times smaller it has become: that follows from the shapes.",
+            "You divide the ground truth by 4, as in the example. Divide it by the factor by which it was shrunk, which follows from the shapes.",
             like=lambda truth, coarser: _small(truth, coarser, 0) / 4 - 2 * _plain_up(coarser),
         ),
         Mistake(
             "truth divided by 2",
-            "You halve the truth. From full size to level k it is not one step: divide by how many times smaller it has become.",
+            "You halve the ground truth. From full size to level k can be more than one step: divide by the factor by which it was shrunk.",
             like=lambda truth, coarser: _small(truth, coarser) * _factor(truth, coarser) / 2 - 2 * _plain_up(coarser),
         ),
         Mistake(
             "coarser flow doubled twice",
-            "upsample_flow doubles the values already. You do it once more.",
+            "upsample_flow already doubles the values. You do it again.",
             like=lambda truth, coarser: _small(truth, coarser) - 4 * _plain_up(coarser),
         ),
         Mistake(
             "values as they were",
-            "Both have the right size now. But both still count the pixels of their old size: values change with the grid.",
+            "Both now have the right size, but their values are still in pixels of the old size: values must change with the grid.",
             like=lambda truth, coarser: _small(truth, coarser, 0) - _plain_up(coarser),
         ),
         Mistake(
             "greatest for mean",
-            "F.max_pool2d takes the greatest value of a block, and a flow has negative ones, too. Average: F.avg_pool2d.",
+            "F.max_pool2d takes the largest value of a block, but a flow also has negative values. Average: F.avg_pool2d.",
             like=lambda truth, coarser: _small(truth, coarser, 1, F.max_pool2d) - 2 * _plain_up(coarser),
         ),
         Mistake(
             "truth interpolated",
-            "F.interpolate looks at four pixels only, however large the block is. Average over all of it: F.avg_pool2d.",
+            "F.interpolate looks at only four pixels, however large the block is. Average over all of it: F.avg_pool2d.",
             like=lambda truth, coarser: (
                 _small(
                     truth,
@@ -591,7 +591,7 @@ residual = Exercise(
         ),
         Mistake(
             "coarser flow not doubled",
-            "V_{k-1} is in pixels of its own level. Brought to this one its values double: upsample_flow does both.",
+            "V_{k-1} is in pixels of its own level. On this level its values double: upsample_flow enlarges and doubles.",
             like=lambda truth, coarser: _small(truth, coarser) - _plain_up(coarser),
         ),
         Mistake(
@@ -606,14 +606,14 @@ residual = Exercise(
         ),
         Mistake(
             "truth subsampled",
-            "You picked single pixels of the truth. Average it over each block, as the pyramid averages the images.",
+            "You picked single pixels of the ground truth. Average it over each block, as the pyramid averages the images.",
             like=lambda truth, coarser: (
                 _small(truth, coarser, 1, lambda t, n: t[..., ::n, ::n]) - 2 * _plain_up(coarser)
             ),
         ),
         Mistake(
             "everything at full size",
-            "The target is at full size. It is wanted at the size of the level: twice that of V_{k-1}.",
+            "Your target has the full size. It must have the size of the level, twice that of V_{k-1}.",
             like=lambda truth, coarser: (
                 truth
                 - F.interpolate(coarser, size=truth.shape[-2:], mode="bilinear", align_corners=False)
@@ -624,8 +624,8 @@ residual = Exercise(
     ),
     hints=(
         "First bring both to the size of the level and into its pixels. Only then subtract.",
-        "upsample_flow(coarser) has the right size. The truth is so many times as wide: truth.shape[-1] // up.shape[-1].",
-        "F.avg_pool2d(truth, factor) is the truth at that size; its values still count full-size pixels.",
+        "upsample_flow(coarser) has the right size. The ground truth is truth.shape[-1] // up.shape[-1] times as wide.",
+        "F.avg_pool2d(truth, factor) is the ground truth at that size; its values are still in full-size pixels.",
     ),
 )
 
@@ -679,7 +679,7 @@ inputs = Exercise(
         Case(
             "shape: eight channels",
             2,
-            "3 + 3 + 2 channels, joined along dimension 1: image1, image2 warped, the upsampled flow (B, 2, h, w). Print the three shapes.",
+            "There are 3 + 3 + 2 channels, joined along dimension 1: image1, image2 warped, the upsampled flow (B, 2, h, w). Print the three shapes.",
             make=_input_args(4, 6),
             test=shape_only,
         ),
@@ -692,57 +692,57 @@ inputs = Exercise(
         Case(
             "by hand: half a pixel to the right",
             4,
-            "The coarser flow is (0.5, 0) everywhere, which is (1, 0) here: channel 6 must be 1, channel 7 must be 0, and channels 3–5 image2 from x + 1, image2[..., 1:] with the last column repeated. Channels 0–2 stay image1.",
+            "The coarser flow is (0.5, 0) everywhere, which is (1, 0) here: channel 6 must be 1, channel 7 must be 0, and channels 3–5 must be image2 read at x + 1, that is, image2[..., 1:] with the last column repeated. Channels 0–2 are still image1.",
             make=_one_to_the_right,
             want=_shifted,
         ),
         Case(
             "random",
             4,
-            "A uniform flow is right, a varying one is not: up = upsample_flow(coarser), bilinear; then image1, warp(image2, up), up. x and y both move here. The channel named above shows which part differs.",
+            "Your answer is right for a uniform flow but not for a varying one: up = upsample_flow(coarser), bilinear; then image1, warp(image2, up), up. x and y both move here. The channel named above shows which part differs.",
             make=around(lambda h, w: _input_args(2 * h, 2 * w), 3, 4),
         ),
         Case(
             "square",
             2,
-            "h and w are equal here, so exchanged axes give no error: torch.cat goes along dimension 1.",
+            "h and w are equal here, so swapped axes give no error: torch.cat joins along dimension 1.",
             make=_input_args(6, 6),
         ),
     ),
     mistakes=(
         Mistake(
             "frame 1 warped",
-            "You warped frame 1. The flow says where its points are in frame *2*, so frame 2 is brought back to frame 1.",
+            "You warped frame 1. The flow gives the positions of its points in frame *2*, so warp frame 2 to frame 1.",
             like=_from_parts(lambda a, b, up: [warp(a, up), b, up]),
         ),
         Mistake(
             "both warped",
-            "Both frames are warped. Frame 1 stays as it is: frame 2 is brought back to it.",
+            "You warp both frames. Frame 1 must stay as it is; warp only frame 2.",
             like=_from_parts(lambda a, b, up: [warp(a, up), warp(b, up), up]),
         ),
         Mistake(
             "nothing warped",
-            "Frame 2 is not warped. Then the level sees the whole motion, not what is left of it.",
+            "You do not warp frame 2. The level then sees the whole motion, not just what is left of it.",
             like=_from_parts(lambda a, b, up: [a, b, up]),
         ),
         Mistake(
             "factor forgotten",
-            "The coarser flow is enlarged, its values are not doubled. Use upsample_flow.",
+            "You enlarged the coarser flow, but did not double its values. Use upsample_flow.",
             like=lambda a, b, coarser: torch.cat([a, warp(b, _plain_up(coarser)), _plain_up(coarser)], 1),
         ),
         Mistake(
             "flow channels not doubled",
-            "Frame 2 is right. The last two channels are enlarged but not doubled: they hold the flow that you warped by.",
+            "Frame 2 is right. The last two channels are enlarged but not doubled: they must be the flow that you warped by.",
             like=_from_parts(lambda a, b, up: [a, warp(b, up), up / 2]),
         ),
         Mistake(
             "warped half as far",
-            "The flow is right, and frame 2 is brought back half as far. Warp by the same upsampled flow.",
+            "The flow is right, but frame 2 is warped only half as far. Warp by the same upsampled flow.",
             like=_from_parts(lambda a, b, up: [a, warp(b, up / 2), up]),
         ),
         Mistake(
             "warped by the wrong sign",
-            "You warp by minus the flow. warp looks up image2 at x + flow already.",
+            "You warp by minus the flow. warp already looks up image2 at x + flow.",
             like=_from_parts(lambda a, b, up: [a, warp(b, -up), up]),
         ),
         Mistake(
@@ -767,17 +767,17 @@ inputs = Exercise(
         ),
         Mistake(
             "flow missing",
-            "Six channels: the flow itself is missing. The level has to know what the coarser ones found.",
+            "You have six channels: the flow itself is missing. The level must know what the coarser levels found.",
             like=_from_parts(lambda a, b, up: [a, warp(b, up)]),
         ),
         Mistake(
             "frame 2 twice",
-            "Eleven channels: frame 2 is in there unwarped, too. (FlowNet 2.0 does that; SPyNet does not.)",
+            "You have eleven channels: the unwarped frame 2 is included, too. (FlowNet 2.0 does that; SPyNet does not.)",
             like=_from_parts(lambda a, b, up: [a, b, warp(b, up), up]),
         ),
         Mistake(
             "black beyond the frame",
-            'Beyond the frame you put zeros. Keep the default, padding="border": it repeats the nearest pixel.',
+            'Outside the frame you put zeros. Keep the default, padding="border": it repeats the nearest pixel.',
             like=_from_parts(lambda a, b, up: [a, warp(b, up, padding="zeros"), up]),
         ),
         Mistake(
@@ -789,8 +789,8 @@ inputs = Exercise(
         ),
     ),
     hints=(
-        "First bring V_{k-1} to the size of this level. You have a function for it.",
-        "warp(image2, up) brings frame 2 back to frame 1.",
+        "First enlarge V_{k-1} to the size of this level. You already have a function for that.",
+        "warp(image2, up) warps frame 2 to frame 1.",
         "torch.cat of three tensors along the channels, in the order frame 1, warped frame 2, flow.",
     ),
 )
@@ -866,25 +866,25 @@ forward = Exercise(
         Case(
             "a network that answers zero",
             4,
-            "All weights and biases are 0, so the network adds nothing and V_k must be upsample_flow(coarser). Print both: is yours 0, half as long, or twice?",
+            "All weights and biases are 0, so the network adds nothing and V_k must be upsample_flow(coarser). Print both: is yours 0, half as long, or twice as long?",
             make=_zeroed,
         ),
         Case(
             "random",
             4,
-            "The upsampled flow is right, so look at the network: F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2) for each layer, torch.relu between them, none after the last, and level_input(image1, image2, coarser) at the entrance.",
+            "The upsampled flow is right, so look at the network: F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2) for each layer, torch.relu between them, none after the last, and level_input(image1, image2, coarser) as the input.",
             make=around(lambda h, w: _level_args(2 * h, 2 * w), 3, 4),
         ),
         Case(
             "kernels of 3, two layers",
             2,
-            "Three layers of 7 are right; here are two with kernels of 3. The padding follows the kernel, weight.shape[-1] // 2, which is 1 here, and the number of layers follows from len(weights).",
+            "Your answer is right for three layers with kernels of 7; here there are two with kernels of 3. The padding follows the kernel, weight.shape[-1] // 2, which is 1 here, and the number of layers follows from len(weights).",
             make=_level_args(6, 6, (8, 6, 2), 3),
         ),
         Case(
             "no coarser level",
             2,
-            "V_{-1} is 0 at the top, so V_0 is the output of the network alone, with image1, image2 unwarped and two channels of zeros at its entrance.",
+            "V_{-1} is 0 at the top, so V_0 is the output of the network alone. Its input is image1, image2 unwarped and two channels of zeros.",
             make=lambda g: (*_input_args(6, 8, 0.0)(g), _level_args(6, 8)(g)[3]),
         ),
         Case("gradients", 2, GRADIENT, make=_level_args(6, 8), gradient=True),
@@ -897,12 +897,12 @@ forward = Exercise(
         ),
         Mistake(
             "added without the factor",
-            "You add the coarser flow enlarged, but not doubled. Use upsample_flow.",
+            "You enlarge the coarser flow without doubling its values. Use upsample_flow.",
             like=lambda a, b, coarser, weights: _stack(level_input(a, b, coarser), weights) + _plain_up(coarser),
         ),
         Mistake(
             "added twice as long",
-            "upsample_flow doubles the values already. You do it once more before you add.",
+            "upsample_flow already doubles the values. You do it again before you add.",
             like=lambda a, b, coarser, weights: _stack(level_input(a, b, coarser), weights) + 4 * _plain_up(coarser),
         ),
         Mistake(
@@ -912,17 +912,17 @@ forward = Exercise(
         ),
         Mistake(
             "ReLU at the end",
-            "ReLU after the last layer makes every motion go right and down: it cuts negative values off. None there.",
+            "ReLU after the last layer cuts off negative values, so that every motion goes right and down. Do not use it there.",
             like=_added(after=torch.relu),
         ),
         Mistake(
             "ReLU over the sum",
-            "ReLU over the sum cuts negative motions off. It belongs between the layers only.",
+            "ReLU on the sum cuts off negative motions. Use it only between the layers.",
             like=lambda *args: _added()(*args).relu(),
         ),
         Mistake(
             "no ReLU",
-            "Without ReLU between them the layers are one linear filter.",
+            "Without ReLU between them, the layers are just one linear filter.",
             like=_added(between=lambda x: x),
         ),
         Mistake(
@@ -930,32 +930,32 @@ forward = Exercise(
             "FlowNet's ReLU leaks, SPyNet's does not: torch.relu.",
             like=_added(between=lambda x: F.leaky_relu(x, 0.1)),
         ),
-        Mistake("tanh for ReLU", "Between the layers stands ReLU, not tanh.", like=_added(between=torch.tanh)),
+        Mistake("tanh for ReLU", "Use ReLU between the layers, not tanh.", like=_added(between=torch.tanh)),
         Mistake(
             "biases forgotten",
-            "The biases are not used. F.conv2d takes them as its third argument.",
+            "You do not use the biases. F.conv2d takes them as its third argument.",
             like=_added(biased=False),
         ),
         Mistake(
             "frame 2 not warped",
-            "Frame 2 goes in unwarped. level_input makes the right eight channels.",
+            "You pass in the unwarped frame 2. level_input makes the right eight channels.",
             like=_of_input(lambda a, b, up: [a, b, up]),
         ),
         Mistake(
             "frames swapped",
-            "Frame 2 goes in before frame 1. level_input makes the right eight channels.",
+            "You put frame 2 before frame 1. level_input makes the right eight channels.",
             like=_of_input(lambda a, b, up: [warp(b, up), a, up]),
         ),
         Mistake(
             "frame 1 warped",
-            "Frame 1 is warped instead of frame 2. level_input makes the right eight channels.",
+            "You warp frame 1 instead of frame 2. level_input makes the right eight channels.",
             like=_of_input(lambda a, b, up: [warp(a, up), b, up]),
         ),
     ),
     hints=(
         "Three steps: make the eight channels, run them through the layers, add the upsampled flow.",
         "F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2) keeps the size.",
-        "torch.relu after every layer but the last. You may call level_input and upsample_flow.",
+        "Apply torch.relu after every layer except the last. You may call level_input and upsample_flow.",
     ),
 )
 
@@ -1023,35 +1023,35 @@ parameters = Exercise(
         Case(
             "one layer, kernel 1",
             2,
-            "3 channels to 2 by 1 × 1: 3 · 2 = 6 weights and 2 biases, 8 together. Return the count first, then the percentage.",
+            "A 1 × 1 layer from 3 channels to 2 has 3 · 2 = 6 weights and 2 biases, 8 together. Return the count first, then the percentage.",
             make=given((3, 2), 1, 1, 10),
             test=_of_two(0, "the count"),
         ),
         Case(
             "one layer, kernel 7",
             2,
-            "8 channels to 32 by 7 × 7: 8 · 32 · 49 = 12,544 weights and 32 biases. A kernel of 1 is right, so look at how the kernel enters: its square.",
+            "A 7 × 7 layer from 8 channels to 32 has 8 · 32 · 49 = 12,544 weights and 32 biases. Your answer is right for a kernel of 1, so check how you use the kernel size: it must be squared.",
             make=given((8, 32), 7, 1, 100_000),
             test=_of_two(0, "the count"),
         ),
         Case(
             "one level of SPyNet",
             2,
-            "One layer is right, five are not: 8→32, 32→64, 64→32, 32→16 and 16→2, each with i · o · 49 weights and o biases. Print them one by one, and add them up.",
+            "Your answer is right for one layer but not for five: 8→32, 32→64, 64→32, 32→16 and 16→2, each with i · o · 49 weights and o biases. Print them one by one, and add them up.",
             make=given(SPYNET, 7, 1, FLOWNET),
             test=_of_two(0, "the count"),
         ),
         Case(
             "all five levels",
             2,
-            "One level is right. Each of the five has weights and biases of its own: multiply the whole count by `levels`.",
+            "Your answer is right for one level. Each of the five has its own weights and biases: multiply the whole count by `levels`.",
             make=given(SPYNET, 7, 5, FLOWNET),
             test=_of_two(0, "the count"),
         ),
         Case(
             "percent fewer than FlowNetS",
             2,
-            "The count is right. What is saved is other - count; in percent of `other` that is 100 * (other - count) / other, about 96, not rounded. 0.96 is a share, 4 is what is left.",
+            "The count is right. The saving is other - count; as a percentage of `other` that is 100 * (other - count) / other, about 96, not rounded. 0.96 is a fraction, and 4 is the percentage that is left.",
             make=given(SPYNET, 7, 5, FLOWNET),
             test=_of_two(1, "the percentage"),
         ),
@@ -1059,12 +1059,12 @@ parameters = Exercise(
     mistakes=(
         Mistake(
             "biases forgotten",
-            "The kernels are counted, the biases are not: one for each output channel of each layer.",
+            "You counted the kernels, but not the biases: there is one for each output channel of each layer.",
             like=_counted(lambda sides, kernel, levels: levels * _weights_only(sides, kernel)),
         ),
         Mistake(
             "one level only",
-            "That is one level. Unlike the steps of a recurrent network, the levels of SPyNet do not share weights.",
+            "You counted one level. Unlike the steps of a recurrent network, the levels of SPyNet do not share weights.",
             like=_counted(lambda sides, kernel, levels: count_parameters(sides, kernel, 1, 1)[0]),
         ),
         Mistake(
@@ -1079,7 +1079,7 @@ parameters = Exercise(
         ),
         Mistake(
             "bias for all channels",
-            "You counted a bias for the eight input channels, too. Only outputs of layers have one.",
+            "You counted a bias for the eight input channels, too. Only the outputs of layers have one.",
             like=_counted(lambda sides, kernel, levels: levels * (_weights_only(sides, kernel) + sum(sides))),
         ),
         Mistake(
@@ -1089,7 +1089,7 @@ parameters = Exercise(
         ),
         Mistake(
             "biases of one level",
-            "The biases are counted once. Each level has its own, as it has its own kernels.",
+            "You counted the biases once. Each level has its own biases, just as it has its own kernels.",
             like=_counted(lambda sides, kernel, levels: levels * _weights_only(sides, kernel) + sum(sides[1:])),
         ),
         Mistake(
@@ -1099,22 +1099,22 @@ parameters = Exercise(
         ),
         Mistake(
             "share for percent",
-            "The count is right. Of the other number percent are asked for: 40 and not 0.4.",
+            "The count is right. The other number must be in percent: 40, not 0.4.",
             like=_compared(lambda count, other: 1 - count / other),
         ),
         Mistake(
             "percent that is left",
-            "The count is right. But that is what is left, in percent of `other`. Asked is what has been saved.",
+            "The count is right. But that is what is left, in percent of `other`. The question is what has been saved.",
             like=_compared(lambda count, other: 100 * count / other),
         ),
         Mistake(
             "share that is left",
-            "The count is right. But that is the share that is left. Asked is what has been saved, in percent.",
+            "The count is right. But that is the fraction that is left. The question is what has been saved, in percent.",
             like=_compared(lambda count, other: count / other),
         ),
         Mistake(
             "percent of the count",
-            "The count is right. «Fewer than `other`» means in percent of `other`: that is what you divide by.",
+            "The count is right. 'Fewer than `other`' means in percent of `other`: divide by `other`.",
             like=_compared(lambda count, other: 100 * (other - count) / count),
         ),
         Mistake(
@@ -1129,7 +1129,7 @@ parameters = Exercise(
         ),
         Mistake(
             "rounded",
-            "The percentage is rounded. Return it as it comes out; you can round when you print it.",
+            "You rounded the percentage. Return the exact value; you can round it when you print it.",
             when=lambda got, want: (
                 isinstance(got, tuple)
                 and len(got) == 2
@@ -1141,14 +1141,14 @@ parameters = Exercise(
         ),
         Mistake(
             "count only",
-            "Two values are asked for: return the count and the percentage, with a comma between them.",
+            "The answer has two values: return the count and the percentage, with a comma between them.",
             when=lambda got, want: not isinstance(got, tuple | dict) or len(got) == 1,
         ),
     ),
     hints=(
         "Count one layer first: from i channels to o channels with a kernel of k × k.",
         "It has i · o · k² weights and o biases. Sum over neighbours in `sides`, times levels.",
-        "What is saved is other - count. In percent of `other`: times 100, divided by `other`.",
+        "The saving is other - count. To get it in percent of `other`, multiply by 100 and divide by `other`.",
     ),
 )
 
@@ -1157,15 +1157,15 @@ parameters = Exercise(
 _SCENES = {
     "a ball 128 px wide moves 16 px": (
         "found",
-        "A motion of 16 px is 2 px at level 1, which is 8 times smaller. How wide is the ball of 128 px there: can it still be seen?",
+        "A motion of 16 px is 2 px at level 1, which is 8 times smaller. How wide is the ball of 128 px there, and can it still be seen?",
     ),
     "a ball 64 px wide moves 4 px": (
         "found",
-        "A motion of 4 px is 1 px at level 2, which is 4 times smaller. How wide is the ball of 64 px there: can it still be seen?",
+        "A motion of 4 px is 1 px at level 2, which is 4 times smaller. How wide is the ball of 64 px there, and can it still be seen?",
     ),
     "a ball 32 px wide moves 64 px": (
         "lost",
-        "A motion of 64 px is 4 px at level 0 and 8 px at level 1; only there is it small. How wide is the ball of 32 px there, and does it fly further than that?",
+        "A motion of 64 px is 4 px at level 0 and 8 px at level 1, so it is small only at level 0. How wide is the ball of 32 px there, and does it move further than that?",
     ),
     "a ball 8 px wide moves 16 px": (
         "lost",
@@ -1173,7 +1173,7 @@ _SCENES = {
     ),
     "the whole picture moves 48 px": (
         "found",
-        "48 px are 3 px at level 0. How wide is what moves there: is anything left of the complete image?",
+        "A motion of 48 px is 3 px at level 0. How wide is what moves there: is anything left of the complete image?",
     ),
 }
 
@@ -1197,7 +1197,7 @@ vanish = Exercise(
     mistakes=(
         Mistake(
             "whole picture lost",
-            "However far the whole picture moves, at the top it is still a whole picture, and moves a sixteenth as far.",
+            "However far the whole image moves, at the top it is still a whole image, and moves a sixteenth as far.",
             when=answered("the whole picture moves 48 px", "lost"),
         ),
         Mistake(
@@ -1207,8 +1207,8 @@ vanish = Exercise(
         ),
         Mistake(
             "small ball found",
-            "Where the motion is 4 or 8 pixels, this ball is 2 or 4 pixels wide and flies twice its own width. What is "
-            "it to be recognised by?",
+            "Where the motion is 4 or 8 pixels, this ball is 2 or 4 pixels wide and moves twice its own width. How could "
+            "it be recognised?",
             when=answered("a ball 32 px wide moves 64 px", "found"),
         ),
         Mistake(
@@ -1224,8 +1224,8 @@ vanish = Exercise(
     ),
     hints=(
         "Ask for each level, from the top: how wide is the ball here, and how far does it move?",
-        "The motion has to be found at a level where it is small. There the ball has to be visible still.",
-        "Compare the motion with the width of what moves. Which of the five flies further than it is wide?",
+        "The motion must be found at a level where it is small, and the ball must still be visible there.",
+        "Compare the motion with the width of what moves. Which of the five moves further than it is wide?",
     ),
 )
 

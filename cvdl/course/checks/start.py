@@ -16,7 +16,7 @@ def _oracle(image):
 
 
 def _greys(*shape):
-    """Neither black nor white is among them: what an answer takes from the image itself would be right by chance."""
+    """Neither black nor white is among them, because an answer that uses the image's own extremes would then be right by chance."""
     return lambda generator: (torch.randint(20, 200, shape, generator=generator, dtype=torch.uint8),)
 
 
@@ -31,13 +31,13 @@ EXERCISES = [
             Case(
                 "black and white",
                 50,
-                "Black is 0 and must stay 0; white is 255 and must become exactly 1. Which number takes 255 to 1?",
+                "Black is 0 and must stay 0; white is 255 and must become exactly 1. What must you divide 255 by to get 1?",
                 make=lambda g: (torch.tensor([[0, 255]], dtype=torch.uint8),),
             ),
             Case(
                 "random greys",
                 50,
-                "Black and white are right, the greys between them are not: 51 must become 0.2 and 100 must become 0.392157. If yours is 0.39, do not round. If it is off by more: do you divide by 255, or by the brightest pixel of the image?",
+                "Black and white are right, but the greys between them are not: 51 must become 0.2 and 100 must become 0.392157. If yours is 0.39, do not round. If yours is further off, do you divide by 255, or by the brightest pixel of the image?",
                 make=around(_greys, 3, 5),
             ),
         ),
@@ -54,12 +54,12 @@ EXERCISES = [
             ),
             Mistake(
                 "divided by the image's own maximum",
-                "The brightest pixel of a dark image is not white. Divide by the highest possible value, not by the highest present.",
+                "The brightest pixel of a dark image is not white. Divide by the highest possible value, not by the highest in the image.",
                 like=lambda image: image.float() / image.max(),
             ),
             Mistake(
                 "stretched to the whole range",
-                "You stretch the image's own darkest and brightest values to 0 and 1. That changes a dark image; divide by 255.",
+                "You stretch the image's own darkest and brightest values to 0 and 1. That changes a dark image. Divide by 255.",
                 like=lambda image: (image.float() - image.min()) / (image.max() - image.min()),
             ),
             Mistake(

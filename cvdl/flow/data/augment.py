@@ -66,7 +66,7 @@ class Augment:
         uniform = throw((self.seed, STREAM), indices, GEOMETRIC + PHOTOMETRIC)
         if self.geometric:
             pairs = transform(pairs, *self.maps(uniform[:, :GEOMETRIC], pairs.flow.shape[-2:]), self.crop)
-        elif self.photometric:  # what is given stays as it is
+        elif self.photometric:  # the arguments stay unchanged
             pairs = pairs._replace(image1=pairs.image1.clone(), image2=pairs.image2.clone())
         return self.change_light(pairs, uniform[:, GEOMETRIC:]) if self.photometric else pairs
 

@@ -1,6 +1,6 @@
 """A folder of image pairs, or of sequences, with or without flow.
 
-In each folder below the one that is named, the first of these that fits all its pictures says what makes a pair:
+In each folder below the one that is named, the first of these patterns that fits all its pictures decides which of them form pairs:
 
 | pictures                               | name of the pair | flow                            |
 |----------------------------------------|------------------|---------------------------------|
@@ -11,17 +11,17 @@ In each folder below the one that is named, the first of these that fits all its
 | cat_1.png, cat_2.png, …                | cat              | cat_flow.flo, cat_1.flo         |
 | sequences: 1 and 2, 2 and 3 …          | the first's      | a.flo, a_flow.flo for a.png     |
 
-Names that differ in their last number alone are a sequence: 000000_00.png … and 000001_00.png … are two of them, and
-no pair is made of frames of both.  Two pictures that are alone in a folder are a pair, whatever they are called.
+Names that differ only in their last number are a sequence: 000000_00.png … and 000001_00.png … are two sequences, and
+no pair combines frames of both.  If a folder contains only two pictures, they are a pair, whatever they are called.
 
 Instead of .flo there may be .pfm, and .png in KITTI's 16 bits where the name has `flow` in it.  With flow10.flo there,
 frames besides 10 and 11 are left out; next to _img1 and _img2, pictures of other names.  Where there are other
 pictures, masks and visualisations are left out: a_mask.png, a_occ.png, a_flow_viz.png, folders such as occlusions.
 
-Published sets can be named by path, the whole set or a part of it: the layouts of KITTI, HD1K, Sintel, Middlebury,
-FlyingThings3D and ChairsSDHom are known, in which the flow lies in a folder beside that of the pictures (PARALLEL).
+Published datasets can be named by path, completely or in part: the layouts of KITTI, HD1K, Sintel, Middlebury,
+FlyingThings3D and ChairsSDHom are known.  In these, the flow is in a folder next to that of the pictures (PARALLEL).
 
-Endings and the fixed parts of names may be in capitals, and accents may be composed or not.
+Extensions and the fixed parts of names may be in upper case, and accents may be composed or not.
 """
 
 import os
@@ -56,13 +56,13 @@ PARALLEL = {
     "frames_finalpass": ("optical_flow/{above}/into_future/{last}/OpticalFlowIntoFuture_{stem}_{side}.pfm",),
     "t0": ("flow/{stem}.pfm",),  # ChairsSDHom
 }
-# Of these layouts, and of folders of one's own: what annotates pictures, or shows them again from another camera.
+# In these layouts, and in your own folders: annotations of pictures, or the same scene from another camera.
 BESIDE = re.compile(
     r"(flow|disp|viz_flow|viz_disp)(_(occ|noc|viz|vis|code|gt|png))?(_[01])?|occlusions?(_\w+)?|occ|invalid|outofframe|"
     r"masks?|obj_map|(depth|disparities)(_viz)?|other-gt-flow|motion_boundaries|segmentation|optical_flow|flow_uncertainty"
 )
 SECOND_CAMERA = {"image_3": "image_2", "image_1": "image_0", "colored_1": "colored_0"}
-# Words in a picture's name that say the same.
+# Words in a picture's name that mean the same.
 ANNOTATION = re.compile(r"(?<![a-z])(mask|occ|occlusions?|occluded|invalid|valid|flow|viz|vis|disp|depth)(?![a-z])")
 
 
@@ -71,8 +71,8 @@ def folder_files(folder, step=1):
 
     step: frames from the first to the second, in a sequence.
 
-    Warns (CourseWarning) of files of flow that go with no pair, and of pictures that are left out for their names.
-    Raises InvalidInput where there is no pair, and for a pair that lacks a picture.
+    Warns (CourseWarning) about flow files that belong to no pair, and about pictures that are left out because of their
+    names.  Raises InvalidInput if there is no pair, and for a pair that lacks a picture.
     """
     folder = Path(folder)
     files, left_out = [], []
@@ -81,17 +81,19 @@ def folder_files(folder, step=1):
         files += _pairs_in(place, folder, step, left_out)
     if not files:
         videos = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in VIDEOS and _seen(path)]
-        hint = f" It does hold videos: name one of them, such as {videos[0]}." if videos else ""
+        hint = f" It contains videos: name one of them, such as {videos[0]}." if videos else ""
         if passed:
-            hint += f" Folders of masks and of flow were passed over, such as {passed[0]}; name one itself to read it."
+            hint += (
+                f" Folders of masks and flow were skipped, such as {passed[0]}; name such a folder directly to read it."
+            )
         raise InvalidInput(
-            f"{folder} holds no pair of pictures.{hint} It may hold NAME_img1.png and NAME_img2.png, frame10.png and "
+            f"{folder} contains no pair of pictures.{hint} It can contain NAME_img1.png and NAME_img2.png, frame10.png and "
             f"frame11.png, NAME_1.png and NAME_2.png, or at least {step + 1} pictures of a sequence ({', '.join(PICTURES)})."
         )
     if left_out:
         _warn(
-            f"{len(left_out)} pictures in {folder} are taken for masks or visualisations by their names and left out, "
-            f"such as {left_out[0].relative_to(folder)}. Rename what is a frame."
+            f"{len(left_out)} pictures in {folder} are left out because their names look like masks or visualisations, "
+            f"such as {left_out[0].relative_to(folder)}. If one is a frame, rename it."
         )
     _warn_of_unused_flow(folder, files)
     return files
@@ -108,7 +110,7 @@ def single_video(folder):
 
 
 def _places(folder):
-    """The folder and those below it in which pictures are looked for, sorted; and those that are passed over."""
+    """The folder and those below it in which to look for pictures, sorted; and those that are skipped."""
     places, passed = [], []
     for place in sorted([folder, *(path for path in folder.rglob("*") if path.is_dir())]):
         parts = place.relative_to(folder).parts
@@ -179,7 +181,7 @@ def _pairs_in(place, folder, step, left_out):
 
 
 def _alone(stems):
-    """Whether there are just two pictures, and not the frames of the same number of two scenes."""
+    """Whether there are just two pictures that are not frames with the same number from two scenes."""
     if len(stems) != 2:
         return False
     numbers = [re.findall(r"\d+", stem) for stem in stems]
@@ -188,7 +190,7 @@ def _alone(stems):
 
 
 def _sequence(stem):
-    """What the names of frames of one sequence have in common: all but the last number."""
+    """What the names of the frames of a sequence have in common: everything except the last number."""
     return re.sub(r"\d+(?=\D*$)", "#", _folded(stem))
 
 
@@ -203,7 +205,7 @@ def _named(images, names, place, prefix, *ends):
         here, end = (firsts[name], ends[1]) if name in firsts else (seconds[name], ends[0])
         stem = here.stem[: -len(end)]
         raise InvalidInput(
-            f"{here} has no partner: {place / stem}{end}{here.suffix} is missing. Fetch it, or remove the one."
+            f"{here} has no partner: {place / stem}{end}{here.suffix} is missing. Add it, or remove {here.name}."
         )
     files = []
     for name in sorted(firsts):
@@ -271,7 +273,7 @@ def _warn_of_unused_flow(folder, files):
     if unused:
         _warn(
             f"{len(without)} of {len(files)} pairs in {folder} are read without ground truth, such as {without[0]}, although "
-            f"{len(unused)} files of flow there go with no pair, such as {unused[0].relative_to(folder)}. The flow of a.png "
+            f"{len(unused)} flow files there belong to no pair, such as {unused[0].relative_to(folder)}. The flow of a.png "
             "is a.flo or a_flow.flo in the same folder; cvdl.flow.data.folder lists what else is read."
         )
 
@@ -286,12 +288,12 @@ def _is_flow(path):
 
 
 def _composed(name):
-    """A name with accents as one character each: Macs write them as two."""
+    """A name in which each accented letter is one character: Macs write two."""
     return unicodedata.normalize("NFC", name)
 
 
 def _folded(name):
-    """A name for comparison: capitals and kinds of accents do not matter."""
+    """A name for comparison, in which case and the encoding of accents do not matter."""
     return _composed(name).casefold()
 
 

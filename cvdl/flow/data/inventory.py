@@ -1,4 +1,4 @@
-"""Which sets are here: what `cvdl data` prints."""
+"""Which datasets are here: the output of `cvdl data`."""
 
 from collections import ChainMap
 from typing import NamedTuple
@@ -21,7 +21,7 @@ class State(NamedTuple):
 
 
 def look(entry):
-    """The State of a set, from the names of its files and what lists say of them."""
+    """The State of a dataset, from the names of its files and from its lists."""
     top, pairs, errors = sets_folder(), {}, {}
     for split in entry.needs:
         try:
@@ -30,7 +30,7 @@ def look(entry):
             errors[split] = str(error)
     begun = [split for split in errors if len(absent(entry, split, top)) < len(entry.needs[split])]
     if not pairs and not begun and (top / entry.folder).is_dir():
-        begun = list(errors)[:1]  # unpacked, but not as it has to lie
+        begun = list(errors)[:1]  # unpacked, but not in the right layout
     problems = list(dict.fromkeys(errors[split] for split in begun))
     return State("broken" if problems else "here" if pairs else "missing", pairs, problems)
 
@@ -38,13 +38,13 @@ def look(entry):
 def entry_of(name):
     if name not in SETS:
         raise InvalidInput(
-            f"There is no set {name!r}.{nearest(name, list(SETS))} There are {', '.join(SETS)}. `cvdl data` lists them."
+            f"There is no dataset {name!r}.{nearest(name, list(SETS))} There are {', '.join(SETS)}. `cvdl data` lists them."
         )
     return SETS[name]
 
 
 def table():
-    """All sets, one a line, and what is wrong with the broken ones."""
+    """All datasets, one per line, and what is wrong with the broken ones."""
     samples, rows, problems = real_folder(), [("set", "state", "pairs or clips here", "download", "terms")], []
     for entry in SETS.values():
         found = look(entry)
@@ -59,21 +59,19 @@ def table():
     lines = tables.table(rows)
     where = f"{sets_folder()} (CVDL_SETS)" + (f", then in {samples}" if samples else "")
     direct = ", ".join(entry.name for entry in SETS.values() if entry.files)
-    end = (
-        f"Where to get a set, and how it has to lie: cvdl data NAME. To fetch it: cvdl data get NAME; so far {direct}."
-    )
+    end = f"How to get a dataset, and its layout: cvdl data NAME. To download it: cvdl data get NAME; so far {direct}."
     return "\n".join([f"Looked for in {where}.", "", *lines, "", *(f"Broken: {each}\n" for each in problems), end])
 
 
 def page(name):
-    """One set: its state, the folders that it has to have, what is missing, where to get it."""
+    """One dataset: its state, the folders that it must have, what is missing, where to get it."""
     entry, top = entry_of(name), sets_folder()
     found, uses = look(entry), {}
     for split, parts in entry.needs.items():
         for part in parts:
             uses.setdefault(part, []).append(split)
     notes = {part: f"for {' and '.join(splits)}" for part, splits in uses.items()}
-    notes |= {part: "masks, used where they are there" for part in entry.masks}
+    notes |= {part: "masks, used if present" for part in entry.masks}
     where = find if entry.name in FLOW else find_gestures
     root = next((place for split in found.pairs for place in [where(entry, split)]), top)
     parts = tables.table((part, _there(root / entry.folder / part), note) for part, note in notes.items())

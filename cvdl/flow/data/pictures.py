@@ -27,7 +27,7 @@ def read_rgb(path):
 
 
 def read_picture(picture, name):
-    """The pixels of an image of Pillow, as `read_rgb` gives those of a file.  name: what errors call it."""
+    """The pixels of an image of Pillow, as `read_rgb` gives those of a file.  name: used in error messages."""
     with named(name):
         kind, picture = picture.format, upright(picture)
         pixels = decoded(picture)
@@ -49,7 +49,7 @@ def read_frames(path):
 
 
 def animation(path):
-    """How many frames an animated WebP or APNG holds, and how many a second; None for any other file."""
+    """The number of frames of an animated WebP or APNG, and of frames per second; None for any other file."""
     if Path(path).suffix.lower() not in (".webp", ".png", ".apng"):
         return None
     try:
@@ -60,18 +60,18 @@ def animation(path):
             picture.load()  # only then is a WebP's duration known
             duration = picture.info.get("duration") or 0  # milliseconds
             return count, 1000 / duration if duration > 0 else 0.0
-    except Exception:  # a damaged file is not an animation; whoever reads it is told what is wrong
+    except Exception:  # a damaged file is not an animation; reading it reports what is wrong
         return None
 
 
 @contextmanager
 def opened(path):
-    """An image of Pillow, open.  Whatever Pillow raises within becomes an error that names the file."""
+    """An open Pillow image.  Anything that Pillow raises in the block becomes an error that names the file."""
     with named(path), Image.open(path) as picture:
         if picture.width * picture.height > LARGEST:
             raise InvalidInput(
-                f"{path} is too large, or its header is damaged: {picture.width} × {picture.height} pixels; {LARGEST:,} in "
-                "all are possible. Reduce it, or fetch it again."
+                f"{path} is too large, or its header is damaged: {picture.width} × {picture.height} pixels; at most "
+                f"{LARGEST:,} in all are possible. Reduce it, or fetch it again."
             )
         yield picture
 
@@ -83,12 +83,12 @@ def named(path):
     except CourseError:
         raise
     except FileNotFoundError:
-        raise DataNotFound(f"{path} is not there. Unpack its set again, or leave the pair out.") from None
+        raise DataNotFound(f"{path} does not exist. Unpack its dataset again, or leave the pair out.") from None
     except Image.DecompressionBombError as error:
         raise InvalidInput(
             f"{path} is too large, or its header is damaged: {error}. Reduce it, or fetch it again."
         ) from None
-    except Exception as error:  # the bytes of a damaged file decide in which way Pillow fails
+    except Exception as error:  # a damaged file can make Pillow fail in any way
         raise InvalidInput(
             f"{path} cannot be read as a picture: {error or type(error).__name__}. Fetch it again."
         ) from None
@@ -98,16 +98,16 @@ def upright(picture):
     picture.load()  # first, so that damaged pixels are not mistaken for a damaged tag
     try:
         return ImageOps.exif_transpose(picture)
-    except Exception:  # a damaged tag does not say how to turn it; the pixels are whole
+    except Exception:  # a damaged tag does not tell how to rotate it; the pixels are intact
         return picture
 
 
 def in_unit_range(grey, mode, kind, path):
     """Grey values of more than 8 bits, (H, W) float32 -> (H, W, 3) float32 in [0, 1].
 
-    16 bits (mode I;16, or I where a PNG or PGM has them) are divided by 65535.  Floats (mode F) in [0, 1] stay as they
-    are.  In TIFF, modes I and F also hold what was 8 or 16 bits: whole numbers up to 255 or 65535, which are divided by
-    these.
+    16 bits (mode I;16, or I where a PNG or PGM has them) are divided by 65535.  Floats (mode F) in [0, 1] are
+    unchanged.  In TIFF, modes I and F may also contain what had 8 or 16 bits: whole numbers up to 255 or 65535, which are
+    divided by these.
     """
     low, high = float(grey.min(initial=np.inf)), float(grey.max(initial=-np.inf))  # NaN if one value is
     whole = mode != "F" or bool((grey == np.round(grey)).all())
@@ -121,7 +121,7 @@ def in_unit_range(grey, mode, kind, path):
             largest = 0
     if not (low >= 0 and high <= largest):
         raise InvalidInput(
-            f"{path} holds grey values from {low:.4g} to {high:.4g}, and what is white cannot be told from them. Expected "
-            "are 8 or 16 bits, or floats in [0, 1]. Save it with 8 or 16 bits."
+            f"{path} has grey values from {low:.4g} to {high:.4g}, from which the value of white is not clear. Expected are "
+            "8 or 16 bits, or floats in [0, 1]. Save it with 8 or 16 bits."
         )
     return np.repeat((grey / np.float32(largest))[..., None], 3, axis=2)

@@ -42,11 +42,11 @@ BANDS = {"0-1": (0, 1), "1-3": (1, 3), "3-10": (3, 10), "10-40": (10, 40), "40+"
 
 
 class TimeIsUp(Exception):
-    """The deadline is over, and pairs are still missing.  Those that are complete stay."""
+    """The deadline has passed, and pairs are still missing.  Complete pairs are kept."""
 
 
 def passed(deadline):
-    """Whether a time of `time.monotonic` is over; None never is."""
+    """Whether a time of `time.monotonic` has passed; False for None."""
     return deadline is not None and time.monotonic() > deadline
 
 
@@ -82,7 +82,7 @@ class Pool:
         workers=None,
         deadline=None,
     ):
-        """The first `count` pairs of a pool; those that are not there yet are rendered and added.
+        """The first `count` pairs of a pool; missing ones are rendered and added.
 
         Args:
             folder: where pools are; each has a subfolder.
@@ -93,9 +93,9 @@ class Pool:
             deadline: a time of `time.monotonic` after which no more pairs are rendered; None: there is none.
 
         Raises:
-            TimeIsUp: the deadline is over, and pairs are missing.
+            TimeIsUp: the deadline has passed, and pairs are missing.
             InvalidInput: the pool was rendered by another version of the course, or pool.json is damaged.
-            WriteFailed: the disk is full.  Pairs that were complete stay.
+            WriteFailed: the disk is full.  Complete pairs are kept.
         """
         check_whole(count, "count", least=1)
         size = check_size(size)
@@ -116,9 +116,9 @@ class Pool:
                     render(path, record, source, there, count, workers, deadline)
         except OSError as error:
             raise WriteFailed(
-                f"The pool {folder} could not be written ({error}). Is the disk full? It takes "
-                f"{count * record.itemsize / 2**30:.1f} GB; the pairs that were complete are kept. Make room, or name "
-                "another folder by --pool."
+                f"The pool {folder} could not be written ({error}). Is the disk full? It needs "
+                f"{count * record.itemsize / 2**30:.1f} GB; complete pairs are kept. Free some space, or name another "
+                "folder with --pool."
             ) from error
         records = np.memmap(path, record, "c", shape=(count,))  # copy on write: torch has no read-only tensors
         return cls(
@@ -164,7 +164,7 @@ class Pool:
 
 
 def collate(chosen):
-    """Pairs of [(pool, index)], in this order.  Frames are copied as bytes, and become numbers in one go."""
+    """Pairs of [(pool, index)], in this order.  Frames are copied as bytes, and converted to numbers all at once."""
     images = torch.stack([pool.images[i] for pool, i in chosen])
     image1, image2 = (images[:, frame].float().div_(255) for frame in (0, 1))
     flow = torch.stack([pool.flow[i] for pool, i in chosen]).float()
@@ -177,7 +177,7 @@ def record_type(size):
 
 
 def check_about(folder, about):
-    """Write pool.json, or make sure that it describes the same pairs."""
+    """Write pool.json, or check that it describes the same pairs."""
     path = folder / "pool.json"
     if not path.exists():
         path.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
@@ -188,7 +188,7 @@ def check_about(folder, about):
         raise InvalidInput(f"{path} is damaged: {error}. {REMEDY.format(folder=folder)}") from error
     if there != about:
         raise InvalidInput(
-            f"{folder} holds a pool of another kind or from another version of the course: {there} instead of {about}. "
+            f"{folder} contains a pool of another kind or from another version of the course: {there} instead of {about}. "
             + REMEDY.format(folder=folder)
         )
 
@@ -205,7 +205,7 @@ def check_first(path, record, source):
         )
 
 
-REMEDY = "Delete {folder} to render it again, or name another folder by --pool."
+REMEDY = "Delete {folder} to render it again, or name another folder with --pool."
 
 
 def render(path, record, source, there, count, workers=None, deadline=None):

@@ -1,6 +1,6 @@
-"""Real pairs of frames: published sets, a folder of one's own, a video.
+"""Real pairs of frames: published datasets, your own folder, a video.
 
-    pairs = open_pairs("sintel-clean")         # a set that lies under CVDL_SETS; names: cvdl data
+    pairs = open_pairs("sintel-clean")         # a dataset in CVDL_SETS; names: cvdl data
     pairs = open_pairs("my/pictures")          # a folder of image pairs, or of a sequence
     pairs = open_pairs("clip.mp4", step=2)     # frames 0 and 2, 2 and 4, …
     sample = pairs[0]                          # files are read here, not before
@@ -24,7 +24,7 @@ __all__ = ["Pairs", "Sample", "Video", "open_pairs"]
 
 
 class Pairs(Sequence):
-    """A sequence of Sample, each read when it is asked for; `files` holds the paths."""
+    """A sequence of Sample, each read when it is accessed; `files` has the paths."""
 
     def __init__(self, files):
         self.files = list(files)
@@ -33,7 +33,7 @@ class Pairs(Sequence):
         return len(self.files)
 
     def __iter__(self):
-        return map(self.__getitem__, range(len(self)))  # it goes on after a pair that cannot be read
+        return map(self.__getitem__, range(len(self)))  # it continues after a pair that cannot be read
 
     def __getitem__(self, i):
         return Pairs(self.files[i]) if isinstance(i, slice) else read_sample(self.files[i])
@@ -43,15 +43,15 @@ def open_pairs(where, split=None, root=None, step=1, limit=None):
     """The pairs of `where` -> a sequence of Sample: len(pairs), pairs[i], for sample in pairs.
 
     where: name of a set (`cvdl.flow.data.catalogue.SETS`), or "real" for the samples below CVDL_REAL, or a folder
-    (cvdl.flow.data.folder says what it may hold; one that holds a single video is that video), or a video, or an
+    (see cvdl.flow.data.folder; one that contains a single video is read as that video), or a video, or an
     animated GIF, WebP or APNG.  A Path is never taken for a name.
     split: "train", "test" or "val", where the set has it; its first one, if not given.
     root: folder that holds the set's folder; if not given, CVDL_SETS and then CVDL_REAL/flow are searched.
-    step: frames from the first to the second, in a video or a sequence.  limit: at most so many pairs.
-    Raises CourseError where something is missing, half unpacked or damaged.
+    step: frames from the first to the second, in a video or a sequence.  limit: the largest number of pairs.
+    Raises CourseError if something is missing, incompletely unpacked or damaged.
     """
     if step < 1 or (limit is not None and limit < 1):
-        raise InvalidInput(f"step and limit have to be 1 or more; they are {step} and {limit}.")
+        raise InvalidInput(f"step and limit must be 1 or more; they are {step} and {limit}.")
     if isinstance(where, str) and where in SETS:
         _refuse(where, step=(step, 1))
         pairs = Pairs(set_files(where, split, root))
@@ -78,11 +78,13 @@ def _open_path(path, step, limit):
         return Pairs(folder_files(path, step))
     if is_file(path):
         if path.suffix.lower() in PICTURES and not animation(path):
-            raise InvalidInput(f"{path} is a single picture. Put it and its partner into a folder, and name that.")
+            raise InvalidInput(
+                f"{path} is a single picture. Put it and its partner into a folder, and name the folder."
+            )
         return Video(path, step, limit)
     names = [*SETS, "real"]
     raise InvalidInput(
-        f"{str(path)!r} is no set, no folder and no video.{nearest(path, names)} Name one of {', '.join(names)}, or a folder "
-        "of image pairs, or a video file; `cvdl data` lists the sets and says which are here. `cvdl eval` also knows chairs "
+        f"{str(path)!r} is not a dataset, a folder or a video.{nearest(path, names)} Name one of {', '.join(names)}, a folder "
+        "of image pairs, or a video file; `cvdl data` lists the datasets and shows which you have. `cvdl eval` also knows chairs "
         "and things."
     )

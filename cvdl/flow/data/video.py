@@ -1,4 +1,4 @@
-"""Pairs of frames of a video, decoded one after the other with PyAV; the clip is never in memory as a whole."""
+"""Pairs of frames of a video, decoded one after the other with PyAV; the complete clip is never in memory."""
 
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
@@ -14,22 +14,22 @@ from cvdl.flow.data.sample import Sample, as_image
 
 
 class Video(Sequence):
-    """Frames 0 and step, step and 2 step, … of the file `path` as Samples without truth; at most `limit` pairs.
+    """Frames 0 and step, step and 2 step, … of the file `path` as Samples without ground truth; at most `limit` pairs.
 
-    Iterating decodes each frame once.  video[i] goes on from the pair asked for last, or begins again for a smaller i.
-    len(video) decodes the clip, for what a file says of its length is often wrong; it is remembered.  Where a file is
+    Iterating decodes each frame once.  video[i] continues from the last pair accessed, or starts again for a smaller i.
+    len(video) decodes the clip, because the length stated in a file is often wrong; it is remembered.  If a file is
     damaged, len(video) counts the pairs before the damage, and iterating raises InvalidInput after them.
-    `rate` is the clip's, in frames a second, 0 if unknown.
+    `rate` is the clip's, in frames per second, 0 if unknown.
 
-    Raises MissingDependency if PyAV is missing, and InvalidInput for a file that holds no pair, or is damaged.
+    Raises MissingDependency if PyAV is missing, and InvalidInput for a file that contains no pair, or is damaged.
     """
 
     def __init__(self, path, step=1, limit=None):
         self.path, self.step, self.limit = Path(path), step, limit
         self._length, self._at, self._pairs, self.rate = None, -1, iter(()), 0.0
-        if next(iter(self._walk()), None) is None:  # a file that is no video, too, is told now
+        if next(iter(self._walk()), None) is None:  # a file that is not a video is reported now, too
             raise InvalidInput(
-                f"{self.path} holds no pair: it needs {step + 1} frames. Take a longer clip or a smaller step."
+                f"{self.path} contains no pair: it needs {step + 1} frames. Use a longer clip or a smaller step."
             )
 
     def __iter__(self):
@@ -38,7 +38,7 @@ class Video(Sequence):
     def __len__(self):
         if self._length is None:
             self._length = 0
-            with suppress(InvalidInput):  # raised again where that pair is asked for
+            with suppress(InvalidInput):  # raised again when that pair is accessed
                 for _ in self._walk():
                     self._length += 1
         return self._length
@@ -88,18 +88,18 @@ class Video(Sequence):
 class Frame(NamedTuple):
     """A decoded frame, which becomes an array only when it is needed."""
 
-    rate: float  # of the clip: frames a second, by its codec; 0: not known
-    told: int  # how many frames the file says that it holds; 0: it does not say
+    rate: float  # of the clip: frames per second, from its codec; 0: not known
+    told: int  # the number of frames stated in the file; 0: not stated
     rgb: Callable  # () -> (H, W, 3) uint8, upright
 
 
 def decode(path):
     """The Frames of a video, or of an animated GIF, WebP or APNG, decoded one by one.
 
-    A phone's clip is turned upright, as its display matrix asks.  A stream that was cut begins with frames that depend
-    on lost ones and come out grey or smeared: they are skipped until the first keyframe.
+    A clip from a phone is rotated upright according to its display matrix.  A stream that was cut begins with frames that
+    depend on lost ones and would look grey or smeared: they are skipped until the first keyframe.
 
-    Raises MissingDependency if PyAV is missing (WebP and APNG do not need it), and InvalidInput for a file that holds
+    Raises MissingDependency if PyAV is missing (WebP and APNG do not need it), and InvalidInput for a file that contains
     no video, or is damaged.
     """
     if about := animation(path):
@@ -111,8 +111,8 @@ def decode(path):
         import av
     except ImportError:
         raise MissingDependency(
-            'PyAV, which reads videos, is not installed. Add it with `pip install -e ".[data]"`, or turn the video '
-            "into a folder of pictures."
+            'PyAV, which reads videos, is not installed. Install it with `pip install -e ".[data]"`, or turn the '
+            "video into a folder of pictures."
         ) from None
     for wait in (True, False):  # once more from the start, if no frame is marked as a keyframe
         for key, frame in _frames(path, av):
@@ -129,7 +129,7 @@ def _frames(path, av):
     try:
         with _opened(path, av) as clip:
             if not clip.streams.video:
-                raise InvalidInput(f"{path} holds no video. Name a video file, or a folder of pictures.")
+                raise InvalidInput(f"{path} contains no video. Name a video file, or a folder of pictures.")
             stream = clip.streams.video[0]
             for packet in clip.demux(stream):
                 try:
@@ -137,7 +137,7 @@ def _frames(path, av):
                 except av.error.InvalidDataError as error:
                     if number:
                         raise
-                    broken = error  # a stream that was cut may begin with packets that mean nothing
+                    broken = error  # a stream that was cut may begin with useless packets
                     continue
                 for frame in frames:
                     rate, told = float(stream.guessed_rate or 0), stream.frames
@@ -160,7 +160,7 @@ def _opened(path, av):
 
 
 def _upright(frame, path, number):
-    """PyAV's frame -> (H, W, 3) uint8, turned as the display matrix asks."""
+    """PyAV's frame -> (H, W, 3) uint8, rotated according to the display matrix."""
     try:
         pixels = frame.to_ndarray(format="rgb24")
     except (ValueError, OSError, MemoryError) as error:  # PyAV's own errors are ValueErrors or OSErrors, too

@@ -67,9 +67,9 @@ def load_published(net, path, blue_first=False):
 
 
 def published_net(path):
-    """The FlowNet or SPyNet that a published file holds, by the names of its tensors, with its weights, in eval mode.
+    """The FlowNet or SPyNet in a published file, recognised by the names of its tensors, with its weights, in eval mode.
 
-    Raises DataNotFound or InvalidInput for a file that is absent, damaged, or another network's.
+    Raises DataNotFound or InvalidInput for a file that is missing, damaged, or from another network.
     """
     tensors, notes = read_checkpoint(path)
     build = next((build for mark, build in MARKS if mark in tensors), None)
@@ -79,14 +79,14 @@ def published_net(path):
         return SPyNet.load_published(path)
     ours = "levels.0.0.weight" in tensors or any(name.startswith("refinement.") for name in tensors)
     raise InvalidInput(
-        f"{path} holds no network that is known here: its tensors are called "
+        f"{path} contains no known network: its tensors are called "
         f"{', '.join(list(tensors)[:3]) or 'nothing'} and so on. Published files of SPyNet, FlowNetS, FlowNetC and FlowNet 2.0 "
-        "are read, as their common PyTorch ports write them."
+        "can be read, as written by their common PyTorch ports."
         + (
             " These look like a state dict of this course: build the network, call net.load_state_dict, and save it with "
             "cvdl.zoo.write_weights, which records the network's options."
             if ours
-            else " Take one of these."
+            else " Use one of these."
         )
     )
 

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from cvdl.errors import DataNotFound, InvalidInput
 
-# Entries under which some keep the tensors, next to notes on training; of several, the first in this order.
+# Entries that may contain the tensors, next to notes on training; if there are several, the first in this order counts.
 INSIDE = (
     "state_dict",
     "model_state_dict",
@@ -21,7 +21,7 @@ INSIDE = (
     "ema",
     "module",
 )
-# What wrappers and training loops put in front of all names: DataParallel, torch.compile, Lightning, loops of one's own.
+# Prefixes that wrappers and training loops add to all names: DataParallel, torch.compile, Lightning, custom loops.
 PREFIXES = ("module", "_orig_mod", "model", "network", "net", "net_g", "generator", "flownet", "flow_net", "spynet")
 # Numbers of NumPy stand in some notes, the best error say.  They are harmless.  NumPy 1 and 2 name their maker otherwise.
 MAKER = np.float64(0).__reduce__()[0]
@@ -42,7 +42,7 @@ def read_checkpoint(path):
     path = Path(path)
     if not path.is_file():
         raise DataNotFound(
-            f"There is no file {path}. Published weights are fetched from their owner; give the path of yours."
+            f"There is no file {path}. Download published weights from their owner, and give the path of your file."
         )
     try:
         if is_safetensors(path):
@@ -52,7 +52,7 @@ def read_checkpoint(path):
                 content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle fails in whatever way its bytes ask for; torch's advice is left out
         raise InvalidInput(
-            f"{path} cannot be read as a torch or safetensors file: it is damaged, or holds more than tensors "
+            f"{path} cannot be read as a torch or safetensors file: it is damaged, or contains more than tensors "
             f"({type(error).__name__}). Fetch it again, and compare its size with that at the source."
         ) from error
     notes = {}
@@ -64,14 +64,14 @@ def read_checkpoint(path):
         content = dict(filter(is_named_tensor, content.items()))
     if not isinstance(content, dict) or not all(map(is_named_tensor, content.items())):
         raise InvalidInput(
-            f"{path} does not hold tensors by name (a state dict), but a {type(content).__name__} of other things. Take "
-            "the file of weights alone; of a network of yours, save net.state_dict()."
+            f"{path} does not contain tensors by name (a state dict), but a {type(content).__name__} of other things. Use "
+            "a file with only the weights; for your own network, save net.state_dict()."
         )
     return without_prefix(content), notes
 
 
 def is_safetensors(path):
-    """Whether a file has safetensors' ending, or begins like one: 8 bytes of length, then a brace."""
+    """Whether a file has safetensors' extension, or starts like one: 8 bytes of length, then a brace."""
     with path.open("rb") as file:
         return path.suffix.lower() == ".safetensors" or file.read(9)[8:] == b"{"
 
@@ -82,14 +82,14 @@ def is_named_tensor(item):
 
 
 def nested(content):
-    """The dict inside a dict that holds the tensors; None where there is none, or the tensors are not nested."""
+    """The nested dict that contains the tensors; None if there is none, or the tensors are not nested."""
     if not isinstance(content, dict) or any(map(is_named_tensor, content.items())):
         return None
     return next((content[name] for name in INSIDE if isinstance(content.get(name), dict)), None)
 
 
 def without_prefix(tensors):
-    """Tensors without what a wrapper, or several, put in front of the names of all of them."""
+    """Tensors without the prefixes that wrappers added to the names of all of them."""
     while tensors:
         first = {name.partition(".")[0] for name in tensors}
         if len(first) > 1 or not first <= set(PREFIXES) or first <= set(tensors):

@@ -276,13 +276,13 @@ def test_the_first_weights_keep_signals_alive():
 @pytest.mark.parametrize("name", NETS)
 def test_bad_input_says_what_to_do(name):
     net, good = NETS[name](), torch.rand(1, 3, 64, 64)
-    with pytest.raises(ValueError, match=rf"{name} wants sides divisible by 64; these are 64 × 65.*net.eval"):
+    with pytest.raises(ValueError, match=rf"{name} needs sides divisible by 64; these are 64 × 65.*net.eval"):
         net(torch.rand(1, 3, 64, 65), torch.rand(1, 3, 64, 65))
     net.eval()
     for wrong, told in (
         (good[0], "image2.*batch"),
         (good.double().long(), "image2.*int64"),
-        (good[..., 1:], "one shape"),
+        (good[..., 1:], "the same shape"),
     ):
         with pytest.raises(ValueError, match=told):
             net(good, wrong)

@@ -185,7 +185,7 @@ def test_eval_mode_at_any_size(name):
         torch.testing.assert_close(flow, whole[..., :height, :width], rtol=0, atol=1e-9)
     with pytest.raises(ValueError, match="16 × 16 pixels or more"):
         net(image1[..., :8], image2[..., :8])
-    with pytest.raises(ValueError, match=f"{type(net).__name__} wants sides divisible by 64"):
+    with pytest.raises(ValueError, match=f"{type(net).__name__} needs sides divisible by 64"):
         net.train()(image1, image2)
 
 

@@ -47,7 +47,7 @@ def test_values_far_from_the_unit_range_are_refused(net, pair):
 def test_values_that_are_not_finite_are_refused(net, pair, value, which):
     images = [image.clone() for image in pair]
     images[which][0, 1, 3, 4] = value
-    with pytest.raises(NotFinite, match=f"image{which + 1} holds NaN or infinite"):
+    with pytest.raises(NotFinite, match=f"image{which + 1} contains NaN or infinite"):
         net(*images)
 
 
@@ -75,7 +75,7 @@ def test_an_empty_batch_gives_an_empty_flow(net, pair):
 
 
 def test_another_device_is_named(net, pair):
-    with pytest.raises(InvalidInput, match="image2 is on meta and the network on cpu"):
+    with pytest.raises(InvalidInput, match="image2 is on meta, but the network is on cpu"):
         net(pair[0], pair[1].to("meta"))
 
 

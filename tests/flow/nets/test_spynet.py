@@ -146,8 +146,8 @@ GOOD = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
         (GOOD, GOOD[:, :1], r"image2.*\(1, 1, 16, 16\)"),
         (GOOD, (255 * GOOD).byte(), r"image2.*uint8"),
         (GOOD.numpy(), GOOD, "image1.*ndarray"),
-        (GOOD, GOOD[..., :15], r"one shape.*\(1, 3, 16, 15\)"),
-        (GOOD, GOOD.expand(2, -1, -1, -1), "one shape"),
+        (GOOD, GOOD[..., :15], r"the same shape.*\(1, 3, 16, 15\)"),
+        (GOOD, GOOD.expand(2, -1, -1, -1), "the same shape"),
         (GOOD[..., :15], GOOD[..., :15], "16 × 16 pixels or more"),
     ],
 )
@@ -157,7 +157,7 @@ def test_bad_input_says_what_to_do(image1, image2, told):
 
 
 def test_train_mode_wants_sizes_that_divide():
-    with pytest.raises(ValueError, match=r"SPyNet wants sides divisible by 16; these are 32 × 40.*net.eval"):
+    with pytest.raises(ValueError, match=r"SPyNet needs sides divisible by 16; these are 32 × 40.*net.eval"):
         SPyNet()(*images(32, 40, dtype=torch.float32))
     with pytest.raises(ValueError, match="at least one level"):
         SPyNet(0)
@@ -210,5 +210,5 @@ def test_coarse_levels_at_any_size(net, height, width):
     torch.testing.assert_close(flow, net(*padded)[..., :height, :width], rtol=0, atol=1e-9)
     net.train()
     if height % 4:
-        with pytest.raises(ValueError, match="SPyNet wants sides divisible by 4"):
+        with pytest.raises(ValueError, match="SPyNet needs sides divisible by 4"):
             net(image1, image2)
