@@ -601,10 +601,10 @@ def grade(
         typer.Option(help="Text that the cases are drawn from; a fresh secret, kept in OUT/seed, if not given."),
     ] = None,
     due: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             help="When it was due: 2026-01-31T23:59, or the day alone for its end; with +01:00 for another zone than this "
-            "machine's."
+            "machine's. For one of several notebooks: 05=2026-01-31. May be repeated."
         ),
     ] = None,
     jail: Annotated[str, typer.Option(help="auto, bubblewrap, podman or docker.")] = "auto",
@@ -626,6 +626,13 @@ def grade(
             "class alone. May be repeated."
         ),
     ] = None,
+    regrade: Annotated[
+        bool,
+        typer.Option(
+            "--regrade",
+            help="Let hand-ins replace marks that would stay: late ones, older ones, and those of other notebooks than most.",
+        ),
+    ] = False,
     self_test: Annotated[
         bool,
         typer.Option("--self-test", help="Grade nothing, but attack the jail of this machine, and print what held."),
@@ -645,7 +652,7 @@ def grade(
         raise CourseError("Say what to grade, and where to write: cvdl grade SUBMISSIONS --out DIR")
 
     told, complete = grade_all(
-        submissions, out, notebook, workers, seed, due, jail, students, format or (), against or ()
+        submissions, out, notebook, workers, seed, due or (), jail, students, format or (), against or (), regrade
     )
     typer.echo(told)
     raise typer.Exit(not complete)
