@@ -60,14 +60,14 @@ class Server:
 
     def start(self):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        root = str(Path(__file__).resolve().parents[2])
-        paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+        root = str(Path(__file__).resolve().parents[2])  # and no other: hand-ins may lie in the working directory
         with theirs:
             subprocess.Popen(
                 [sys.executable, *self.program],
                 stdin=theirs,
                 start_new_session=True,  # Ctrl-C is not meant for it
-                env=os.environ | {"PYTHONPATH": paths},
+                env=os.environ | {"PYTHONPATH": root},
+                cwd="/",
             )
         return ours
 
