@@ -16,7 +16,7 @@ import torch
 from typer.testing import CliRunner
 
 from cvdl import cli
-from cvdl.course import checks, grade, jail, judge, results, run, warden
+from cvdl.course import checks, grade, jail, judge, pages, results, run, warden
 from cvdl.course.exercise import caller
 from cvdl.course.handins import find
 from cvdl.errors import CourseError
@@ -482,6 +482,7 @@ def judge_by_length(judge_of_paper, monkeypatch):
         return {"judged": True, "problem": None, "notes": [], "seconds": 0.1, "exercises": [row]}
 
     monkeypatch.setattr(grade, "judge_bytes", judge_bytes)
+    monkeypatch.setattr(pages, "picture", lambda *_: "")  # figures take most of the time
     return judge_of_paper
 
 
@@ -510,7 +511,7 @@ def test_one_notebook_of_another_sheet_changes_nothing_there(tmp_path, judge_by_
     run.grade_all(tmp_path / "one", out, students=names, due="2026-01-31T12:00+00:00")
     kept = points(out)
     two = BPTT
-    put(tmp_path / "two", *(f"{name}/y.ipynb" for name in ("anna", "bo", "cleo")), data=two)
+    put(tmp_path / "two", *(f"{name}/y.ipynb" for name in ("anna", "bo", "cleo", "eve", "fred")), data=two)
     put(tmp_path / "two", "anna/x.ipynb", data=worth(50))  # better, and months late
     put(tmp_path / "two", "dan/x.ipynb", data=worth(7))  # of whom there is no mark yet
     told, _ = run.grade_all(tmp_path / "two", out, students=names, due="2027-12-31")
@@ -541,7 +542,7 @@ def test_an_empty_file_of_another_notebook_makes_nobody_missing(tmp_path, judge_
 
 def test_attempts_and_due_times(tmp_path, judge_by_length, capsys):
     top, out = tmp_path / "in", tmp_path / "out"
-    path = put(top, "anna/x.ipynb", data=worth(1)) / "anna/x.ipynb"
+    path = put(top, f"anna/{STEM}.ipynb", data=worth(1)) / f"anna/{STEM}.ipynb"
 
     def again(data, day, **options):
         path.write_bytes(data)
