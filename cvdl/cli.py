@@ -628,10 +628,10 @@ def grade(
         typer.Option(help="Text that seeds the cases. [default: a new secret, kept in OUT/seed]"),
     ] = None,
     due: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            help="When it was due: 2026-01-31T23:59, or just the day, which means its end. Add +01:00 or the like for a time zone "
-            "other than this machine's."
+            help="When it was due: 2026-01-31T23:59, or the day alone for its end; with +01:00 for another zone than this "
+            "machine's. For one of several notebooks: 05=2026-01-31. May be repeated."
         ),
     ] = None,
     jail: Annotated[str, typer.Option(help="auto, bubblewrap, podman or docker.")] = "auto",
@@ -654,6 +654,13 @@ def grade(
             "only within the class. May be repeated."
         ),
     ] = None,
+    regrade: Annotated[
+        bool,
+        typer.Option(
+            "--regrade",
+            help="Let hand-ins replace marks that would stay: late ones, older ones, and those of other notebooks than most.",
+        ),
+    ] = False,
     self_test: Annotated[
         bool,
         typer.Option("--self-test", help="Grade nothing; attack this machine's jail instead, and print what held."),
@@ -673,7 +680,7 @@ def grade(
         raise CourseError("Name what to grade and where to write: cvdl grade SUBMISSIONS --out DIR")
 
     told, complete = grade_all(
-        submissions, out, notebook, workers, seed, due, jail, students, format or (), against or ()
+        submissions, out, notebook, workers, seed, due or (), jail, students, format or (), against or (), regrade
     )
     typer.echo(told)
     raise typer.Exit(not complete)

@@ -8,7 +8,9 @@ import io
 import json
 import re
 import unicodedata
+from collections import Counter
 
+from cvdl.course.names import first_edition, shown
 from cvdl.course.results import UNJUDGED, save
 from cvdl.errors import CourseError
 
@@ -22,25 +24,27 @@ MOODLE = (
     "Last modified (submission),Last modified (grade),Feedback comments"
 )
 CANVAS = "Student,ID,SIS User ID,SIS Login ID,Section"
-PARTICIPANT = re.compile(r"_(\d+)_assignsubmission_")
-NUMBER = re.compile(r"(?:^|[/\\!])(?!(?:LATE_)?anon_)[^/\\!_]+_(?:LATE_)?(\d+)_\d+_[^/\\!]*$")
 TEAM = re.compile(
     r"\d|\b(?:team|group|default group|gruppe|groupe|équipe|equipe|equipo|grupo|gruppo|squadra|skupina|tutorium"
     r"|zespół|groep|ryhmä|grupp)\b",
     re.I,
 )
-FORMULA = re.compile(r"[\s\x00-\x1f]*[=+\-@＝＋－＠]|[\t\r\n]")
+# What a spreadsheet takes for a formula: at the beginning, or after what may be its separator or quotation mark.
+FORMULA = re.compile(r"(^|[,;|\"'\t\r\n])([\s\x00-\x1f]*)(?=[=+\-@＝＋－＠﹢﹣﹦﹫])")
+CELL = 30_000  # characters; Excel takes 32,767
 
 
 class Class:
     """The hand-ins of a class, by student and notebook.
 
-    results: list of dicts as cvdl.course.results reads them; run: the content of OUT/run.json, of which `dues`, {notebook: time},
-    `notebooks`, {notebook: {exercise: points}}, and `names`, a list, are used if present.
+    results: list of dicts as cvdl.course.results reads them; run: what OUT/run.json says, of which `dues`, {notebook: time},
+    `notebooks`, {notebook: {exercise: points}}, `asked_for`, the notebooks that somebody may be missing in, and `names`,
+    list, are used where they are there.
     """
 
     def __init__(self, results, run=None):
         run = run or {}
+        results = [r if "platform" in r else r | first_edition(r["file"]) for r in results]
         self.dues = run.get("dues", {})
         self.names = set(run.get("names", ()))  # on the list of students, folded
         self.by = {(r["student"], r["notebook"]): r for r in results}
@@ -50,10 +54,14 @@ class Class:
             self.points.setdefault(r["notebook"], {}).update({e["id"]: e["points"] for e in r["exercises"]})
         self.points = {name: run.get("notebooks", {}).get(name, own) for name, own in self.points.items() if own}
         self.notebooks = list(self.points)
+        self.asked_for = set(run.get("asked_for", self.notebooks))
 
     def __iter__(self):
-        """(student, notebook, result or None) for everyone in every notebook, then results that belong to no notebook."""
-        yield from ((s, n, self.by.get((s, n))) for s in self.students for n in self.notebooks)
+        """(student, notebook, result or None) of everyone in every notebook, then what is of no notebook."""
+        for student in self.students:
+            for notebook in self.notebooks:
+                if notebook in self.asked_for or (student, notebook) in self.by:
+                    yield student, notebook, self.by.get((student, notebook))
         yield from ((s, n, r) for (s, n), r in self.by.items() if n not in self.points)
 
     def of(self, student):
@@ -138,10 +146,10 @@ def exercise_table(klass):
         row = [student]
         for notebook, exercises in klass.points.items():
             result = klass.by.get((student, notebook))
-            there = status(result) != "missing"
+            there, asked = status(result) != "missing", result or notebook in klass.asked_for
             known = there and (result["judged"] or in_part(result))
             marks = {e["id"]: mark(e) for e in result["exercises"]} if known else {}
-            row += [status(result), *(marks.get(id, "") for id in exercises)]
+            row += [status(result) if asked else "", *(marks.get(id, "") for id in exercises)]
             row += [earned(result), remarks(result)] if there else ["", ""]
         rows.append([*row, others.get(student, "")])
     return rows
@@ -154,12 +162,10 @@ def moodle_table(klass, notebook):
     no Identifier.
     """
     rows = [MOODLE.split(",")]
-    for student in klass.students:
-        result = klass.by.get((student, notebook))
-        files = [
-            r["file"] for r in ([result] if result else []) + klass.of(student)
-        ]  # including those that are not notebooks
-        number = next((m[1] for m in map(PARTICIPANT.search, files) if m), "")
+    results = {student: klass.by.get((student, notebook)) for student in klass.students}
+    numbers = unambiguous({s: r["number"] for s, r in results.items() if r and r["platform"] == "moodle"})
+    for student, result in results.items():
+        number = numbers.get(student, "")
         identifier = f"Participant {number}" if number and klass.is_person(student, number) else ""
         state, points, when, comment = "No submission", "", "", ""
         if status(result) != "missing":
@@ -171,14 +177,10 @@ def moodle_table(klass, notebook):
     return rows
 
 
-def canvas_number(result):
-    """Canvas' number of the student who handed this in, or ""."""
-    if PARTICIPANT.search(result["file"]):
-        return ""
-    if "number" in result:  # the names of files inside a zip are not the platform's
-        return result["number"]
-    found = NUMBER.search(result["file"])
-    return found[1] if found else ""
+def unambiguous(numbers):
+    """{student: number}, without numbers of several students: marks would go to one of them."""
+    count = Counter(numbers.values())
+    return {student: number for student, number in numbers.items() if count[number] == 1}
 
 
 def canvas_table(klass):
@@ -188,10 +190,12 @@ def canvas_table(klass):
     """
     rows = [[*CANVAS.split(","), *klass.notebooks]]
     rows.append(["    Points Possible", "", "", "", "", *(klass.maximum(n) for n in klass.notebooks)])
+    found = {s: {r["number"] for r in klass.of(s) if r["platform"] == "canvas"} - {""} for s in klass.students}
+    numbers = unambiguous({student: of.pop() for student, of in found.items() if len(of) == 1})
     for student in klass.students:
         own = [klass.by.get((student, n)) for n in klass.notebooks]
-        number = next(filter(None, map(canvas_number, klass.of(student))), "")  # also of what is no notebook
-        rows.append([student, number, "", "", "", *("" if status(r) == "missing" else earned(r) for r in own)])
+        marks = ["" if status(r) == "missing" else earned(r) for r in own]
+        rows.append([student, numbers.get(student, ""), "", "", "", *marks])
     return rows
 
 
@@ -199,8 +203,8 @@ def canvas_table(klass):
 
 
 def harmless(cell):
-    """Text that a spreadsheet would take for a formula gets a ' in front; numbers stay."""
-    return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) else cell
+    """Text without what is not seen, and with a ' before what a spreadsheet would take for a formula; numbers stay."""
+    return FORMULA.sub(r"\1\2'", shown(cell, most=CELL)) if isinstance(cell, str) else cell
 
 
 def as_csv(rows):
@@ -215,11 +219,12 @@ def known(formats):
         raise CourseError(f"There is no format {', '.join(sorted(unknown))}; there are {' and '.join(FORMATS)}.")
 
 
-def publish(results, out, formats=()):
+def publish(results, out, formats=(), unwritten=None):
     """Write all tables and pages of graded hand-ins to the folder `out` -> [what to tell the teacher, a line each].
 
-    results: list of dicts as cvdl.course.results reads them; formats: of FORMATS, for the upload of marks.  Raises
-    CourseError for an unknown format, or where a file cannot be written.
+    results: list of dicts as cvdl.course.results reads them; formats: of FORMATS, for the upload of marks; unwritten:
+    list, to which is added what page could not be written.  Raises CourseError for an unknown format, or where a table
+    cannot be written.
     """
     from cvdl.course import pages
 
@@ -232,7 +237,7 @@ def publish(results, out, formats=()):
     said = [f"Marks: {out / 'grades.csv'}, {out / 'exercises.csv'}"]
     tables = {}
     if "moodle" in formats:
-        tables |= {f"moodle-{notebook}.csv": moodle_table(klass, notebook) for notebook in klass.notebooks}
+        tables |= {f"moodle-{n}.csv": moodle_table(klass, n) for n in klass.notebooks if n in klass.asked_for}
     if "canvas" in formats:
         tables["canvas.csv"] = canvas_table(klass)
     for name, rows in tables.items():
@@ -244,4 +249,4 @@ def publish(results, out, formats=()):
                 f"Rows without {rows[0][place]}: {unknown}. It comes with the names of the files that "
                 f"{name[:6].capitalize()} hands out: copy it from its own list."
             )
-    return said + pages.write(klass, out)
+    return said + pages.write(klass, out, [] if unwritten is None else unwritten)

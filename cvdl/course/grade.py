@@ -10,7 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from functools import cache
 
 from cvdl.course import checks, judge, results
-from cvdl.course.handins import stems
+from cvdl.course.chapters import stems
 from cvdl.course.judge import LONGEST
 from cvdl.course.loading import course_of
 from cvdl.course.warden import Notebook
@@ -18,7 +18,9 @@ from cvdl.errors import CourseError
 from cvdl.settings import ROOT
 
 UNJUDGED = results.UNJUDGED
-WAYS = 4  # the largest number of ways in which one exercise is loaded
+WAYS = 4  # the most in which one exercise is loaded
+NOTES = 20  # remarks on one hand-in
+MORE = f"There are more remarks than are kept; {results.LOOK}"
 STOPS = 4  # calls of a hand-in that had to be stopped, after which its exercises are loaded in one way only
 READY_MADE = {  # what does the whole exercise at once; by chapter, or by exercise
     "rnn": r"\bnn\.RNN(Cell)?\b",
@@ -159,28 +161,35 @@ def unjudged(notebook, problem):
 def missing(student, notebook):
     """The result of a student who handed in nothing: there was nothing to judge, and `file` is empty."""
     told = {"judged": True, "problem": None, "file": "", "sha256": "", "submitted": None, "late": None}
+    told |= {"platform": "", "number": ""}
     return {"format": results.FORMAT, "student": student, "notebook": notebook} | unjudged(notebook, "") | told
 
 
-def grade(handins, out, seed, backend, due=None, executor=None, workers=1):
+def grade(handins, out, seed, backend, dues=None, executor=None, workers=1):
     """Judge hand-ins and write their results below the folder `out` -> the results, as they come.
 
-    handins: of handins.find; seed: text, kept secret from students; backend: of jail.choose; due: datetime with its zone,
-    or None; executor: any concurrent.futures.Executor, on this machine or others with the same course; else `workers`
-    threads.  What was judged before, by this course with this seed, is not judged again.
+    handins: of handins.find; seed: text, kept secret from students; backend: of jail.choose; dues: datetime with its zone
+    for all, or {notebook: datetime}; executor: any concurrent.futures.Executor, on this machine or others with the same
+    course; else `workers` threads.  What was judged before, by this course with this seed, is not judged again.  Whatever
+    goes wrong with one hand-in is told in its result.
     """
     own = None if executor else ThreadPoolExecutor(workers)
     window = 2 * getattr(own or executor, "_max_workers", 16)
     waiting = {}
     try:
         for handin in handins:
-            data, known = about(handin, due)
-            old = before(out, known)
-            if old or data is None:
-                known |= old or unjudged(handin.notebook, handin.problem or known.pop("fault"))
-                yield finish(out, handin, known)
+            known = about(handin, dues)
+            try:
+                if old := before(out, known):
+                    yield finish(out, handin, known | old)
+                    continue
+                data = handin.read()
+                known["sha256"] = hashlib.sha256(data).hexdigest()
+                future = (own or executor).submit(judge_bytes, data, handin.notebook, seed, backend)
+            except Exception as error:
+                yield finish(out, handin, known | failed(handin, error))
                 continue
-            waiting[(own or executor).submit(judge_bytes, data, handin.notebook, seed, backend)] = handin, known
+            waiting[future] = handin, known
             if len(waiting) >= window:
                 yield from finished(out, waiting)
         while waiting:
@@ -190,39 +199,41 @@ def grade(handins, out, seed, backend, due=None, executor=None, workers=1):
             own.shutdown(wait=False, cancel_futures=True)
 
 
-def about(handin, due):
-    """The bytes of a hand-in, or None, and what its result says of it before it is judged."""
-    late = True if handin.late else None
-    if due:
-        late = handin.late or bool(handin.submitted and handin.submitted > due)
-    known = {
+def about(handin, dues=None):
+    """What the result of a hand-in says of it before it is judged."""
+    return {
         "format": results.FORMAT,
         "course": course(),
         "student": handin.student,
+        "platform": handin.platform,
         "number": handin.number,
         "notebook": handin.notebook,
         "file": str(handin.file),
-        "sha256": "",
+        "sha256": handin.file.sha256,
         "submitted": handin.submitted.isoformat(timespec="seconds") if handin.submitted else None,
-        "late": late,
+        "late": is_late(handin, dues),
     }
-    try:
-        data = handin.read()
-    except CourseError as error:
-        return None, known | {"fault": str(error)}
-    return data, known | {"sha256": hashlib.sha256(data).hexdigest()}
+
+
+def is_late(handin, dues=None):
+    """Was it handed in late, as the platform or the due time says -> bool, or None where neither does."""
+    due = dues.get(handin.notebook) if isinstance(dues, dict) else dues
+    if due is None:
+        return True if handin.late else None
+    return handin.late or bool(handin.submitted and handin.submitted > due)
 
 
 def before(out, known):
-    """What an earlier run found out about the same bytes, or None."""
-    try:
-        old = results.load(results.place(out, known["student"], known["notebook"]))
-    except CourseError:
-        return None
-    same = all(old.get(k) == known[k] and known[k] for k in ("sha256", "course", "student", "notebook"))
-    return (
-        {k: old[k] for k in ("judged", "problem", "notes", "seconds", "exercises")} if same and old["judged"] else None
-    )
+    """What an earlier run found out about the same bytes, or None.  Raises CourseError as results.known does."""
+    old = results.known(out, known["student"], known["notebook"])
+    same = old and old["judged"] and all(old.get(k) == known[k] and known[k] for k in ("sha256", "course"))
+    return {k: old[k] for k in ("judged", "problem", "notes", "seconds", "exercises")} if same else None
+
+
+def failed(handin, error):
+    """The parts of a result that say why nothing was judged; an error that nobody expected is the judge's own."""
+    expected = isinstance(error, CourseError)
+    return unjudged(handin.notebook, str(error) if expected else f"{results.FAULT}: {type(error).__name__}: {error}")
 
 
 def finished(out, waiting):
@@ -232,13 +243,26 @@ def finished(out, waiting):
         try:
             known |= future.result()
         except Exception as error:  # the judge's own, or the executor's: nobody else's marks depend on it
-            known |= unjudged(handin.notebook, f"the judge failed: {type(error).__name__}: {error}")
+            known |= failed(handin, error)
         yield finish(out, handin, known)
 
 
+def short(note):
+    """A remark of bounded length, which is for the teacher alone if it was."""
+    end = f" {results.LOOK}" if note.endswith(results.LOOK) else ""
+    return note if len(note) <= LONGEST else f"{note[: LONGEST - len(end) - 1]}…{end}"
+
+
 def finish(out, handin, known):
-    known["notes"] = list(dict.fromkeys([*handin.notes, *known["notes"]]))
-    results.write(out, known)
+    """Write a result -> it, or what says that it could not be written."""
+    notes = list(dict.fromkeys(map(short, [*handin.notes, *known["notes"]])))
+    if len(notes) > NOTES:
+        notes = [*sorted(notes, key=lambda note: not note.endswith(results.LOOK))[: NOTES - 1], MORE]
+    known["notes"] = notes
+    try:
+        results.write(out, known)
+    except Exception as error:
+        return known | failed(handin, error)
     return known
 
 

@@ -19,8 +19,8 @@ from tqdm import tqdm
 from cvdl.course import checks, desk, exercise, inmate, judge
 from cvdl.course.cards import Card
 from cvdl.course.cells import notebook_of
+from cvdl.course.chapters import chapter_of, stems
 from cvdl.course.cut import cut
-from cvdl.course.handins import chapter_of, stems
 from cvdl.course.loading import Loader, course_of
 from cvdl.errors import CourseError
 from cvdl.settings import ROOT
@@ -99,9 +99,10 @@ def writable(target):
 def stripped(data):
     """The bytes of a notebook without outputs, which may be large and are not graded."""
     notebook = notebook_of(data)
-    notebook.setdefault("metadata", {}).pop("widgets", None)
-    notebook["metadata"][MARK] = 1
-    for cell in notebook["cells"]:
+    metadata = notebook.get("metadata")
+    notebook["metadata"] = (metadata if isinstance(metadata, dict) else {}) | {MARK: 1}
+    notebook["metadata"].pop("widgets", None)
+    for cell in notebook["cells"] if "cells" in notebook else notebook["worksheets"][0]["cells"]:
         if cell.get("cell_type") == "code":
             cell |= {"outputs": [], "execution_count": None}
     # a lone surrogate becomes \udxxx, which is what JSON writes for it

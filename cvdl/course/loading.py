@@ -19,10 +19,10 @@ from functools import cache
 from types import ModuleType
 
 from cvdl.course import exercise
+from cvdl.course.chapters import stems
 from cvdl.course.compare import CallFailed, CallStopped
 from cvdl.course.cut import cut
 from cvdl.course.effects import root
-from cvdl.course.handins import stems
 from cvdl.course.limit import TimeIsUp
 from cvdl.settings import ROOT
 

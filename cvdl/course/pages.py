@@ -6,6 +6,7 @@ the tests' code, the seed, or what the hand-in put out.  All text is escaped, si
 
 import base64
 import hashlib
+import os
 import re
 from collections import Counter
 from functools import cache
@@ -15,6 +16,7 @@ from statistics import StatisticsError, correlation, mean, median
 from cvdl.course import results as on_disk
 from cvdl.course.cards import LOOKS
 from cvdl.course.export import earned, in_part, remarks, status
+from cvdl.course.names import shown
 
 STATES = {
     "right": "right",
@@ -26,20 +28,31 @@ STATES = {
 }
 COMMONEST = 12  # mistakes that are listed
 THEMES = {"light": ("#1d1d1f", "#0072B2"), "dark": ("#e8e8ea", "#56B4E9")}  # ink and bars of a figure
-UNSEEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")  # that HTML does not allow
+TOPS = "|".join(map(re.escape, sorted(os.listdir("/"))))
+PATH = re.compile(rf"(?<![\w.])/(?:{TOPS})/(?:[^/'\":;,]*/)*")  # folders of this machine
 
 
-def write(klass, out):
-    """Write OUT/pages/STUDENT/NOTEBOOK.html for every hand-in, and OUT/overview.html -> [what to tell, a line each]."""
+def write(klass, out, unwritten):
+    """Write OUT/pages/STUDENT/NOTEBOOK.html for every hand-in, and OUT/overview.html -> [what to tell, a line each].
+
+    unwritten: list, to which is added a line for each page that could not be written.
+    """
+    begin = len(unwritten)
     for result in filter(lambda r: status(r) != "missing", klass.by.values()):
-        on_disk.save(out / page_path(result), student_page(result))
+        try:
+            on_disk.save(out / page_path(result), student_page(result))
+            if (former := page_path(result, first_edition=True)) != page_path(result):
+                (out / former).unlink(missing_ok=True)
+        except Exception as error:
+            unwritten.append(f"The page of {result['student']} ({result['notebook']}) could not be written: {error}")
     on_disk.save(out / "overview.html", overview(klass))
-    return [f"Pages: {out / 'overview.html'}, and one for each student in {out / 'pages'}"]
+    return [*unwritten[begin:], f"Pages: {out / 'overview.html'}, and one for each student in {out / 'pages'}"]
 
 
-def page_path(result):
+def page_path(result, first_edition=False):
     """Where a student's page is, relative to OUT."""
-    return f"pages/{on_disk.slug(result['student'])}/{on_disk.slug(result['notebook'])}.html"
+    student, notebook = (on_disk.slug(result[k], first_edition) for k in ("student", "notebook"))
+    return f"pages/{student}/{notebook}.html"
 
 
 @cache
@@ -52,7 +65,7 @@ def templates():
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: UNSEEN.sub("\ufffd", value) if type(value) is str else value,
+        finalize=lambda value: shown(value, keep="\n\t") if type(value) is str else value,
     )
     style = environment.loader.get_source(environment, "style.css")[0]
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -78,8 +91,9 @@ def student_page(result):
     """HTML of one hand-in, as its student may read it."""
     return render(
         "page.html",
-        **{key: result[key] for key in ("student", "notebook", "submitted", "late", "judged", "problem")},
-        notes=[note for note in result["notes"] if not note.endswith(on_disk.LOOK)],
+        **{key: result[key] for key in ("student", "notebook", "submitted", "late", "judged")},
+        problem="" if on_disk.FAULT in (result["problem"] or "") else PATH.sub("…/", result["problem"] or ""),
+        notes=[PATH.sub("…/", note) for note in result["notes"] if not note.endswith(on_disk.LOOK)],
         earned=earned(result),
         points=sum(e["points"] for e in result["exercises"]),
         exercises=[_exercise(e) for e in result["exercises"] if result["judged"] or in_part(result)],

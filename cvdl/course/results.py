@@ -4,7 +4,8 @@ A result is a plain dict:
 
     format      1
     student     name, any text
-    number      of the student, if the learning platform's name of the hand-in has it; else "" or missing
+    platform    "moodle" or "canvas" where its name of the hand-in says whose it is, else ""; the first edition has none
+    number      of the student, where the platform's name says it; else "", or not there
     notebook    stem, e.g. "01_rnn_from_scratch"
     file        the hand-in, as it was found
     sha256      of the hand-in
@@ -33,7 +34,8 @@ from cvdl.errors import CourseError
 
 FORMAT = 1
 LOOK = "look at it."
-UNJUDGED = "not judged"  # state of an exercise that a human must look at: it has no points, rather than 0
+FAULT = "the judge failed"  # in a problem that is not the student's, and whose words may be about this machine
+UNJUDGED = "not judged"  # state of an exercise that a human has to look at: it has no points, rather than 0
 
 
 def read(out):
@@ -41,17 +43,42 @@ def read(out):
 
     Raises CourseError where a file is no result.
     """
-    return sorted((load(path) for path in out.glob("results/*/*.json")), key=lambda r: (r["student"], r["notebook"]))
+    found = {}
+    for path in sorted(out.glob("results/*/*.json")):
+        result = load(path)
+        whose = result["student"], result["notebook"]
+        if whose not in found or path == place(out, *whose):
+            found[whose] = result
+    return [found[whose] for whose in sorted(found)]
+
+
+def known(out, student, notebook):
+    """The result of one student in one notebook, or None.  Raises CourseError where there is another's in its place."""
+    for path in (place(out, student, notebook), place(out, student, notebook, first_edition=True)):
+        if path.exists():
+            result = load(path)
+            if (result["student"], result["notebook"]) == (student, notebook):
+                return result
+            if path == place(out, student, notebook):
+                raise CourseError(f"{path} is another student's result: look at it, and move it elsewhere.")
+    return None
 
 
 def write(out, result):
-    """Write one result, whole or not at all -> its path."""
-    return save(place(out, result["student"], result["notebook"]), as_json(result))
+    """Write one result, whole or not at all -> its path.  Raises CourseError where there is another's in its place."""
+    whose = result["student"], result["notebook"]
+    old = known(out, *whose)
+    path = save(place(out, *whose), as_json(result))
+    if old and (former := place(out, *whose, first_edition=True)) != path:
+        with suppress(OSError, CourseError):
+            if (load(former)["student"], load(former)["notebook"]) == whose:
+                former.unlink()
+    return path
 
 
-def place(out, student, notebook):
+def place(out, student, notebook, first_edition=False):
     """Path of the result of one student in one notebook."""
-    return out / "results" / slug(student) / f"{slug(notebook)}.json"
+    return out / "results" / slug(student, first_edition) / f"{slug(notebook, first_edition)}.json"
 
 
 def load(path):
@@ -89,11 +116,14 @@ def save(path, text, encoding="utf-8"):
     return path
 
 
-def slug(name):
-    """A safe file name for any text, another one for each: itself if it is safe, else letters and a hash."""
+def slug(name, first_edition=False):
+    """A safe file name for any text, another one for each: itself if it is safe, else letters and its SHA-256.
+
+    first_edition: the name that it had there, of which two texts might have the same.
+    """
     ascii = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     safe = re.sub(r"[^a-z0-9_-]+", "-", ascii.lower()).strip("-")[:40]
-    if safe == name and name and not re.search(r"\b[0-9a-f]{12}$", name):  # could be another name's hash
+    if safe == name and name and not re.search(r"\b[0-9a-f]{12}$|[0-9a-f]{64}$", name):  # could be another name's hash
         return name
-    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[: 12 if first_edition else None]
     return f"{safe}-{digest}" if safe else digest

@@ -7,6 +7,7 @@ import re
 import secrets
 import sys
 import unicodedata
+from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date, datetime
@@ -16,19 +17,34 @@ from tqdm import tqdm
 
 from cvdl.course import export, likeness, results
 from cvdl.course import jail as jails
+from cvdl.course.chapters import stems
 from cvdl.course.export import folded
-from cvdl.course.grade import exercises_of, grade, missing
-from cvdl.course.handins import find, stems
+from cvdl.course.grade import course, exercises_of, grade, is_late, missing
+from cvdl.course.handins import find
+from cvdl.course.names import shown
 from cvdl.errors import CourseError
 from cvdl.settings import ROOT
 
+LINE = 2000  # characters of a line that is told
+
 
 def grade_all(
-    submissions, out, notebook="", workers=None, seed=None, due=None, jail="auto", students=None, formats=(), against=()
+    submissions,
+    out,
+    notebook="",
+    workers=None,
+    seed=None,
+    due=(),
+    jail="auto",
+    students=None,
+    formats=(),
+    against=(),
+    regrade=False,
 ):
     """Grade all hand-ins and write their tables and pages -> (what to tell, were all of them judged?).
 
-    formats: of export.FORMATS; against: OUT folders of earlier classes, or this one, to look for answers that are alike.
+    due: a time, or several, each perhaps after a notebook and =; formats: of export.FORMATS; against: OUT folders of
+    earlier classes, or this one, to look for answers that are alike; regrade: let hand-ins replace marks which would stay.
     Raises CourseError before anything is judged.
     """
     import torch
@@ -38,30 +54,33 @@ def grade_all(
 
     torch.set_num_threads(1)  # the workers share the processors
     stem = stem_named(notebook) if notebook else None
-    due = time_named(due) if due else None
+    given = dues_named([due] if isinstance(due, str) else due or ())
     names = names_in(students) if students else []
     backend = jails.choose(jail)
     if out.resolve() == submissions.resolve():
-        raise CourseError(f"{out} contains the hand-ins. Name another folder: --out DIR")
-    ours = (out, students) if students else (out,)
-    handins = [h for h in find(submissions, ours) if stem in (None, h.notebook) or h.notebook == "unknown"]
+        raise CourseError(f"{out} holds the hand-ins. Name another folder: --out DIR")
+    lines = []
+    found = find(submissions, (out, students) if students else (out,), lines)
+    main = [stem] if stem else asked_for(found)
+    handins = [of_run(h, main) for h in found if stem in (None, h.notebook) or h.notebook == "unknown"]
     if not handins:
-        raise CourseError(f"There is no hand-in for notebook {stem} in {submissions}.")
-    graded = sorted({h.notebook for h in handins} - {"unknown"})
-    if len(graded) == 1:  # then a text or a PDF was also handed in for this one
-        handins = [replace(h, notebook=graded[0]) if h.notebook == "unknown" else h for h in handins]
+        raise CourseError(f"Among the hand-ins in {submissions} there is none of notebook {stem}.")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CourseError(f"{out} cannot be written to ({error.strerror}). Name another folder: --out DIR") from None
     seed = secret(out / "seed", seed)
-    note(out / "run.json", seed, due, graded, names)
+    noted = note(out / "run.json", seed, given, main, sorted({h.notebook for h in handins} - {"unknown"}), names)
+    dues = {n: datetime.fromisoformat(due) for n, due in noted["dues"].items() if due}
+    chosen, stay, changes, clear = sorted_out(handins, out, dues, main, regrade)
+    for line in changes:
+        print(shown(line, most=LINE), file=sys.stderr)
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     try:
         done = list(
             tqdm(
-                grade(handins, out, seed, backend, due, workers=workers or processors),
-                *("Hand-ins", len(handins)),
+                grade(chosen, out, seed, backend, dues, workers=workers or processors),
+                *("Hand-ins", len(chosen)),
                 unit="hand-in",
                 file=sys.stderr,
             )
@@ -70,31 +89,106 @@ def grade_all(
         print("Stopped. Results so far are kept: run the same command again to continue.", file=sys.stderr)
         raise
     done.sort(key=lambda r: (r["student"], r["notebook"]))
-    lines = [f"{r['file']}: {r['problem']}" for r in done if not r["judged"]]
-    complete = not lines
-    here = {(r["student"], r["notebook"]) for r in done}
-    for name in graded if names else []:
+    unjudged = [f"{r['file']}: {r['problem']}" for r in done if not r["judged"]]
+    lines += unjudged + changes
+    here = {(r["student"], r["notebook"]) for r in done} | stay
+    everything = results.read(out)
+    for name in main if names else []:
         came = {folded(s) for s, n in here if n == name}
+        marked = {folded(r["student"]) for r in everything if r["notebook"] == name and r["file"]}
         for student in [n for n in names if folded(n) not in came]:
+            lines.append(f"{student}: nothing handed in for {name}")
+            if folded(student) in marked:
+                lines[-1] += " this time; what was handed in earlier stays"
+                continue
             results.write(out, missing(student, name))
             here.add((student, name))
-            lines.append(f"{student}: nothing handed in for {name}")
     lines += strangers(done, names)
     judged = f"{sum(r['judged'] for r in done)} of {len(done)} hand-ins judged"
-    late = f", {sum(bool(r['late']) for r in done)} late (due {due:%Y-%m-%d %H:%M %Z})" if due else ""
+    times = ", ".join(sorted({f"{dues[n]:%Y-%m-%d %H:%M %Z}" for n in main if n in dues}))
+    late = f", {sum(bool(r['late']) for r in done)} late (due {times})" if times else ""
     lines.append(f"{judged}{late}; the results are in {out / 'results'}")
     everything = results.read(out)
-    if gone := [f"{r['student']} ({r['notebook']})" for r in everything if left(r, here, graded, names)]:
+    if gone := [f"{r['student']} ({r['notebook']})" for r in everything if left(r, here, main, names)]:
         lines.append(
             f"In {out / 'results'}, but not among these hand-ins: {', '.join(gone)}. If one was withdrawn, delete its file "
             "there and its page, and run the same command again."
         )
-    lines += export.publish(everything, out, formats)
+    unwritten = []
+    lines += export.publish(everything, out, formats, unwritten)
     if against:
         lines += likeness.write(likeness.compare(everything, older), out)
-    # names may hold terminal codes
-    lines = ["".join(c if c.isprintable() else "\ufffd" for c in line) for line in lines]
-    return "\n".join(lines), complete
+    return "\n".join(shown(line, most=LINE) for line in lines), clear and not unjudged + unwritten
+
+
+def asked_for(handins):
+    """The notebooks that a run is about: those of at least half as many students as the most frequent one."""
+    count = Counter(h.notebook for h in handins if h.notebook != "unknown")
+    return sorted(n for n in count if 2 * count[n] >= max(count.values()))
+
+
+def of_run(handin, main):
+    """The hand-in as one of this run's notebooks, if it can be."""
+    if handin.notebook == "unknown" and len(main) == 1:  # then a text or a PDF was handed in for this one, too
+        return replace(handin, notebook=main[0])
+    if handin.notebook not in main and handin.platform == "moodle":
+        return replace(handin, number="")  # it numbers participants anew for each assignment
+    return handin
+
+
+def sorted_out(handins, out, dues, main, regrade):
+    """Which hand-ins are to be graded, and what that changes in the marks that there are.
+
+    -> (list of HandIn, {(student, notebook)} whose marks stay, a line for each change and each that stays, is nothing
+    unclear?).
+    """
+    chosen, stay, lines, clear = [], set(), [], True
+    for h in handins:
+        try:
+            old = results.known(out, h.student, h.notebook)
+        except CourseError:
+            old = None  # which `grade` tells
+        if old is None or not old["file"] or not (old["judged"] or export.in_part(old)):
+            chosen.append(h)
+            continue
+        same = bool(h.file.sha256) and old["sha256"] == h.file.sha256
+        late, was_late = is_late(h, dues), old["late"]
+        if was_late is None and h.notebook in dues and old["submitted"]:
+            was_late = datetime.fromisoformat(old["submitted"]) > dues[h.notebook]
+        unclear = why = ""
+        if h.number and old.get("platform") == h.platform and old["number"] not in ("", h.number):
+            unclear = f"is from number {h.number}, and the mark is that of number {old['number']}"
+        elif same:
+            pass
+        elif h.problem:
+            unclear = f"cannot be judged ({h.problem})"
+        elif h.notebook not in main:
+            why = "is of another notebook than most"
+        elif late and not was_late:
+            why = "is late, and the earlier one was not"
+        elif (
+            h.submitted
+            and old["submitted"]
+            and h.submitted.replace(microsecond=0) < datetime.fromisoformat(old["submitted"])
+        ):
+            why = "is older than what was judged"
+        mark = f"{h.student} ({h.notebook}), {export.earned(old)} points"
+        if (unclear or why) and not regrade:
+            clear = clear and not unclear
+            lines.append(f"{mark}: stays. {h.file} {unclear or why}; --regrade lets it replace the mark.")
+        elif same and h.notebook not in main and not regrade:
+            pass
+        else:
+            if not same:
+                lines.append(f"{mark}: is replaced by what {h.file} gets")
+            elif old["course"] != course():
+                lines.append(f"{mark}: is judged again, since the course's code has changed")
+            elif bool(late) != bool(old["late"]):
+                lines.append(f"{mark}: is {'late' if late else 'no longer late'} now")
+            chosen.append(h)
+            continue
+        stay.add((h.student, h.notebook))
+    return chosen, stay, lines, clear
 
 
 def strangers(done, names):
@@ -121,18 +215,23 @@ def plain(name):
     return " ".join(sorted(re.findall("[a-z]+", letters)))
 
 
-def note(path, seed, due, graded, names):
-    """Record in run.json what is graded, in addition to what was graded into the same folder before."""
+def note(path, seed, given, main, graded, names):
+    """Write down in run.json what is graded, beside what was graded into the same folder before -> what is in it.
+
+    given: of dues_named; main: the notebooks that the run is about; graded: all of which there are hand-ins.
+    """
     old = results.load(path) if path.exists() else {}
-    due = due.isoformat() if due else None
+    dues = {n: given[""].isoformat() for n in main if "" in given} | {n: t.isoformat() for n, t in given.items() if n}
     told = {
         "format": results.FORMAT,
         "seed_sha256": hashlib.sha256(seed.encode()).hexdigest(),
         "notebooks": old.get("notebooks", {}) | {n: {e.id: e.points for e in exercises_of(n)} for n in graded},
-        "dues": old.get("dues", {}) | dict.fromkeys(graded, due),
+        "asked_for": sorted({*old.get("asked_for", old.get("notebooks", ())), *main}),
+        "dues": old.get("dues", {}) | dues,
         "names": sorted({*old.get("names", ()), *map(folded, names)}),
     }
     results.save(path, results.as_json(told))
+    return told
 
 
 def left(result, here, graded, names):
@@ -178,6 +277,12 @@ def stem_named(name):
     if not found:
         raise CourseError(f"There is no notebook {name!r} with exercises; there are {', '.join(known.values())}.")
     return found[0]
+
+
+def dues_named(texts):
+    """Times, each perhaps after a notebook and = -> {stem: datetime}, with "" for the notebooks of the run."""
+    split = [text.rpartition("=") for text in texts]
+    return {stem_named(name) if name else "": time_named(time) for name, _, time in split}
 
 
 def time_named(text):

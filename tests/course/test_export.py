@@ -11,7 +11,11 @@ from cvdl.errors import CourseError
 from tests.course.graded import nothing, result, unjudged
 
 NAMES = ["Ana Pérez", "李小龍", "محمد علي", 'Zoë\n"Z" O\'Neil; a,b', "\u202eevil", "x\x00y"]
-FORMULAS = ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "＝1"]
+SHOWN = ["Ana Pérez", "李小龍", "محمد علي", 'Zoë\\u{a}"Z" O\'Neil; a,b', "\\u{202e}evil", "x\\u{0}y"]
+FORMULAS = [
+    *("=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "＝1"),
+    *("x = (;=1+cmd|' /C calc'!A0", "mallory;=1+1", "a, +1", 'he said "=1"', "a\t=1", "a;\u200b=1", "a|@b", "\u00ad=1"),
+]
 
 
 def read(path, encoding="utf-8"):
@@ -32,7 +36,7 @@ def published(tmp_path_factory, rnn):
     """A class of four who are known, one of whom never came, in two notebooks; marks are published in all formats."""
     tmp_path = tmp_path_factory.mktemp("out")
     results = [result(name, numbers, "rnn") for name, numbers in rnn.items()]
-    results[0]["file"] = "right_4711_assignsubmission_file/01.ipynb"
+    results[0]["file"] = "right_4711_assignsubmission_file_/01.ipynb"
     results[1] |= {"late": True, "file": "download/wrong_LATE_815_99_01.ipynb"}
     results += [result("right"), unjudged("some", "the file is empty"), nothing("nobody")]
     results.append(unjudged("nobody", "no notebook: essay.docx") | {"notebook": "unknown", "exercises": []})
@@ -128,22 +132,26 @@ def test_an_empty_class(tmp_path):
 def test_names_of_any_script(tmp_path):
     export.publish([result(name) for name in NAMES], tmp_path, export.FORMATS)
     for file, column, skip in (("grades", 3, 1), ("moodle-00_start_here", 1, 1), ("canvas", 0, 2)):
-        assert {row[column] for row in read(tmp_path / f"{file}.csv")[skip:]} == set(NAMES)
-    assert {row[0] for row in read(tmp_path / "exercises.csv", "utf-8-sig")[1:]} == set(NAMES)
+        assert {row[column] for row in read(tmp_path / f"{file}.csv")[skip:]} == set(SHOWN)
+    assert {row[0] for row in read(tmp_path / "exercises.csv", "utf-8-sig")[1:]} == set(SHOWN)
 
 
 def test_formulas_are_defused(tmp_path):
     results = [result(name, notes=[name]) for name in FORMULAS] + [unjudged("b", FORMULAS[0])]
     export.publish(results, tmp_path, export.FORMATS)
     for path in tmp_path.glob("*.csv"):
-        cells = [cell for row in read(path, "utf-8-sig") for cell in row]
-        assert {f"'{name}" for name in FORMULAS} <= set(cells)
-        assert not any(cell.lstrip().startswith(tuple("=+-@＝")) for cell in cells)
+        text = path.read_text(encoding="utf-8-sig")
+        for separator in ",;\t|":
+            cells = [cell for row in csv.reader(io.StringIO(text), delimiter=separator) for cell in row]
+            cells += [cell for line in text.splitlines() for cell in line.split(separator)]  # without a word on quotes
+            begin = [cell.strip().strip('"').lstrip()[:1] for cell in cells]
+            assert not [c for c, b in zip(cells, begin, strict=True) if b and b in "=+-@＝"], separator
+    assert "'=cmd" in (tmp_path / "grades.csv").read_text() and "mallory;'=1+1" in (tmp_path / "grades.csv").read_text()
 
 
 def test_what_utf_8_cannot_write(tmp_path):
     export.publish([result("a\ud800")], tmp_path)
-    assert read(tmp_path / "grades.csv")[1][3] == "a\\ud800"
+    assert read(tmp_path / "grades.csv")[1][3] == "a\\u{d800}"
 
 
 def test_numbers_stay_numbers():
@@ -189,14 +197,34 @@ def test_a_teams_number_is_nobodys_identifier():
 
 
 def test_canvas_numbers_are_the_platforms_own():
+    """Also in results of the first edition, which have the file alone."""
     files = {
         "mallory": ("in/mallory_222_9_my.zip!anna_111_1_x.ipynb", "222"),
+        "zoe": ("in/all.zip!zoe_333_9_my.zip!anna_111_1_x.ipynb", "333"),
         "anon_12345": ("in/LATE_anon_12345_67893_x.ipynb", ""),
-        "Anna": ("in/Anna_5_assignsubmission_file_/x.ipynb", "5"),
+        "Anna": ("in/Anna_5_assignsubmission_file_/x.ipynb", ""),
     }
-    results = [result(name, file=file, number=number) for name, (file, number) in files.items()]
+    results = [result(name, file=file) for name, (file, _) in files.items()]
+    results.append(result("bo", file="in/other_1_2_x.ipynb", platform="canvas", number="444"))
     table = {row[0]: row[1] for row in export.canvas_table(export.Class(results))[2:]}
-    assert table == {"mallory": "222", "anon_12345": "", "Anna": ""}
+    assert table == {name: number for name, (_, number) in files.items()} | {"bo": "444"}
+
+
+def test_a_number_of_two_students_is_nobodys():
+    results = [result(name, platform="canvas", number=number) for name, number in (("a", "1"), ("b", "1"), ("c", "2"))]
+    assert [row[1] for row in export.canvas_table(export.Class(results))[2:]] == ["", "", "2"]
+    results = [r | {"platform": "moodle", "student": r["student"] + " b"} for r in results]
+    table = export.moodle_table(export.Class(results), "00_start_here")
+    assert [row[0] for row in table[1:]] == ["", "", "Participant 2"]
+
+
+def test_nobody_is_missing_where_nobody_was_asked():
+    """One hand-in of another notebook than the run's."""
+    results = [result("a"), result("b"), result("a", 0, "rnn")]
+    klass = export.Class(results, {"asked_for": ["00_start_here"]})
+    rows = [row[:1] + row[3:4] for row in export.nbgrader_table(klass)[1:]]
+    assert rows == [["00_start_here", "a"], ["01_rnn_from_scratch", "a"], ["00_start_here", "b"]]
+    assert "missing" not in export.exercise_table(klass)[2]
 
 
 def in_part(student):

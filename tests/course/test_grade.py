@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import os
 import re
 import stat
 import sys
@@ -15,7 +16,7 @@ import torch
 from typer.testing import CliRunner
 
 from cvdl import cli
-from cvdl.course import checks, grade, jail, judge, results, run, warden
+from cvdl.course import checks, grade, jail, judge, pages, results, run, warden
 from cvdl.course.exercise import caller
 from cvdl.course.handins import find
 from cvdl.errors import CourseError
@@ -324,7 +325,9 @@ def test_what_was_handed_in_no_more_is_named_and_stays(tmp_path, judge_of_paper)
     assert f"not among these hand-ins: bo ({STEM}). If one was withdrawn," in told
     (tmp_path / "names.txt").write_text("anna\nbo\ncleo\nDan\n", encoding="utf-8")
     told, _ = run.grade_all(top, out, students=tmp_path / "names.txt")
-    assert f"not among these hand-ins: Dann ({STEM})." in told and f"bo: nothing handed in for {STEM}" in told
+    assert f"not among these hand-ins: Dann ({STEM}), bo ({STEM})." in told
+    assert f"bo: nothing handed in for {STEM} this time; what was handed in earlier stays" in told
+    assert results.known(out, "bo", STEM)["exercises"][0]["earned"] == 15
     put(tmp_path / "next", "anna.ipynb", data=notebook('@exercise("bptt.do")\ndef f(): ...'))
     assert "not among" not in run.grade_all(tmp_path / "next", out)[0]  # of another notebook
 
@@ -455,18 +458,206 @@ def test_on_dask(tmp_path, backend):
 
 def test_names_of_folders():
     names = [
-        "anna",
-        "Anna",
-        "a/../b",
-        "../x",
-        "",
-        ".",
-        "=cmd()",
-        "<b>",
-        "日本",
-        "\udcff",
-        "x" * 300,
-        "anna-bf4fccd65cf4",
+        *("anna", "Anna", "a/../b", "../x", "", ".", "=cmd()", "<b>", "日本", "\udcff", "x" * 300),
+        *("anna-bf4fccd65cf4", f"anna-{'0' * 64}", "0" * 64, "anna\u200b", "anna\u00ad", " anna", "annä", "anna\u0308"),
     ]
     slugs = [results.slug(name) for name in names]
-    assert len(set(slugs)) == len(names) and all(re.fullmatch(r"[a-z0-9_-]{1,60}", s) for s in slugs)
+    assert len(set(slugs)) == len(names) and all(re.fullmatch(r"[a-z0-9_-]{1,110}", s) for s in slugs)
+    assert all(s == name or len(s.rpartition("-")[2]) == 64 for s, name in zip(slugs, names, strict=True))
+
+
+# --- what is never written over
+
+BPTT = notebook('@exercise("bptt.do")\ndef f(): ...')
+AT = "_assignsubmission_file_/x.ipynb"
+
+
+@pytest.fixture
+def judge_by_length(judge_of_paper, monkeypatch):
+    """Stands in for the judge: as many points as a notebook has lines with a #."""
+
+    def judge_bytes(data, notebook, seed, backend):
+        judge_of_paper.append(data)
+        row = ROW | {"id": "x.y", "points": 100, "earned": data.count(b"#")}
+        return {"judged": True, "problem": None, "notes": [], "seconds": 0.1, "exercises": [row]}
+
+    monkeypatch.setattr(grade, "judge_bytes", judge_bytes)
+    monkeypatch.setattr(pages, "picture", lambda *_: "")  # figures take most of the time
+    return judge_of_paper
+
+
+def worth(points, of=STEP):
+    return notebook(of, "# \n" * points)
+
+
+def points(out):
+    return {
+        (r["student"], r["notebook"][:2]): sum(e["earned"] for e in r["exercises"])
+        for r in results.read(out)
+        if r["file"]
+    }
+
+
+def at(path, day):
+    when = datetime(2026, 1, day, 12, tzinfo=UTC).timestamp()
+    os.utime(path, (when, when))
+
+
+def test_one_notebook_of_another_sheet_changes_nothing_there(tmp_path, judge_by_length):
+    out, names = tmp_path / "out", tmp_path / "names.txt"
+    names.write_text("anna\nbo\ncleo\n", encoding="utf-8")
+    for n, name in enumerate(("anna", "bo", "cleo")):
+        put(tmp_path / "one", f"{name}/x.ipynb", data=worth(n + 1))
+    run.grade_all(tmp_path / "one", out, students=names, due="2026-01-31T12:00+00:00")
+    kept = points(out)
+    two = BPTT
+    put(tmp_path / "two", *(f"{name}/y.ipynb" for name in ("anna", "bo", "cleo", "eve", "fred")), data=two)
+    put(tmp_path / "two", "anna/x.ipynb", data=worth(50))  # better, and months late
+    put(tmp_path / "two", "dan/x.ipynb", data=worth(7))  # of whom there is no mark yet
+    told, _ = run.grade_all(tmp_path / "two", out, students=names, due="2027-12-31")
+    assert {k: v for k, v in points(out).items() if k[1] == "01"} == {**kept, ("dan", "01"): 7}
+    assert "anna (01_rnn_from_scratch), 1 points: stays." in told and "of another notebook than most" in told
+    dues = json.loads((out / "run.json").read_text())["dues"]
+    assert dues[STEM].startswith("2026-01-31") and dues["02_bptt"].startswith("2027-12-31")
+    assert results.known(out, "dan", STEM)["late"] is True  # by the notebook's own due time
+    assert f"nothing handed in for {STEM}" not in told
+    told, _ = run.grade_all(tmp_path / "two", out, regrade=True)
+    assert points(out)["anna", "01"] == 50 and "is replaced by" in told
+    run.grade_all(tmp_path / "one", out, notebook="01", regrade=True)
+    assert points(out)["anna", "01"] == 1
+
+
+def test_an_empty_file_of_another_notebook_makes_nobody_missing(tmp_path, judge_by_length):
+    out, names = tmp_path / "out", tmp_path / "names.txt"
+    names.write_text("anna\nbo\ncleo\n", encoding="utf-8")
+    put(tmp_path / "one", "anna/x.ipynb", "bo/x.ipynb", "cleo/x.ipynb", data=worth(3))
+    run.grade_all(tmp_path / "one", out, students=names)
+    kept = points(out)
+    put(tmp_path / "two", "anna/y.ipynb", "bo/y.ipynb", data=BPTT)
+    put(tmp_path / "two", f"cleo/{STEM}.ipynb", data=b"")
+    told, complete = run.grade_all(tmp_path / "two", out, students=names)
+    assert {k: v for k, v in points(out).items() if k[1] == "01"} == kept
+    assert not complete and "cannot be judged" in told
+
+
+def test_attempts_and_due_times(tmp_path, judge_by_length, capsys):
+    top, out = tmp_path / "in", tmp_path / "out"
+    path = put(top, f"anna/{STEM}.ipynb", data=worth(1)) / f"anna/{STEM}.ipynb"
+
+    def again(data, day, **options):
+        path.write_bytes(data)
+        at(path, day)
+        return run.grade_all(top, out, due="2026-01-20", **options)
+
+    again(worth(1), 10)
+    told, complete = again(worth(2), 12)  # newer, on time
+    assert points(out) == {("anna", "01"): 2} and "1 points: is replaced by" in told and complete
+    assert "1 points: is replaced by" in capsys.readouterr().err  # before it is
+    told, complete = again(worth(3), 25)  # late
+    assert points(out) == {("anna", "01"): 2} and "is late, and the earlier one was not" in told and complete
+    told, _ = again(worth(4), 11)  # older than what was judged
+    assert points(out) == {("anna", "01"): 2} and "is older than what was judged" in told
+    told, complete = again(b"{", 15)
+    assert points(out) == {("anna", "01"): 2} and "cannot be judged" in told and not complete
+    told, _ = again(worth(3), 25, regrade=True)
+    assert points(out) == {("anna", "01"): 3} and results.known(out, "anna", STEM)["late"] is True
+    told, _ = again(worth(5), 26)  # late after late
+    assert points(out) == {("anna", "01"): 5}
+
+
+def test_due_times_of_several_notebooks(tmp_path, judge_by_length):
+    top, out = put(tmp_path / "in", "anna/x.ipynb"), tmp_path / "out"
+    put(top, "anna/y.ipynb", data=BPTT)
+    run.grade_all(top, out, due=["2026-12-01", "02=2026-01-05T12:00+00:00"])
+    dues = json.loads((out / "run.json").read_text())["dues"]
+    assert dues[STEM].startswith("2026-12-01") and dues["02_bptt"].startswith("2026-01-05")
+    run.grade_all(top, out)  # they are kept
+    assert json.loads((out / "run.json").read_text())["dues"] == dues
+    with pytest.raises(CourseError, match="no notebook '77'"):
+        run.grade_all(top, out, due="77=2026-12-01")
+
+
+def test_another_student_of_the_same_name(tmp_path, judge_by_length):
+    out = tmp_path / "out"
+    put(tmp_path / "one", f"Li Wei_101{AT}", data=worth(1))
+    put(tmp_path / "two", f"Li Wei_102{AT}", data=worth(2))
+    run.grade_all(tmp_path / "one", out)
+    told, complete = run.grade_all(tmp_path / "two", out)
+    assert points(out) == {("Li Wei", "01"): 1} and not complete
+    assert "from number 102, and the mark is that of number 101" in told
+
+
+def test_names_that_look_the_same_have_results_of_their_own(tmp_path, judge_by_length):
+    names = ["Li Wei_101", "Li Wei_102", "Li Wei (101)_103", "Mia\u200b_104", "Mia_105", "MIA_106"]
+    for n, name in enumerate(names):
+        put(tmp_path / "in", name + AT, data=worth(n + 1))
+    told, _ = run.grade_all(tmp_path / "in", tmp_path / "out", formats=["moodle"])
+    found = {r["number"]: r["exercises"][0]["earned"] for r in results.read(tmp_path / "out")}
+    assert found == {str(101 + n): n + 1 for n in range(6)}
+    assert len({r["student"] for r in results.read(tmp_path / "out")}) == 6 and "6 of 6" in told
+
+
+def test_results_of_the_first_edition_are_found(tmp_path, judge_by_length):
+    top, out = put(tmp_path / "in", "Anna Ä/x.ipynb", data=worth(3)), tmp_path / "out"
+    run.grade_all(top, out)
+    new = results.place(out, "Anna Ä", STEM)
+    old = results.place(out, "Anna Ä", STEM, first_edition=True)
+    old.parent.mkdir()
+    new.rename(old)
+    assert results.read(out) == [results.known(out, "Anna Ä", STEM)]
+    run.grade_all(top, out)
+    assert len(judge_by_length) == 1 and new.exists() and not old.exists()
+    old.write_text(new.read_text().replace('"Anna Ä"', '"Another"'))  # of the same twelve digits
+    assert results.known(out, "Anna Ä", STEM)["student"] == "Anna Ä"
+    new.unlink()
+    assert results.known(out, "Anna Ä", STEM) is None
+    run.grade_all(top, out)
+    assert {r["student"] for r in results.read(out)} == {"Another", "Anna Ä"}
+
+
+def test_another_students_result_is_never_written_over(tmp_path, judge_by_length):
+    top, out = put(tmp_path / "in", "Anna/x.ipynb", "Bo/x.ipynb", data=worth(3)), tmp_path / "out"
+    run.grade_all(top, out)
+    place = results.place(out, "Anna", STEM)
+    place.write_text(place.read_text().replace('"Anna"', '"Eve"'))
+    told, complete = run.grade_all(top, out)
+    assert not complete and "is another student's result" in told
+    assert {r["student"] for r in results.read(out)} == {"Bo", "Eve"}
+
+
+def test_a_result_that_cannot_be_written_is_one_hand_ins_fault(tmp_path, judge_by_length):
+    top, out = put(tmp_path / "in", "anna/x.ipynb", "bo/x.ipynb", "cleo/x.ipynb", data=worth(3)), tmp_path / "out"
+    (out / "results").mkdir(parents=True)
+    (out / "results/bo").write_text("in the way")
+    told, complete = run.grade_all(top, out)
+    assert not complete and "bo/x.ipynb: " in told and "2 of 3" in told
+    assert set(points(out)) == {("anna", "01"), ("cleo", "01")}
+
+
+def test_a_file_that_is_exchanged_while_the_run_goes_on(tmp_path, judge_by_length):
+    top = put(tmp_path / "in", "anna/x.ipynb", data=worth(3))
+    put(top, "bo/x.ipynb", data=worth(1))
+    put(top, "cleo/in/x.ipynb", data=worth(1))
+    found = find(top)
+    (top / "bo/x.ipynb").unlink()
+    (top / "bo/x.ipynb").symlink_to(top / "anna/x.ipynb")
+    (top / "cleo/in").rename(top / "cleo/was")
+    (top / "cleo/in").symlink_to(top / "anna")
+    done = {r["student"]: r for r in grade.grade(found, tmp_path / "out", SEED, None)}
+    assert len(judge_by_length) == 1 and done["anna"]["judged"]
+    assert not done["bo"]["judged"] and not done["cleo"]["judged"]
+
+
+def test_remarks_are_bounded_and_stay_with_the_teacher(tmp_path, judge_by_length):
+    notes = [f"{n} {'x' * 9000}; {results.LOOK}" for n in range(3)] + [str(n) for n in range(100)]
+    put(tmp_path / "in", "anna/x.ipynb")
+    (handin,) = find(tmp_path / "in")
+    (done,) = grade.grade([replace(handin, notes=notes)], tmp_path / "out", SEED, None)
+    assert len(done["notes"]) == grade.NOTES and all(len(n) <= 500 for n in done["notes"])
+    assert sum(n.endswith(results.LOOK) for n in done["notes"]) == 4
+
+
+def test_what_is_told_has_no_codes_in_it(tmp_path, judge_by_length):
+    put(tmp_path / "in", "\x1b[2J\u202eanna/essay.pdf", "bo/x.ipynb", data=worth(1))
+    told, _ = run.grade_all(tmp_path / "in", tmp_path / "out")
+    assert "\\u{1b}[2J\\u{202e}anna" in told and "\x1b" not in told and "\u202e" not in told

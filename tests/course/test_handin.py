@@ -154,6 +154,34 @@ def test_strange_text_is_kept(work):
     assert made["cells"][0]["outputs"] == [] and made["metadata"] == {"a": 1, handin.MARK: 1}
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda nb: {
+            "worksheets": [{"cells": [{**c, "input": c.get("source", "")} for c in nb["cells"]]}],
+            "metadata": {},
+        },
+        lambda nb: nb | {"metadata": ["no", "dict"]},
+        lambda nb: {"cells": nb["cells"]},
+    ],
+)
+def test_notebooks_of_other_formats(work, unscored, change):
+    path = edit(work / NAME, {"rnn.parameters": "return 0"})
+    path.write_text(json.dumps(change(json.loads(path.read_bytes()))), encoding="utf-8")
+    handin.handin("01", work)
+    made = (work / "handin" / NAME).read_bytes()
+    assert b"SAID" not in made and cut(made).definitions.keys() == cut(path.read_bytes()).definitions.keys()
+    handin.handin("01", work)  # it may be written over
+
+
+@pytest.mark.parametrize("cell", [7, None, "x", []])
+def test_a_cell_that_is_none(work, unscored, cell):
+    notebook = json.loads(edit(work / NAME, {"rnn.parameters": "return 0"}).read_bytes())
+    (work / NAME).write_text(json.dumps(notebook | {"cells": [*notebook["cells"], cell]}))
+    with pytest.raises(CourseError, match="no list of cells"):
+        handin.handin("01", work)
+
+
 @pytest.fixture
 def jupyter(work, monkeypatch):
     """A server as Jupyter's, with one kernel that was last at work when `times` says."""

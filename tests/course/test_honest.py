@@ -12,7 +12,7 @@ from importlib import import_module
 
 import pytest
 
-from cvdl.course import checks, exercise, grade, handins, judge
+from cvdl.course import chapters, checks, exercise, grade, handins, judge
 from cvdl.settings import ROOT
 from tests.course.test_answers import RELEASED
 
@@ -110,7 +110,7 @@ def mixed(number, id):
 @pytest.mark.parametrize("choose", [pytest.param(right(0), marks=pytest.mark.long, id="right"), mixed])
 def test_every_exercise_crosses_the_jail(chapter, choose, backend):
     cells = from_answers(chapter, choose)
-    stem = handins.stems()[chapter]
+    stem = chapters.stems()[chapter]
     result = grade.judge_bytes(json.dumps(students(stem, cells)).encode(), stem, SEED, backend)
     states = set(assert_as_check(result, cells).values())
     assert choose is mixed or states == {"right"}

@@ -8,6 +8,8 @@ from html.parser import HTMLParser
 import pytest
 
 from cvdl.course import checks, export, grade, pages
+from cvdl.course import results as on_disk
+from cvdl.course.names import shown, unseen
 from tests.course.graded import nothing, result, unjudged
 
 EVIL = [
@@ -120,9 +122,9 @@ def test_everything_is_escaped(tmp_path, out):
         page = Page(text)
         assert {tag for tag, _ in page.tags} <= known | {"ul", "li"}, path
         assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
-        assert not pages.UNSEEN.search(text)
+        assert not [c for c in text if unseen(c) and c != "\n"], path
     for evil in EVIL:
-        seen = pages.UNSEEN.sub("\ufffd", evil)
+        seen = shown(evil)
         overview, *own = (
             Page(every_page(tmp_path)[tmp_path / p]).text for p in ("overview.html", *map(pages.page_path, results))
         )
@@ -195,3 +197,30 @@ def test_the_commonest_mistakes_are_counted_by_name():
 def test_the_same_class_gives_the_same_page():
     results = [result("a"), result("b", 1)]
     assert pages.overview(export.Class(results)) == pages.overview(export.Class(results))
+
+
+def test_no_path_of_the_teachers_machine(tmp_path):
+    path = f"{tmp_path}/Exam secret/in/x.ipynb"
+    notes = [f"Handed in, too: {path} (older)", "see /usr/lib/python3/ast.py for it", "a /b/ c"]
+    export.publish([result("anna", notes=notes), unjudged("bo", f"cannot open '{path}'")], tmp_path)
+    export.publish([unjudged("cleo", f"{on_disk.FAULT}: OSError: {path}")], tmp_path)
+    for own in tmp_path.glob("pages/*/*.html"):
+        text = own.read_text(encoding="utf-8")
+        assert "secret" not in text and "/usr" not in text and tmp_path.name not in text
+    text = (tmp_path / "pages/anna/00_start_here.html").read_text(encoding="utf-8")
+    assert "…/x.ipynb (older)" in text and "…/ast.py for it" in text and "a /b/ c" in text
+
+
+def test_a_page_that_cannot_be_written_is_named_and_the_others_are(tmp_path):
+    unwritten = []
+    (tmp_path / "pages").mkdir()
+    (tmp_path / "pages/bo").write_text("in the way")
+    told = export.publish([result("anna"), result("bo"), result("cleo")], tmp_path, unwritten=unwritten)
+    assert len(unwritten) == 1 and "bo" in unwritten[0] and unwritten[0] in told
+    assert {p.parent.name for p in tmp_path.glob("pages/*/*.html")} == {"anna", "cleo"}
+
+
+def test_pages_are_bounded():
+    long = "x" * 1_000_000
+    page = pages.student_page(unjudged(long, long, notes=[long]))
+    assert len(page) < 100_000
