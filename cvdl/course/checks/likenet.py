@@ -10,7 +10,8 @@ from itertools import pairwise
 import torch
 import torch.nn.functional as F
 
-from cvdl.course.cases import GRADIENT, answer_case, answered, around, choice_case, given, shape_only
+from cvdl.course.cases import GRADIENT, answer_case, answered, around, choice_case, given, of_shape, shape_only
+from cvdl.course.compare import difference
 from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.flow import likelihood
 
@@ -184,8 +185,7 @@ def count_branches():
 
 
 def _no_number(answer):
-    known = isinstance(answer, int | float) and not isinstance(answer, bool)
-    return None if known else f"{answer!r} is not a number"
+    return of_shape(difference(answer, 0))
 
 
 def _number_case(name):
