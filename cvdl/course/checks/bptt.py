@@ -473,7 +473,7 @@ dh = Exercise(
         Case(
             "random, against autograd",
             5,
-            "Two steps are right, six are not. What comes from later must be the *complete* dh_{t+1}, with all that it received itself: da_{t+1} = dh_{t+1} * (1 - h_{t+1}^2), then W^T da_{t+1}, added to U^T do_t.",
+            "Two steps of one sample are right, six of several samples are not. What comes from later must be the *complete* dh_{t+1}, with all that it received itself: da_{t+1} = dh_{t+1} * (1 - h_{t+1}^2), then W^T da_{t+1}, added to U^T do_t.",
             make=around(_dh_args, 6, 3, 4, 4),
         ),
         Case(

@@ -979,7 +979,7 @@ sharing = Exercise(
         Case(
             "LikeNet, 64 channels",
             3,
-            "Eight channels are right, 64 are not: is an 8 fixed in your code? One extractor, and four times one branch.",
+            "One branch of 8 channels is right, four branches of 64 are not. Is an 8 fixed in your code, or a branch counted once only? One extractor, and four times one branch.",
             make=given(64, 1, 4),
         ),
         Case(
