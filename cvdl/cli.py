@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 import cvdl
+from cvdl.__main__ import STOPPED, say_stopped
 from cvdl.errors import CourseError, CourseWarning, is_out_of_memory, library_errors, told
 from cvdl.settings import ROOT
 
@@ -28,6 +29,9 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except click.exceptions.Abort:
             raise
+        except KeyboardInterrupt:
+            say_stopped()
+            raise typer.Exit(STOPPED) from None
         except Exception as error:
             ours = isinstance(error, library_errors()) or is_out_of_memory(error)
             if not ours or getattr(error, "errno", None) == errno.EPIPE:  # click ends quietly if a pipe is closed
@@ -378,7 +382,7 @@ def train(
         done = run(config)
     except KeyboardInterrupt:  # before or between the stages' steps
         typer.echo(f"\n{out}: stopped. Rendered pairs and checkpoints are kept; --resume continues.", err=True)
-        raise typer.Exit(130) from None
+        raise typer.Exit(STOPPED) from None
     typer.echo(f"{out}: {'finished' if done else 'the time is up; the same command with --resume continues'}", err=True)
     if done:
         last = out / find(recipe).stages_of(profile)[-1].name / "weights.safetensors"
@@ -644,12 +648,17 @@ def grade(
     if not (submissions and out):
         raise CourseError("Say what to grade, and where to write: cvdl grade SUBMISSIONS --out DIR")
 
-    told, complete = grade_all(
-        submissions, out, notebook, workers, seed, due, jail, students, format or (), against or ()
-    )
+    try:
+        told, complete = grade_all(
+            submissions, out, notebook, workers, seed, due, jail, students, format or (), against or ()
+        )
+    except KeyboardInterrupt:  # it has said how to continue
+        raise typer.Exit(STOPPED) from None
     typer.echo(told)
     raise typer.Exit(not complete)
 
 
 if __name__ == "__main__":
-    app()
+    from cvdl.__main__ import main as run
+
+    run()

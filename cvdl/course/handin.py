@@ -120,23 +120,34 @@ def scored(data, specs):
     root = Path(__file__).resolve().parents[2]
     paths = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": paths}
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": paths},
+        start_new_session=True,  # Ctrl-C is for this process alone, which ends the other
     )
     threading.Thread(target=feed, args=(process.stdin, data), daemon=True).start()
     rows, patience = {}, STARTING
     with process, tqdm(total=len(specs), desc="Exercises", leave=False, disable=None) as bar:
-        while True:
-            timer = threading.Timer(patience, process.kill)
-            timer.start()
-            line = process.stdout.readline()
-            timer.cancel()
-            if not line.endswith(b"\n"):
-                break
-            patience, row = PATIENCE, json.loads(line)
-            rows |= row
-            bar.update(len(row))
-        process.kill()
+        try:
+            while line := line_of(process, patience):
+                patience, row = PATIENCE, json.loads(line)
+                rows |= row
+                bar.update(len(row))
+        finally:
+            process.kill()
     return rows
+
+
+def line_of(process, patience):
+    """The next line that a process writes, or b"" if it ends before, or is stopped after so many seconds."""
+    timer = threading.Timer(patience, process.kill)
+    timer.start()
+    try:
+        line = process.stdout.readline()
+    finally:
+        timer.cancel()
+    return line if line.endswith(b"\n") else b""
 
 
 def feed(pipe, data):

@@ -110,6 +110,36 @@ def test_what_is_no_notebook(work, text):
     assert (work / NAME).read_text() == text
 
 
+def test_ctrl_c_ends_the_process_that_scores(monkeypatch):
+    processes = []
+
+    def stopped(process, patience):
+        processes.append(process)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(handin, "line_of", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        handin.scored(b"", [])
+    assert processes[0].wait(10) != 0
+
+
+def test_a_timer_does_not_outlive_ctrl_c():
+    class Process:
+        kill = None
+
+        class stdout:
+            def readline():
+                raise KeyboardInterrupt
+
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        handin.line_of(Process, 600)
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.join(5)
+    assert threading.active_count() == before
+
+
 def test_nothing_else_is_written_over(work, unscored):
     path = edit(work / NAME, {"rnn.parameters": "return 0"})
     before = path.read_bytes()
