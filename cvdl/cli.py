@@ -93,6 +93,13 @@ def writable(path: Path | None):
     return path
 
 
+def folder(path: Path | None):
+    """Raise now, and not after the work, where a folder to write into is a file."""
+    if path and path.is_file():
+        raise CourseError(f"{path} is a file; the name of a folder was expected, which may be new.")
+    return path
+
+
 Numbers = Annotated[Path | None, typer.Option(help="File to write the numbers to.", callback=writable)]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda; cuda where there is one, if not given.")]
 
@@ -114,7 +121,8 @@ def doctor():
 def lab(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to serve on; the next free one, if taken.")] = 8888,
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
-    work: Annotated[Path, typer.Option(help="Folder of your own copies of the notebooks.")] = ROOT / "work",
+    work: Annotated[Path, typer.Option(help="Folder of your own copies of the notebooks.", callback=folder)] = ROOT
+    / "work",
 ):
     """Open your own copies of the notebooks in JupyterLab.
 
@@ -129,7 +137,8 @@ def lab(
 @app.command()
 def handin(
     notebook: Annotated[str, typer.Argument(help="Number of the notebook, 01, or its file.")],
-    work: Annotated[Path, typer.Option(help="Folder of your own copies of the notebooks.")] = ROOT / "work",
+    work: Annotated[Path, typer.Option(help="Folder of your own copies of the notebooks.", callback=folder)] = ROOT
+    / "work",
     out: Annotated[Path | None, typer.Option(help="File to write.", show_default="WORK/handin/NAME.ipynb")] = None,
 ):
     """Check your saved notebook, show its points, and make the file to upload.
@@ -307,7 +316,10 @@ def train(
         str | None, typer.Option(help="Train only this stage; the ones before it must be finished.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write to; of all runs, for all.", show_default="runs/RECIPE-PROFILE")
+        Path | None,
+        typer.Option(
+            help="Folder to write to; of all runs, for all.", show_default="runs/RECIPE-PROFILE", callback=folder
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in that folder, or begin it.")] = False,
     minutes: Annotated[
@@ -321,7 +333,9 @@ def train(
     precision: Annotated[
         str | None, typer.Option(help="32-true, bf16-mixed or 16-mixed. [default: what suits the device]")
     ] = None,
-    pool: Annotated[Path | None, typer.Option(help="Folder for rendered pairs.", show_default="runs/pools")] = None,
+    pool: Annotated[
+        Path | None, typer.Option(help="Folder for rendered pairs.", show_default="runs/pools", callback=folder)
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="For all: show what would be done.")] = False,
     nice: Annotated[bool, typer.Option("--nice", help="For all: run at the lowest priority.")] = False,
     jobs: Annotated[
@@ -443,7 +457,9 @@ def evaluate(
         ),
     ] = False,
     json: Numbers = None,
-    save: Annotated[Path | None, typer.Option(help="Folder to draw every pair and its flows into.")] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="Folder to draw every pair and its flows into.", callback=folder)
+    ] = None,
     device: Device = None,
 ):
     """Measure a network: end-point error, angular error, Fl-all and speed bands, for each pair and on average.
@@ -595,7 +611,9 @@ def grade(
             help="Folder, zip or file of hand-ins, as Moodle, Canvas or nbgrader give them out: STUDENT/….ipynb will do."
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder to write to; an interrupted run goes on there.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write to; an interrupted run goes on there.", callback=folder)
+    ] = None,
     notebook: Annotated[str, typer.Option(help="Grade this notebook alone: 01; all, if not given.")] = "",
     workers: Annotated[
         int | None, typer.Option(min=1, help="Hand-ins judged at a time; as many as processors, if not given.")

@@ -32,6 +32,7 @@ _scores = {}  # id -> the last Score
 _hints = {}  # id -> how many hints were shown, the answer's code and the number of the cell at that time
 _refused = {}  # id -> why @exercise refused the last version of its cell
 _checking = None  # id of the exercise under judgement: all others are the library's meanwhile
+_stood_in = set()  # ids of the student's answers for which the library stood in during that
 
 
 class Attempt:
@@ -55,7 +56,10 @@ class Attempt:
         self.use_library = not self.attempted
 
     def __call__(self, *args, **kwargs):
-        if self.use_library or _checking not in (None, self.spec.id):
+        if self.use_library:
+            return self.spec.library(*args, **kwargs)
+        if _checking not in (None, self.spec.id):
+            _stood_in.add(self.spec.id)
             return self.spec.library(*args, **kwargs)
         way_out = f'This is your {self.spec.id}; use_library("{self.spec.id}") goes on with cvdl\'s.'
         try:
@@ -214,6 +218,7 @@ def judged(id, function, own_code=False):
     fails, which must not count as 0 points.
     """
     spec = checks.find(id)
+    _stood_in.clear()
     try:
         score = judge.score(id, caller(id, function))
     except judge.CourseFault as fault:
@@ -227,14 +232,36 @@ def judged(id, function, own_code=False):
         )
     if id in _attempts and function is _attempts[id].function:
         _scores[id] = score
+    helped = with_library()
     if score.state == "right":
-        return Card("right", f"{spec.id}: right — {score.earned} of {score.points} points", rows=_rows(score))
+        return Card("right", f"{spec.id}: right — {score.earned} of {score.points} points", helped, _rows(score))
     hint, relation = score.advice
-    lines = [f"Hint: {hint}", *filter(None, [relation]), f'More help: hint("{spec.id}").']
+    lines = [f"Hint: {hint}", *filter(None, [relation]), *helped, f'More help: hint("{spec.id}").']
     if own_code:
         lines.append(f'The cells below use your version; use_library("{spec.id}") goes on with cvdl\'s.')
     state = "partly" if score.earned else "wrong"
     return Card(state, f"{spec.id}: {score.state} — {score.earned} of {score.points} points", lines, _rows(score))
+
+
+def with_library():
+    """A line on answers of the student that are not right, and were replaced by the course's own; none if there are none."""
+    names = [_attempts[id].__name__ for id in sorted(_stood_in) if not _is_right(id)]
+    if not names:
+        return []
+    return [
+        f"Judged with the course's {' and '.join(names)}; yours {'is' if len(names) == 1 else 'are'} not right yet."
+    ]
+
+
+def _is_right(id):
+    """Is the student's present answer to an exercise right, whether it was checked before or not?"""
+    if id not in _attempts:
+        return True
+    try:
+        score = _scores.get(id) or judge.score(id, caller(id, _attempts[id].function))
+    except judge.CourseFault:  # nobody knows
+        return True
+    return score.state == "right"
 
 
 def _rows(score):

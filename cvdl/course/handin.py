@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from cvdl.course import checks, desk, exercise, inmate, judge
 from cvdl.course.cards import Card
-from cvdl.course.cells import notebook_of
+from cvdl.course.cells import notebook_of, unmarked
 from cvdl.course.cut import cut
 from cvdl.course.handins import chapter_of, stems
 from cvdl.course.loading import Loader, course_of
@@ -172,7 +172,7 @@ def main():
         sys.path.append(folder)
         loader = Loader(found, course_of(stems().get(chapter)))
         for spec in checks.chapter(chapter).values():
-            answer(replies, {spec.id: row(spec, loader)})
+            answer(replies, {spec.id: row(spec, loader, data)})
         os.chdir(os.path.dirname(folder))
 
 
@@ -181,15 +181,19 @@ def answer(replies, message):
     replies.flush()
 
 
-def row(spec, loader):
-    """State and points of one exercise, by the seed that `check` has, and why it is not right."""
+def row(spec, loader, data=b""):
+    """State and points of one exercise, by the seed that `check` has, and why it is not right.
+
+    data: the bytes of the notebook.
+    """
     found = loader.found
     if spec.id in found.broken:
         return {"state": "cannot be read", "earned": 0, "why": found.broken[spec.id]}
     if spec.id in found.unread:
         return {"state": "cannot be read", "earned": 0, "why": found.unread[spec.id]}
     if spec.id not in found.definitions:
-        return {"state": "missing", "earned": 0}
+        why = unmarked(data, spec.id, loader.course["functions"])
+        return {"state": "missing", "earned": 0} | ({"why": why} if why else {})
     if not found.answered(spec.id):
         return {"state": "not attempted", "earned": 0}
     try:
@@ -239,7 +243,7 @@ def told(path, target, specs, rows, notes):
         row = rows.get(spec.id, {"state": "not scored: Python ended or took too long", "earned": 0})
         table.append((spec.id, f"{row['earned']}/{spec.points}", row["state"]))
     by = {
-        state: [s.id for s in specs if rows.get(s.id, {}).get("state") == state]
+        state: [s.id for s in specs if rows.get(s.id, {}).get("state") == state and not rows[s.id].get("why")]
         for state in ("not attempted", "missing")
     }
     lines = ["These are the points of `check`. In grading, other random numbers are drawn."]

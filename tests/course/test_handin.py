@@ -110,6 +110,16 @@ def test_what_is_no_notebook(work, text):
     assert (work / NAME).read_text() == text
 
 
+def test_a_function_that_lost_its_mark_is_named(work):
+    path = edit(work / NAME, {"rnn.step": "return (x @ V.T + h @ W.T + b_h).tanh()"}, without=["rnn.last"])
+    path.write_text(
+        path.read_text(encoding="utf-8").replace('@exercise(\\"rnn.step\\", points=15)', "# mine"), encoding="utf-8"
+    )
+    text = repr(handin.handin("1", work))
+    assert 'Why rnn.step is missing: `rnn_step` is defined without @exercise("rnn.step") above it' in text
+    assert "Missing: rnn.last. Was the cell deleted?" in text
+
+
 def test_ctrl_c_ends_the_process_that_scores(monkeypatch):
     processes = []
 
