@@ -93,10 +93,12 @@ def choice_case(key, hint, wrong, choices, told):
         near = [choice for choice in choices if len(part) > 2 and part in _words(choice)]
         if not near and "not" not in part.split():  # 'not found' is nearest to 'found', and means the opposite
             near = difflib.get_close_matches(str(answer)[:100], choices, n=1)  # long text would take seconds
-        named = " or ".join(map(repr, near))
         if not near:
             return Misfit(f"{answer!r} {told}", COPY)
-        return Misfit(f"{answer!r} {told}; did you mean {named}?", f"Write it exactly as the exercise does: {named}.")
+        message = f"{answer!r} {told}; did you mean {' or '.join(map(repr, near))}?"
+        if len(near) > 1:  # which one, the hint of the case helps to decide
+            return message
+        return Misfit(message, f"Write it exactly as the exercise does: {near[0]!r}.")
 
     def read(answer):
         return next((choice for choice in choices if _words(choice) == _words(answer)), answer)

@@ -149,7 +149,7 @@ def difference(got, want, axes=(), parts=(), sizes=()):
     if isinstance(want, torch.Tensor):
         return _tensor_difference(got, want, axes, sizes)
     if got is None:
-        return None if want is None else _nothing()
+        return None if want is None else NOTHING
     if isinstance(want, bool | str):
         return _choice_difference(got, want)
     if isinstance(want, int | float):
@@ -172,17 +172,13 @@ def difference(got, want, axes=(), parts=(), sizes=()):
     return f"got {got!r}"
 
 
-def _nothing():
-    return Misfit(NOTHING, "Replace None, or ..., by a value.")
-
-
 def no_dict_with(got, keys, known=None):
     """What is wrong with an answer that should be a dict with these keys, but for its values; else None.
 
     known: all keys that the exercise has, of which the first are shown.
     """
     if got is None:
-        return _nothing()
+        return NOTHING
     known = list(keys if known is None else known)
     form = f"{{{', '.join(f'{key!r}: …' for key in known[:2])}{', …' if len(known) > 2 else ''}}}"
     if not isinstance(got, dict):
@@ -263,7 +259,7 @@ def _one_number(got):
 
 def _tensor_difference(got, want, axes, sizes=()):
     if got is None:
-        return _nothing()
+        return NOTHING
     if want.dim() == 0 and isinstance(got, int | float) and isinstance(got, bool) == (want.dtype == torch.bool):
         got = torch.tensor(got, dtype=torch.double if isinstance(got, float) else None)
     if not isinstance(got, torch.Tensor):

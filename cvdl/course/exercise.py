@@ -5,6 +5,7 @@ An exercise never blocks: unanswered, it hands over to the library's implementat
 
 import ast
 import builtins
+import difflib
 import dis
 import functools
 import getpass
@@ -25,6 +26,7 @@ from cvdl.course.limit import TimeIsUp, time_limit
 from cvdl.errors import CourseError
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+SIMILAR = 0.8  # from 0 to 1: how much the letters of an id must have in common with those of another that is suggested
 SECONDS = 10  # after which one call of a student's function is stopped
 
 _attempts = {}  # id -> Attempt, as the exercise cells were run
@@ -73,7 +75,7 @@ class Attempt:
         return result
 
 
-def exercise(id, points=None):
+def exercise(id=None, points=None):
     """Mark a function as the answer to exercise `id`.
 
     While its body is only a docstring and `...`, calls go to cvdl's own implementation.  Raises
@@ -84,7 +86,7 @@ def exercise(id, points=None):
             'The line @exercise needs the id of the exercise in brackets, as in @exercise("rnn.step"). Copy it from the '
             "heading of the exercise, and run the cell again."
         )
-    spec = checks.find(id)
+    spec = spec_of(id, "@exercise")
     if points not in (None, spec.points):
         _refused[id] = (
             f"{id} counts {spec.points} points, not {points!r}: write @exercise({id!r}, points={spec.points})."
@@ -100,6 +102,36 @@ def exercise(id, points=None):
         return attempt
 
     return decorate
+
+
+def spec_of(id, call):
+    """The Exercise that a student means: by its id, or by the function under its @exercise.
+
+    call: what was called with it, as it is written.  Raises CourseError, with what to write instead.
+    """
+    if isinstance(id, Attempt):  # check(rnn_step) is as good as check("rnn.step")
+        return id.spec
+    if id is None:
+        last = next(reversed(_attempts), "rnn.step")
+        raise CourseError(
+            f'{call} needs the id of the exercise in brackets, as in {call}("{last}"). Copy it from the heading of the '
+            "exercise."
+        )
+    if callable(id):
+        name = getattr(id, "__name__", "That function")
+        raise CourseError(
+            f'{name} has no line @exercise(…) above its `def`. Give the id of the exercise, as in {call}("rnn.step").'
+        )
+    try:
+        return checks.find(id)
+    except CourseError:
+        known = {i.casefold(): i for name in checks.chapters() for i in checks.chapter(name)}
+        similar = difflib.get_close_matches(str(id)[:100].casefold(), known, n=3, cutoff=SIMILAR)
+        near = [known[i] for i in similar]
+        meant = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise CourseError(
+            f"There is no exercise {id!r}.{meant} Copy the id from the heading of the exercise."
+        ) from None
 
 
 def unanswered(function):
@@ -136,13 +168,13 @@ def is_stub(body):
     return all(map(empty, body))
 
 
-def check(id):
+def check(id=None):
     """Judge the present answer to exercise `id` on all its cases, and say what is wrong with it.
 
     Returns an object that shows itself; under nbgrader's autograder, the number of points.
     """
-    id = id.spec.id if isinstance(id, Attempt) else id  # check(rnn_step) is as good as check("rnn.step")
-    spec = checks.find(id)
+    spec = spec_of(id, "check")
+    id = spec.id
     attempt = _attempts.get(id)
     if attempt is None:
         result = Card(
@@ -427,13 +459,14 @@ def _file(function):
         return None
 
 
-def hint(id):
+def hint(id=None):
     """Show a hint for exercise `id`: the next of three if the answer has changed since, or if only this was run again.
 
     Running the complete notebook again therefore shows the same hint.  (The one on a known mistake is on the card of
     `check`.)
     """
-    steps = checks.find(id).hints
+    spec = spec_of(id, "hint")
+    id, steps = spec.id, spec.hints
     shown, code, cell = _hints.get(id, (0, None, None))
     present = getattr(getattr(_attempts.get(id), "function", None), "__code__", None)
     now = running_cell()
@@ -445,9 +478,10 @@ def hint(id):
     return Card("open", f"{id}: hint {shown} of {len(steps)}", [steps[shown - 1] + more])
 
 
-def use_library(id):
+def use_library(id=None):
     """From here on, calls of exercise `id` go to cvdl's implementation; run its cell again to undo it."""
-    spec = checks.find(id)
+    spec = spec_of(id, "use_library")
+    id = spec.id
     if id not in _attempts:
         raise CourseError(f'Run the exercise cell first, the one that starts with @exercise("{id}").')
     _attempts[id].use_library = True

@@ -74,10 +74,13 @@ def chosen(notebook, work):
     for path in there:
         if notebook.zfill(2) == path.name[:2] or notebook == path.stem:
             return path.resolve()
-    names = ", ".join(p.name for p in there) or "no notebooks"
+    if Path(notebook).exists() or Path(notebook).suffix:
+        kind = "a folder" if Path(notebook).is_dir() else "not a notebook, whose name ends in .ipynb"
+        raise CourseError(f"{notebook} is {kind}. Give the number of a notebook, as in `cvdl handin 01`, or its path.")
+    names = ", ".join(p.name for p in there) or "none at all"
     raise CourseError(
-        f"There is no notebook {notebook!r} in {work}, but {names}. Give its number, as in `cvdl handin 01`, or its path; "
-        "`make lab` puts a missing one there."
+        f"There is no notebook {notebook!r} in {work}; there {'is' if len(there) < 2 else 'are'} {names}. Give its number, as in "
+        "`cvdl handin 01`, or its path; `make lab` puts a missing one there."
     )
 
 

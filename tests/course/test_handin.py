@@ -240,3 +240,24 @@ def test_the_command(work, unscored):
     edit(work / NAME, {"rnn.parameters": "return 0"})
     result = runner.invoke(cli.app, ["handin", "01", "--work", str(work), "--out", str(work / "b.ipynb")])
     assert result.exit_code == 0 and f"To upload: {work / 'b.ipynb'}" in result.stdout and (work / "b.ipynb").is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("some.png", "some.png is not a notebook, whose name ends in .ipynb. Give the number"),
+        (".", "is a folder. Give the number of a notebook"),
+        ("07", "There is no notebook '07' in work; there is none at all. Give its number"),
+        ("there.ipynb", "There is no file there.ipynb. Give its number"),
+    ],
+)
+def test_what_is_no_notebook_is_told(tmp_path, monkeypatch, name, told):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "some.png").write_bytes(b"a picture")
+    result = CliRunner().invoke(cli.app, ["handin", name, "--work", "work"])
+    assert result.exit_code == 1 and told in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_the_notebooks_that_are_there_are_named(work):
+    with pytest.raises(CourseError, match=rf"no notebook '99' in .*; there (is|are) .*{NAME}"):
+        handin.chosen("99", work)

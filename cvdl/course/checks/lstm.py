@@ -8,7 +8,7 @@ from torch import nn
 from torch.func import functional_call
 
 from cvdl.course.cases import GRADIENT, answered, around, given, misordered, normal, shape_cases, shape_only
-from cvdl.course.compare import Misfit, difference, in_member
+from cvdl.course.compare import difference, in_member
 from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.sequence import attention, lstm
 
@@ -597,8 +597,7 @@ def _torch_names(got, want):
         return f"the key {key!r} is none of the four names"
     for key in want:
         if got[key] is None:
-            told = f"{key}: None, where a tensor of shape {tuple(want[key].shape)} was expected"
-            return Misfit(told, "Replace None, or ..., by a tensor.")
+            return f"{key}: None, where a tensor of shape {tuple(want[key].shape)} was expected"
         if wrong := in_member(key, shape_only(got[key], want[key])):
             return wrong
     return None
