@@ -10,7 +10,8 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from functools import cache
 
 from cvdl.course import checks, judge, results
-from cvdl.course.handins import stems
+from cvdl.course.cells import unmarked
+from cvdl.course.handins import PARSED, stems
 from cvdl.course.judge import LONGEST
 from cvdl.course.loading import course_of
 from cvdl.course.warden import Notebook
@@ -69,7 +70,9 @@ def judge_exercise(spec, opened, seed):
     if spec.id in found["unread"]:
         return row(spec, UNJUDGED, hint=f"{found['unread'][spec.id]}; {results.LOOK}")
     if spec.id not in found["answered"]:
-        return row(spec, "missing")
+        stem = stems().get(spec.id.partition(".")[0])
+        small = len(opened.data) < PARSED  # a larger one is not taken apart outside of a jail
+        return row(spec, "missing", hint=unmarked(opened.data, spec.id, course_of(stem)["functions"]) if small else "")
     if not found["answered"][spec.id]:
         return row(spec, "not attempted", source=source)
     score, lacks = best(spec, opened, seed)
@@ -122,6 +125,8 @@ def case(spec, earned, message, hint):
 
 def remarks(row, imports):
     """What a human should look at in an answer, and in the imports that it needs."""
+    if row["state"] == "missing":
+        return [row["hint"]] if row["hint"] else []
     id, code = row["id"], f"{imports}\n{row['source']}"
     ready_made = READY_MADE.get(id, READY_MADE.get(id.partition(".")[0], r"(?!)"))
     told = [
