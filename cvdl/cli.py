@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 import cvdl
+from cvdl.__main__ import STOPPED, say_stopped
 from cvdl.errors import CourseError, CourseWarning, is_out_of_memory, library_errors, told
 from cvdl.settings import ROOT
 
@@ -28,6 +29,9 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except click.exceptions.Abort:
             raise
+        except KeyboardInterrupt:
+            say_stopped()
+            raise typer.Exit(STOPPED) from None
         except Exception as error:
             ours = isinstance(error, library_errors()) or is_out_of_memory(error)
             if not ours or getattr(error, "errno", None) == errno.EPIPE:  # click ends quietly if a pipe is closed
@@ -89,6 +93,13 @@ def writable(path: Path | None):
     return path
 
 
+def folder(path: Path | None):
+    """Raise now, and not after the work, where a folder to write into is a file."""
+    if path and path.is_file():
+        raise CourseError(f"{path} is a file; the name of a folder was expected, which may be new.")
+    return path
+
+
 Numbers = Annotated[Path | None, typer.Option(help="File to write the numbers to.", callback=writable)]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda. [default: cuda if available]")]
 
@@ -112,7 +123,8 @@ def lab(
         int, typer.Option(min=1, max=65535, help="Port to serve on; if it is taken, the next free one.")
     ] = 8888,
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
-    work: Annotated[Path, typer.Option(help="Folder with your own copies of the notebooks.")] = ROOT / "work",
+    work: Annotated[Path, typer.Option(help="Folder with your own copies of the notebooks.", callback=folder)] = ROOT
+    / "work",
 ):
     """Open your own copies of the notebooks in JupyterLab.
 
@@ -127,7 +139,8 @@ def lab(
 @app.command()
 def handin(
     notebook: Annotated[str, typer.Argument(help="Number of the notebook, such as 01, or its file.")],
-    work: Annotated[Path, typer.Option(help="Folder with your own copies of the notebooks.")] = ROOT / "work",
+    work: Annotated[Path, typer.Option(help="Folder with your own copies of the notebooks.", callback=folder)] = ROOT
+    / "work",
     out: Annotated[Path | None, typer.Option(help="File to write.", show_default="WORK/handin/NAME.ipynb")] = None,
 ):
     """Check your saved notebook, show its points, and write the file to upload.
@@ -311,7 +324,9 @@ def train(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder to write to; for all, the folder that holds all runs.", show_default="runs/RECIPE-PROFILE"
+            help="Folder to write to; for all, the folder that holds all runs.",
+            show_default="runs/RECIPE-PROFILE",
+            callback=folder,
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in that folder, or start one.")] = False,
@@ -330,7 +345,9 @@ def train(
     precision: Annotated[
         str | None, typer.Option(help="32-true, bf16-mixed or 16-mixed. [default: the fastest that suits the device]")
     ] = None,
-    pool: Annotated[Path | None, typer.Option(help="Folder for rendered pairs.", show_default="runs/pools")] = None,
+    pool: Annotated[
+        Path | None, typer.Option(help="Folder for rendered pairs.", show_default="runs/pools", callback=folder)
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="For all: only show the plan.")] = False,
     nice: Annotated[bool, typer.Option("--nice", help="For all: run at the lowest priority.")] = False,
     jobs: Annotated[
@@ -395,7 +412,7 @@ def train(
         done = run(config)
     except KeyboardInterrupt:  # before or between the stages' steps
         typer.echo(f"\n{out}: stopped. Rendered pairs and checkpoints are kept; --resume continues.", err=True)
-        raise typer.Exit(130) from None
+        raise typer.Exit(STOPPED) from None
     typer.echo(
         f"{out}: {'finished' if done else 'the time is up; run the same command with --resume to continue'}", err=True
     )
@@ -462,7 +479,9 @@ def evaluate(
         ),
     ] = False,
     json: Numbers = None,
-    save: Annotated[Path | None, typer.Option(help="Folder to write an image of each pair and its flows to.")] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="Folder to write an image of each pair and its flows to.", callback=folder)
+    ] = None,
     device: Device = None,
 ):
     """Measure a network: end-point error, angular error, Fl-all and error by speed, for each pair and on average.
@@ -618,7 +637,9 @@ def grade(
             help="Folder, zip or file of hand-ins, as from Moodle, Canvas, Blackboard or nbgrader; STUDENT/….ipynb is enough."
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder to write to; an interrupted run continues there.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write to; an interrupted run continues there.", callback=folder)
+    ] = None,
     notebook: Annotated[str, typer.Option(help="Grade only this notebook, such as 01. [default: all]")] = "",
     workers: Annotated[
         int | None, typer.Option(min=1, help="Number of hand-ins to judge at a time. [default: the number of CPUs]")
@@ -679,12 +700,17 @@ def grade(
     if not (submissions and out):
         raise CourseError("Name what to grade and where to write: cvdl grade SUBMISSIONS --out DIR")
 
-    told, complete = grade_all(
-        submissions, out, notebook, workers, seed, due or (), jail, students, format or (), against or (), regrade
-    )
+    try:
+        told, complete = grade_all(
+            submissions, out, notebook, workers, seed, due or (), jail, students, format or (), against or (), regrade
+        )
+    except KeyboardInterrupt:  # it has said how to continue
+        raise typer.Exit(STOPPED) from None
     typer.echo(told)
     raise typer.Exit(not complete)
 
 
 if __name__ == "__main__":
-    app()
+    from cvdl.__main__ import main as run
+
+    run()

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import signal
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -62,6 +63,60 @@ def test_course_error_of_the_real_command(tmp_path):
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.count("\n") == 1 and "pip install" in result.stderr
+
+
+STOPPED = """
+import atexit, importlib.abc, os, signal, sys, time
+
+def ctrl_c():
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(1)
+
+class Slow(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, *_):
+        if name == WHERE:
+            ctrl_c()
+
+sys.meta_path.insert(0, Slow())
+sys.argv = ["cvdl", "doctor"]
+atexit.register(ctrl_c)  # and once more, at the end
+from cvdl.__main__ import main
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no signal that stands for Ctrl-C")
+@pytest.mark.parametrize("where", ["typer", "cvdl.course.doctor"])
+def test_ctrl_c_is_one_line_from_the_first_import_to_the_end(where, tmp_path):
+    code = STOPPED.replace("WHERE", repr(where))
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert (result.returncode, result.stdout, result.stderr.strip()) == (130, "", "Stopped.")
+
+
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        (["grade", "there", "--out", "here"], ""),  # it says itself how to continue
+        (["handin", "01"], "Stopped."),
+        (
+            ["train", "spynet"],
+            "runs/spynet-quick: stopped. Rendered pairs and checkpoints are kept; --resume continues.",
+        ),
+    ],
+)
+def test_ctrl_c_within_a_command(monkeypatch, arguments, told):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    for place in ("cvdl.course.run.grade_all", "cvdl.course.handin.handin", "cvdl.train.loop.train"):
+        monkeypatch.setattr(place, stopped)
+    monkeypatch.setenv("CVDL_PROFILE", "quick")
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        result = CliRunner().invoke(cli.app, arguments)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (result.exit_code, result.stderr.strip()) == (130, told)
 
 
 def test_doctor_exit_code(monkeypatch):

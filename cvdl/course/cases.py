@@ -4,7 +4,7 @@ import difflib
 
 import torch
 
-from cvdl.course.compare import NOTHING, difference, quoted
+from cvdl.course.compare import Misfit, difference, no_dict_with, quoted
 from cvdl.course.judge import Case
 
 GRADIENT = "The values are right, but their derivatives are not: the message names the argument whose derivative differs. Something cuts the graph there, such as .detach(), .item() or torch.no_grad()."
@@ -54,6 +54,9 @@ def misordered(got, want):
     return True
 
 
+COPY = "Choose one of the answers that the exercise lists, and write it exactly as it is written there."
+
+
 def answer_case(key, hint, wrong, problem, read=lambda answer: answer):
     """Two points for one entry of a dict of answers.
 
@@ -62,10 +65,8 @@ def answer_case(key, hint, wrong, problem, read=lambda answer: answer):
     """
 
     def test(got, want):
-        if got is None:
-            return NOTHING
-        if not isinstance(got, dict) or key not in got:
-            return f"the key {key!r} is missing"
+        if fault := no_dict_with(got, [key], want):
+            return fault
         if got[key] is None:
             return "not answered yet"
         answer = read(got[key])
@@ -93,7 +94,12 @@ def choice_case(key, hint, wrong, choices, told):
         near = [choice for choice in choices if len(part) > 2 and part in _words(choice)]
         if not near and "not" not in part.split():  # 'not found' is nearest to 'found', and means the opposite
             near = difflib.get_close_matches(said, choices, n=1)
-        return f"{quoted(answer)} {told}" + (f"; did you mean {' or '.join(map(repr, near))}?" if near else "")
+        if not near:
+            return Misfit(f"{quoted(answer)} {told}", COPY)
+        message = f"{quoted(answer)} {told}; did you mean {' or '.join(map(repr, near))}?"
+        if len(near) > 1:  # which one, the hint of the case helps to decide
+            return message
+        return Misfit(message, f"Write it exactly as the exercise does: {near[0]!r}.")
 
     def read(answer):
         return next((choice for choice in choices if _words(choice) == _words(answer)), answer)
@@ -118,6 +124,9 @@ def shape_like(example):
     def problem(answer):
         if isinstance(answer, tuple) and all(type(n) is int for n in answer):
             return None
-        return f"a shape is a tuple of whole numbers, such as {example}; this is {quoted(answer)}"
+        return Misfit(
+            f"a shape is a tuple of whole numbers, such as {example}; this is {quoted(answer)}",
+            "Write a shape as Python does: the sizes in round brackets, as whole numbers, with commas between them.",
+        )
 
     return problem

@@ -28,8 +28,33 @@ class CallStopped(CallFailed):
 
 
 NOTHING = "nothing was returned"
-HALF = (torch.float16, torch.bfloat16)
+HALF = {torch.float16: 2e-3, torch.bfloat16: 1e-2}  # the relative error that is a matter of their digits
+FROM_NUMPY = (
+    "Stay with torch, without .tolist() and .numpy(): np.tanh is torch.tanh, and so on. If you must convert, torch.tensor(…) "
+    "makes a tensor of a list of numbers, torch.from_numpy(…) one of a NumPy array."
+)
+NO_TEXT = 'leave out quotes, str() and f"…"'
 PLAIN = "Return plain tensors, numbers, strings, lists, tuples or dicts, as the docstring says."
+
+
+class Misfit(str):
+    """What is wrong with the form of an answer (its type, its container, its spelling) rather than with its contents.
+
+    advice: what to do about that.  It replaces the hint of the case, which is about the contents.
+    """
+
+    def __new__(cls, message, advice):
+        made = super().__new__(cls, message)
+        made.advice = str(advice)
+        return made
+
+
+def in_member(name, wrong):
+    """What is wrong with one member of an answer, with the member's name in front; None stays None."""
+    if not wrong:
+        return None
+    told = f"{name}: {wrong}"
+    return Misfit(told, wrong.advice) if isinstance(wrong, Misfit) else told
 
 
 def plain(value):
@@ -59,11 +84,11 @@ def _plain(value, room, depth):
         return None
     if issubclass(kind, torch.Tensor):
         return dense(value)
-    if issubclass(kind, np.generic) and value.dtype.kind in "bif":
-        value = {"b": bool, "i": int, "f": float}[value.dtype.kind](value)
+    if issubclass(kind, np.generic) and value.dtype.kind in "biuf":
+        value = {"b": bool, "i": int, "u": int, "f": float}[value.dtype.kind](value)
         kind = type(value)
     if issubclass(kind, np.ndarray):
-        raise CallFailed("returned a NumPy array", "Stay with torch: `np.tanh` is `torch.tanh`, and so on.")
+        return _plain(_list_of(value), room, depth)
     if kind is bool:
         return value
     for base, copy in ((int, int.__int__), (float, float.__float__), (str, str.__str__)):
@@ -80,6 +105,13 @@ def _plain(value, room, depth):
     raise CallFailed(
         f"returned {_a(kind.__name__)}; an answer is made of tensors, numbers, text, lists and dicts", PLAIN
     )
+
+
+def _list_of(array):
+    """The numbers or words of a NumPy array as nested lists, or a single one as it is."""
+    if np.ndarray.dtype.__get__(array).kind not in "biufU" or np.ndarray.size.__get__(array) > ITEMS:
+        raise CallFailed("returned a NumPy array", FROM_NUMPY)
+    return np.ndarray.tolist(array)
 
 
 def _key(key):
@@ -123,23 +155,52 @@ def difference(got, want, axes=(), parts=(), sizes=()):
     if isinstance(want, int | float):
         return _number_difference(got, want, sizes)
     if isinstance(want, dict):
-        if not isinstance(got, dict):
-            return f"a dict was expected, not {kind_of(got)}"
-        missing = [k for k in want if k not in got]
-        if missing:
-            return f"the key {missing[0]!r} is missing"
+        if wrong := no_dict_with(got, want):
+            return wrong
         return _first([(k, difference(got[k], want[k], axes, (), sizes)) for k in want])
     if isinstance(want, tuple):
         got = _unpacked(got, want)
         if not isinstance(got, tuple):
             named = f" ({', '.join(parts)})" if parts else ""
-            return f"{len(want)} values were expected{named}, not {kind_of(got)}"
+            return Misfit(f"{len(want)} values were expected{named}, not {kind_of(got)}", _several(got, parts))
         if len(got) != len(want):
-            return f"{len(want)} values were expected, not {len(got)}"
+            told = f"{len(want)} values were expected, not {len(got)}"
+            return Misfit(told, _several(got, parts)) if parts else told
         names = parts or [f"[{i}]" for i in range(len(want))]
         named = [(n, difference(g, w, axes, (), sizes)) for n, g, w in zip(names, got, want, strict=True)]
         return _first(named, FEW if parts else 0)
     return f"got {quoted(got)}"
+
+
+def no_dict_with(got, keys, known=None):
+    """What is wrong with an answer that should be a dict with these keys, but for its values; else None.
+
+    known: all keys that the exercise has, of which the first are shown.
+    """
+    if got is None:
+        return NOTHING
+    known = list(keys if known is None else known)
+    form = f"{{{', '.join(f'{key!r}: …' for key in known[:2])}{', …' if len(known) > 2 else ''}}}"
+    if not isinstance(got, dict):
+        return Misfit(
+            f"a dict was expected, not {kind_of(got)}",
+            f"Return a dict, which gives each value the name that it has in the exercise: {form}",
+        )
+    missing = next((key for key in keys if key not in got), None)
+    if missing is None:
+        return None
+    return Misfit(
+        f"the key {missing!r} is missing", f"Leave the keys of the dict as they are written in the exercise: {form}"
+    )
+
+
+def _several(got, parts):
+    """How to return several values where another thing came."""
+    if parts:
+        return f"Return {len(parts)} values, separated by commas and in this order: {', '.join(parts)}."
+    if isinstance(got, torch.Tensor):
+        return "Return a list: .tolist() makes one of a tensor of numbers, list(…) one of its rows."
+    return "Return a list of the values that are asked for."
 
 
 FEW = 4  # members of an answer that are listed as right before the first that differs
@@ -150,7 +211,7 @@ def _first(named, few=FEW):
     for number, (name, wrong) in enumerate(named):
         if wrong:
             right = [f"{n} ok" for n, _ in named[:number]] if number <= few else []
-            return " · ".join([*right, f"{name}: {wrong}"])
+            return in_member(" · ".join([*right, name]), wrong)
     return None
 
 
@@ -165,8 +226,10 @@ def _unpacked(got, want):
 def _choice_difference(got, want):
     if isinstance(got, torch.Tensor) and got.numel() == 1:
         got = got.item()
-    if not isinstance(got, bool | str | int | float):
-        return f"{'text' if isinstance(want, str) else 'True or False'} was expected, not {kind_of(got)}"
+    if isinstance(got, str) != isinstance(want, str) or not isinstance(got, bool | str | int | float):
+        if isinstance(want, str):
+            return Misfit(f"text was expected, not {kind_of(got)}", "Return text, in quotes.")
+        return Misfit(f"True or False was expected, not {kind_of(got)}", "Return True or False, as == and < give it.")
     return None if got == want else f"got {quoted(got)}"
 
 
@@ -174,7 +237,8 @@ def _number_difference(got, want, sizes):
     if isinstance(got, torch.Tensor) and got.numel() == 1:
         got = got.item()
     if isinstance(got, bool) or not isinstance(got, int | float):
-        return f"a number was expected, not {kind_of(got)}"
+        told = f"a number was expected, not {kind_of(got)}"
+        return told if isinstance(got, torch.Tensor) else Misfit(told, _one_number(got))
     if isinstance(want, float):
         return _tensor_difference(*(torch.tensor(float(v), dtype=torch.double) for v in (got, want)), (), sizes)
     if got == want or (isinstance(got, float) and abs(got - want) < 1e-6 * min(abs(want) + 1, 1000)):
@@ -182,6 +246,15 @@ def _number_difference(got, want, sizes):
     if got - got != 0:
         return "the value is nan" if got != got else "the value is infinite"
     return f"the value differs (yours: {shown(got)})"
+
+
+def _one_number(got):
+    """What to do where a number was expected, and this came."""
+    if isinstance(got, str):
+        return f"Return a number, not text: {NO_TEXT}."
+    if isinstance(got, tuple | dict):
+        return f"Return a number by itself, not in {_a('dict' if isinstance(got, dict) else 'list or tuple')}."
+    return "Return a number, not True or False."
 
 
 def _tensor_difference(got, want, axes, sizes=()):
@@ -196,7 +269,12 @@ def _tensor_difference(got, want, axes, sizes=()):
     if got.is_complex() != want.is_complex():
         return f"{'real' if got.is_complex() else 'complex'} numbers were expected, not {got.dtype}"
     if want.dtype == torch.long and got.dtype != torch.long:
-        return f"whole numbers were expected, dtype torch.long, not {got.dtype}"
+        told = f"whole numbers were expected, dtype torch.long, not {got.dtype}"
+        whole = not got.is_floating_point() or bool((got == got.round()).all())
+        advice = (
+            "The numbers are whole, but not their type: .long() behind a tensor converts it, int(…) a single number."
+        )
+        return Misfit(told, advice) if whole else told
     wrong = ~close(got, want)
     if not wrong.any():
         return None
@@ -233,10 +311,13 @@ def _nearly(got, want):
     """Are all values right to 0.2 %?  Then say so, and why, if the type of the numbers shows it."""
     got, kind, want = got.double(), got.dtype, want.double()
     off = (got - want).abs()
-    if not (off <= 2e-3 * want.abs() + 1e-6).all():
+    if not (off <= HALF.get(kind, 2e-3) * want.abs() + 1e-6).all():
         return None
     if kind in HALF:
-        return f"off by a rounding error: {kind} has too few digits"
+        return Misfit(
+            f"off by a rounding error: {kind} has too few digits",
+            "Compute with torch.float32, the usual type: leave out .half(), .bfloat16() and dtypes of 16 bits.",
+        )
     part = (off / want.abs().clamp(min=1e-6)).max().item()
     return f"nearly right, but off by {'up to ' if want.numel() > 1 else ''}{100 * part:.2g} %"
 
@@ -315,31 +396,55 @@ def quoted(value):
 
 
 def not_a_tensor(value, shape):
-    """The message about an answer that should be a tensor of this shape."""
-    shape = tuple(shape)
-    return f"a tensor of shape {shape} was expected, not {kind_of(value)}{_remedy(value, shape)}"
+    """What is said of an answer that should be a tensor of this shape."""
+    remedy, advice = _remedy(value, tuple(shape))
+    kind = kind_of(value).replace(
+        "list or tuple", "list, tuple or NumPy array" if remedy == OF_NUMBERS else "list or tuple"
+    )
+    told = f"{f'a tensor of shape {tuple(shape)}' if shape else 'a number'} was expected, not {kind}"
+    return Misfit(f"{told} ({remedy})" if remedy else told, advice)
 
 
 def _remedy(value, shape):
-    """How to turn a list or a pair of values into the expected tensor, if that is clear."""
-    if not isinstance(value, tuple) or not value:
-        return ""
+    """How to turn an answer into the expected tensor: in brackets after the message, or "", and as advice."""
+    if not isinstance(value, tuple):
+        if not shape:
+            return "", _one_number(value)
+        if isinstance(value, str):
+            return "", f"Return the tensor itself, not text: {NO_TEXT}."
+        if isinstance(value, dict):
+            return "", "Return the tensor alone, not a dict."
+        return "", "Return a tensor of that shape, not a single value: is there an .item(), or a sum or mean too many?"
     shapes = [tuple(v.shape) if isinstance(v, torch.Tensor) else None for v in value]
-    if shape[:1] == (len(value),) and set(shapes) == {shape[1:]}:
-        return " (torch.stack turns them into one tensor)"
-    if all(shapes) and shape[:1] == (sum(s[0] for s in shapes),) and {s[1:] for s in shapes} == {shape[1:]}:
-        return " (torch.cat turns them into one tensor)"
+    if value and shape[:1] == (len(value),) and set(shapes) == {shape[1:]}:
+        return "torch.stack turns them into one tensor", STACK
+    if value and all(shapes) and shape[:1] == (sum(s[0] for s in shapes),) and {s[1:] for s in shapes} == {shape[1:]}:
+        return "torch.cat turns them into one tensor", "Return torch.cat(parts), where parts is your list or tuple."
     fitting = [i for i, s in enumerate(shapes) if s == shape]
     if len(fitting) == 1:
-        return f" (the one at index {fitting[0]} has that shape: return only that one)"
+        return (
+            f"the one at index {fitting[0]} has that shape: return only that one",
+            "Return that tensor and nothing else.",
+        )
     if fitting:
-        return " (several of them have that shape: return only the one that was asked for)"
-    numbers = value
-    while isinstance(numbers, tuple) and numbers:
-        numbers = numbers[0]
-    return " (torch.tensor turns numbers into a tensor)" if isinstance(numbers, bool | int | float) else ""
+        return "several of them have that shape: return only the one that was asked for", "Return one tensor only."
+    inner = value
+    while isinstance(inner, tuple) and inner:
+        inner = inner[0]
+    if isinstance(inner, torch.Tensor):
+        nested = isinstance(value[0], tuple)
+        return "", STACK + (" Where lists hold lists, begin with the inner ones." if nested else "")
+    if not shape:
+        return "", _one_number(value)
+    if isinstance(inner, bool | int | float):
+        return OF_NUMBERS, f"Return a tensor. {FROM_NUMPY}"
+    return "", "Return one tensor, not a list or tuple."
 
 
+OF_NUMBERS = "torch.tensor makes a tensor of numbers"
+STACK = (
+    "Return torch.stack(parts), where parts is your list or tuple: it makes one tensor of several of the same shape."
+)
 KINDS = {bool: "True or False", int: "a whole number", float: "a number", str: "text", type(None): "nothing"}
 
 

@@ -5,6 +5,7 @@ An exercise never blocks: unanswered, it hands over to the library's implementat
 
 import ast
 import builtins
+import difflib
 import dis
 import functools
 import getpass
@@ -25,6 +26,7 @@ from cvdl.course.limit import TimeIsUp, time_limit
 from cvdl.errors import CourseError
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+SIMILAR = 0.8  # from 0 to 1: how much the letters of an id must have in common with those of another that is suggested
 SECONDS = 10  # after which one call of a student's function is stopped
 
 _attempts = {}  # id -> Attempt, as the exercise cells were run
@@ -32,6 +34,7 @@ _scores = {}  # id -> the last Score
 _hints = {}  # id -> how many hints were shown, the answer's code and the number of the cell at that time
 _refused = {}  # id -> why @exercise refused the last version of its cell
 _checking = None  # id of the exercise under judgement: all others are the library's meanwhile
+_stood_in = set()  # ids of the student's answers for which the library stood in during that
 
 
 class Attempt:
@@ -57,6 +60,8 @@ class Attempt:
     def __call__(self, *args, **kwargs):
         if _checking not in (None, self.spec.id):
             may_call(self.spec.id, _checking)
+            if not self.use_library:
+                _stood_in.add(self.spec.id)
             return self.spec.library(*args, **kwargs)
         if self.use_library:
             return self.spec.library(*args, **kwargs)
@@ -81,7 +86,7 @@ def may_call(id, checked):
         )
 
 
-def exercise(id, points=None):
+def exercise(id=None, points=None):
     """Mark a function as the answer to exercise `id`.
 
     While its body is only a docstring and `...`, calls go to cvdl's own implementation.  Raises
@@ -92,7 +97,7 @@ def exercise(id, points=None):
             'The line @exercise needs the id of the exercise in brackets, as in @exercise("rnn.step"). Copy it from the '
             "heading of the exercise, and run the cell again."
         )
-    spec = checks.find(id)
+    spec = spec_of(id, "@exercise")
     if points not in (None, spec.points):
         _refused[id] = (
             f"{id} is worth {spec.points} points, not {points!r}: write @exercise({id!r}, points={spec.points})."
@@ -108,6 +113,36 @@ def exercise(id, points=None):
         return attempt
 
     return decorate
+
+
+def spec_of(id, call):
+    """The Exercise that a student means: by its id, or by the function under its @exercise.
+
+    call: what was called with it, as it is written.  Raises CourseError, with what to write instead.
+    """
+    if isinstance(id, Attempt):  # check(rnn_step) is as good as check("rnn.step")
+        return id.spec
+    if id is None:
+        last = next(reversed(_attempts), "rnn.step")
+        raise CourseError(
+            f'{call} needs the id of the exercise in brackets, as in {call}("{last}"). Copy it from the heading of the '
+            "exercise."
+        )
+    if callable(id):
+        name = getattr(id, "__name__", "That function")
+        raise CourseError(
+            f'{name} has no line @exercise(…) above its `def`. Give the id of the exercise, as in {call}("rnn.step").'
+        )
+    try:
+        return checks.find(id)
+    except CourseError:
+        known = {i.casefold(): i for name in checks.chapters() for i in checks.chapter(name)}
+        similar = difflib.get_close_matches(str(id)[:100].casefold(), known, n=3, cutoff=SIMILAR)
+        near = [known[i] for i in similar]
+        meant = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise CourseError(
+            f"There is no exercise {id!r}.{meant} Copy the id from the heading of the exercise."
+        ) from None
 
 
 def unanswered(function):
@@ -144,13 +179,13 @@ def is_stub(body):
     return all(map(empty, body))
 
 
-def check(id):
+def check(id=None):
     """Judge the current answer to exercise `id` on all its cases, and say what is wrong with it.
 
     Returns an object that displays itself; under nbgrader's autograder, the number of points.
     """
-    id = id.spec.id if isinstance(id, Attempt) else id  # check(rnn_step) means check("rnn.step")
-    spec = checks.find(id)
+    spec = spec_of(id, "check")
+    id = spec.id
     attempt = _attempts.get(id)
     if attempt is None:
         result = Card(
@@ -226,6 +261,7 @@ def judged(id, function, own_code=False):
     fails, which must not count as 0 points.
     """
     spec = checks.find(id)
+    _stood_in.clear()
     try:
         score = judge.score(id, caller(id, function))
     except judge.CourseFault as fault:
@@ -239,14 +275,36 @@ def judged(id, function, own_code=False):
         )
     if id in _attempts and function is _attempts[id].function:
         _scores[id] = score
+    helped = with_library()
     if score.state == "right":
-        return Card("right", f"{spec.id}: right — {score.earned} of {score.points} points", rows=_rows(score))
+        return Card("right", f"{spec.id}: right — {score.earned} of {score.points} points", helped, _rows(score))
     hint, relation = score.advice
-    lines = [f"Hint: {hint}", *filter(None, [relation]), f'More help: hint("{spec.id}").']
+    lines = [f"Hint: {hint}", *filter(None, [relation]), *helped, f'More help: hint("{spec.id}").']
     if own_code:
         lines.append(f'The cells below use your version; use_library("{spec.id}") continues with cvdl\'s.')
     state = "partly" if score.earned else "wrong"
     return Card(state, f"{spec.id}: {score.state} — {score.earned} of {score.points} points", lines, _rows(score))
+
+
+def with_library():
+    """A line on answers of the student that are not right, and were replaced by the course's own; none if there are none."""
+    names = [_attempts[id].__name__ for id in sorted(_stood_in) if not _is_right(id)]
+    if not names:
+        return []
+    return [
+        f"Judged with the course's {' and '.join(names)}; yours {'is' if len(names) == 1 else 'are'} not right yet."
+    ]
+
+
+def _is_right(id):
+    """Is the student's present answer to an exercise right, whether it was checked before or not?"""
+    if id not in _attempts:
+        return True
+    try:
+        score = _scores.get(id) or judge.score(id, caller(id, _attempts[id].function))
+    except judge.CourseFault:  # nobody knows
+        return True
+    return score.state == "right"
 
 
 def _rows(score):
@@ -412,13 +470,14 @@ def _file(function):
         return None
 
 
-def hint(id):
+def hint(id=None):
     """Show a hint for exercise `id`: the next of three if the answer has changed, or if only this cell was run again.
 
     Running the complete notebook again therefore shows the same hint.  (The hint on a known mistake is on the card of
     `check`.)
     """
-    steps = checks.find(id).hints
+    spec = spec_of(id, "hint")
+    id, steps = spec.id, spec.hints
     shown, code, cell = _hints.get(id, (0, None, None))
     present = getattr(getattr(_attempts.get(id), "function", None), "__code__", None)
     now = running_cell()
@@ -430,9 +489,10 @@ def hint(id):
     return Card("open", f"{id}: hint {shown} of {len(steps)}", [steps[shown - 1] + more])
 
 
-def use_library(id):
+def use_library(id=None):
     """From here on, calls of exercise `id` go to cvdl's implementation; run its cell again to undo it."""
-    spec = checks.find(id)
+    spec = spec_of(id, "use_library")
+    id = spec.id
     if id not in _attempts:
         raise CourseError(f'Run the exercise cell first, the one that starts with @exercise("{id}").')
     _attempts[id].use_library = True

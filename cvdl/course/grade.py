@@ -77,7 +77,7 @@ def judge_exercise(spec, opened, seed):
     if spec.id in found["unread"]:
         return row(spec, UNJUDGED, hint=f"{found['unread'][spec.id]}; {results.LOOK}")
     if spec.id not in found["answered"]:
-        return row(spec, "missing")
+        return row(spec, "missing", hint=found["unmarked"].get(spec.id, ""))
     if not found["answered"][spec.id]:
         return row(spec, "not attempted", source=source)
     score, lacks = best(spec, opened, seed)
@@ -130,6 +130,8 @@ def case(spec, earned, message, hint):
 
 def remarks(row, imports):
     """What a human should look at in an answer, and in the imports that it needs."""
+    if row["state"] == "missing":
+        return [row["hint"]] if row["hint"] else []
     id, code = row["id"], f"{imports}\n{row['source']}"
     ready_made = READY_MADE.get(id, READY_MADE.get(id.partition(".")[0], r"(?!)"))
     told = [

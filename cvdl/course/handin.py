@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from cvdl.course import checks, desk, exercise, inmate, judge
 from cvdl.course.cards import Card
-from cvdl.course.cells import notebook_of
+from cvdl.course.cells import notebook_of, unmarked
 from cvdl.course.chapters import chapter_of, stems
 from cvdl.course.cut import cut
 from cvdl.course.loading import Loader, course_of
@@ -74,10 +74,13 @@ def chosen(notebook, work):
     for path in there:
         if notebook.zfill(2) == path.name[:2] or notebook == path.stem:
             return path.resolve()
-    names = ", ".join(p.name for p in there) or "no notebooks"
+    if Path(notebook).exists() or Path(notebook).suffix:
+        kind = "a folder" if Path(notebook).is_dir() else "not a notebook, whose name ends in .ipynb"
+        raise CourseError(f"{notebook} is {kind}. Give the number of a notebook, as in `cvdl handin 01`, or its path.")
+    names = ", ".join(p.name for p in there) or "none at all"
     raise CourseError(
-        f"There is no notebook {notebook!r} in {work}; it has {names}. Give the number, as in `cvdl handin 01`, or the path; "
-        "`make lab` adds missing notebooks."
+        f"There is no notebook {notebook!r} in {work}; there {'is' if len(there) < 2 else 'are'} {names}. Give the number, as in "
+        "`cvdl handin 01`, or the path; `make lab` adds missing notebooks."
     )
 
 
@@ -121,23 +124,34 @@ def scored(data, specs):
     root = Path(__file__).resolve().parents[2]
     paths = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": paths}
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": paths},
+        start_new_session=True,  # Ctrl-C is for this process alone, which ends the other
     )
     threading.Thread(target=feed, args=(process.stdin, data), daemon=True).start()
     rows, patience = {}, STARTING
     with process, tqdm(total=len(specs), desc="Exercises", leave=False, disable=None) as bar:
-        while True:
-            timer = threading.Timer(patience, process.kill)
-            timer.start()
-            line = process.stdout.readline()
-            timer.cancel()
-            if not line.endswith(b"\n"):
-                break
-            patience, row = PATIENCE, json.loads(line)
-            rows |= row
-            bar.update(len(row))
-        process.kill()
+        try:
+            while line := line_of(process, patience):
+                patience, row = PATIENCE, json.loads(line)
+                rows |= row
+                bar.update(len(row))
+        finally:
+            process.kill()
     return rows
+
+
+def line_of(process, patience):
+    """The next line that a process writes, or b"" if it ends before, or is stopped after so many seconds."""
+    timer = threading.Timer(patience, process.kill)
+    timer.start()
+    try:
+        line = process.stdout.readline()
+    finally:
+        timer.cancel()
+    return line if line.endswith(b"\n") else b""
 
 
 def feed(pipe, data):
@@ -162,7 +176,7 @@ def main():
         sys.path.append(folder)
         loader = Loader(found, course_of(stems().get(chapter)))
         for spec in checks.chapter(chapter).values():
-            answer(replies, {spec.id: row(spec, loader)})
+            answer(replies, {spec.id: row(spec, loader, data)})
         os.chdir(os.path.dirname(folder))
 
 
@@ -171,15 +185,19 @@ def answer(replies, message):
     replies.flush()
 
 
-def row(spec, loader):
-    """State and points of one exercise, with the seed of `check`, and why it is not right."""
+def row(spec, loader, data=b""):
+    """State and points of one exercise, by the seed that `check` has, and why it is not right.
+
+    data: the bytes of the notebook.
+    """
     found = loader.found
     if spec.id in found.broken:
         return {"state": "cannot be read", "earned": 0, "why": found.broken[spec.id]}
     if spec.id in found.unread:
         return {"state": "cannot be read", "earned": 0, "why": found.unread[spec.id]}
     if spec.id not in found.definitions:
-        return {"state": "missing", "earned": 0}
+        why = unmarked(data, spec.id, loader.course["functions"])
+        return {"state": "missing", "earned": 0} | ({"why": why} if why else {})
     if not found.answered(spec.id):
         return {"state": "not attempted", "earned": 0}
     try:
@@ -229,7 +247,7 @@ def told(path, target, specs, rows, notes):
         row = rows.get(spec.id, {"state": "not scored: Python crashed or took too long", "earned": 0})
         table.append((spec.id, f"{row['earned']}/{spec.points}", row["state"]))
     by = {
-        state: [s.id for s in specs if rows.get(s.id, {}).get("state") == state]
+        state: [s.id for s in specs if rows.get(s.id, {}).get("state") == state and not rows[s.id].get("why")]
         for state in ("not attempted", "missing")
     }
     lines = ["These are the points of `check`. Grading uses other random numbers."]

@@ -23,6 +23,7 @@ from pathlib import Path
 import torch
 
 from cvdl.course import checks, exercise, judge, wire
+from cvdl.course.cells import unmarked
 from cvdl.course.compare import CallFailed, CallStopped, plain
 from cvdl.course.cut import cut
 from cvdl.course.limit import TimeIsUp
@@ -67,6 +68,7 @@ def supervise(judges):
     except CourseError as error:
         judges.send(wire.ANSWER, wire.pack({"problem": str(error)}))
         return
+    functions = known["course"]["functions"]
     told = {
         "answered": {id: found.answered(id) for id in found.definitions},
         "sources": {id: found.source(id)[:100_000] for id in found.definitions},
@@ -75,6 +77,7 @@ def supervise(judges):
         "unread": found.unread,
         "ways": {id: len(found.slices(id)) + 1 for id in found.definitions},
         "notes": found.notes,
+        "unmarked": {id: unmarked(data, id, functions) for id in functions.values() if id not in found.definitions},
     }
     judges.send(wire.ANSWER, wire.pack(told))
     ward = None

@@ -18,7 +18,7 @@ from types import CoroutineType
 
 import torch
 
-from cvdl.course.compare import NOTHING, CallFailed, CallStopped, difference, not_a_tensor, plain
+from cvdl.course.compare import NOTHING, CallFailed, CallStopped, Misfit, difference, not_a_tensor, plain
 from cvdl.course.relation import by_argument, remark
 from cvdl.course.supposition import supposition
 from cvdl.errors import CourseError
@@ -238,10 +238,13 @@ def seed_of(secret, id, number):
 def _hint(trial, trials):
     """The advice on what was raised or returned, where there is a specific one; else the hint of the case.
 
+    An answer of the wrong form gets advice on its form: what the case says of the contents would miss the point.
     Where no case was answered, the hint of a case would miss the point: the exception is what to look at.
     """
     if trial.hint:
         return trial.hint
+    if isinstance(trial.wrong, Misfit):
+        return trial.wrong.advice
     if not trial.raised or any(t.answered for t in trials):
         return trial.case.hint
     if "shape" in trial.wrong or "size" in trial.wrong:
@@ -251,7 +254,7 @@ def _hint(trial, trials):
 
 def _relation(exercise, trials):
     """How the wrong answers are related to the right ones, in one sentence; "" if nothing simple was found."""
-    compared = [t for t in trials if t.answered and not (t.case.test or t.case.gradient)]
+    compared = [t for t in trials if t.answered and not (t.case.test or t.case.gradient or isinstance(t.wrong, Misfit))]
     failed = [(t.got, t.want, t.named) for t in compared if t.wrong]
     if not failed:
         return ""
@@ -368,7 +371,8 @@ def answer(function, args, weights=None, *, gradient_of=torch.autograd.grad, dig
     if not isinstance(result, torch.Tensor):
         result = plain(result)
         if isinstance(result, tuple) and any(isinstance(r, torch.Tensor) for r in result):
-            raise CallFailed(not_a_tensor(result, weights.shape), "Return one tensor, as the docstring says.")
+            wrong = not_a_tensor(result, weights.shape)
+            raise CallFailed(wrong, wrong.advice)
     elif result.shape != weights.shape:
         raise CallFailed(f"shape {tuple(result.shape)} where {tuple(weights.shape)} was expected")
     if isinstance(result, torch.Tensor) and result.is_complex():

@@ -60,7 +60,7 @@ def compute(image1, image2, network="spynet", device=None):
     if first.shape != second.shape:
         (h, w), (H, W) = first.shape[-2:], second.shape[-2:]
         raise InvalidInput(
-            f"Both images must have the same size; image1 has {w} × {h} pixels, image2 has {W} × {H}. Resize or crop one of them."
+            f"Both images must have the same size; image1 has {w} × {h} pixels and image2 {W} × {H}. Resize or crop one of them to the size of the other."
         )
     return method_of(network, device)(first, second)
 
@@ -142,7 +142,8 @@ def run(inputs, outs, network="spynet", device=None, kind=None):
                 raise InvalidInput(f"{out} is also the input and would be overwritten. Name another file.")
     method, left_out, done = method_of(network, device), [], 0
     try:
-        for sample in tqdm(readable(pairs, left_out), total=count(pairs), desc="flow", unit="pair", leave=False):
+        unread = None if single else left_out  # the only pair cannot be left out: its error is the run's
+        for sample in tqdm(readable(pairs, unread), total=count(pairs), desc="flow", unit="pair", leave=False):
             try:
                 flow = method(sample.image1, sample.image2)
                 for writer in writers:
@@ -151,11 +152,18 @@ def run(inputs, outs, network="spynet", device=None, kind=None):
                 ours = not isinstance(error, library_errors()) and not is_out_of_memory(error)
                 if ours or isinstance(error, OSError):  # a mistake in our code, or nothing can be written
                     raise
+                if single:
+                    raise InvalidInput(told(error)) from None
                 leave_out(InvalidInput(f"Pair {sample.name}: {told(error)}"), left_out)
             else:
                 done += 1
         if not done:
-            raise left_out[0] if left_out else InvalidInput(f"There is no pair in {' and '.join(map(str, inputs))}.")
+            where = " and ".join(map(str, inputs))
+            raise InvalidInput(
+                f"None of the {len(left_out)} pairs in {where} could be used, as reported above."
+                if left_out
+                else f"There is no pair in {where}."
+            )
         return [writer.close() for writer in writers], left_out
     finally:
         for writer in writers:
@@ -165,6 +173,9 @@ def run(inputs, outs, network="spynet", device=None, kind=None):
 def open_inputs(inputs):
     """Two images, or a folder or video -> a sequence of Sample."""
     wanted = "Name two images, one folder of images, or one video."
+    for path in inputs:
+        if is_file(path) and path.suffix.lower() in (".flo", ".pfm"):
+            raise InvalidInput(f"{path} is a flow, not an image. {wanted}")
     if len(inputs) > 2:
         raise InvalidInput(f"There are {len(inputs)} inputs. {wanted}")
     if len(inputs) == 1:

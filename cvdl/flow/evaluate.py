@@ -117,6 +117,7 @@ def one_by_one(flow_of, device):
 
     @torch.no_grad()
     def flow(image1, image2):
+        check_size(image1)
         return flow_of(image1[None].to(device), image2[None].to(device))[0].float().cpu()
 
     return flow

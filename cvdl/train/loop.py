@@ -12,7 +12,7 @@ import math
 import signal
 import sys
 import time
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,15 @@ import torch
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from cvdl.errors import DataNotFound, InvalidInput, MissingDependency, NotFinite, TrainingDiverged, WriteFailed
+from cvdl.errors import (
+    CourseError,
+    DataNotFound,
+    InvalidInput,
+    MissingDependency,
+    NotFinite,
+    TrainingDiverged,
+    WriteFailed,
+)
 from cvdl.flow.data.pool import TimeIsUp, passed
 from cvdl.train.processes import all_or_none
 from cvdl.train.recipes import find
@@ -90,17 +98,22 @@ def train(config):
 def train_stages(fabric, recipe, stages, identity, config):
     """Train what is not finished -> True when all stages are, False when the time is up."""
     deadline = None if config.minutes is None else time.monotonic() + 60 * config.minutes
-    weights = None
+    weights, too_late, trained = None, False, False
     for number, stage in enumerate(stages):
         folder = Path(config.out) / stage.name
         if (folder / "card.json").exists():
-            fabric.print(f"{stage.name}: already finished{unlike(folder, config)}", file=sys.stderr)
+            other = unlike(folder, config)
+            too_late |= bool(other and config.overrides)
+            fabric.print(f"{stage.name}: already finished{other}", file=sys.stderr)
         elif config.only in (None, stage.name):
             net = build_net(recipe, config, stage, number, weights)
             run = StageRun(fabric, net, stage, number, folder, identity, config)
             if not (run.prepare_data(deadline) and run.fit(deadline)):
                 return False
+            trained = True
         weights = folder / "weights.safetensors"
+    if too_late and not trained:
+        raise InvalidInput(f"{config.out}: nothing was left to train, so --set changed nothing, as reported above.")
     return True
 
 
@@ -161,17 +174,22 @@ def default_precision(cuda):
 def run_dir(out, identity, resume):
     """Create the folder of a run, or check that it holds the same run; lock it against other processes for the block."""
     note = Path(out) / "run.json"
-    if note.exists() and not resume:
+    if Path(out).is_file():
+        raise InvalidInput(f"{out} is a file, and a run is written to a folder. Name a folder with --out.")
+    begun = note.exists()
+    if begun and not resume:
         raise InvalidInput(f"{out} already holds a run. Continue it with --resume, or name another folder with --out.")
-    if note.exists() and (there := read_json(note)) != identity:
+    if begun and (there := read_json(note)) != identity:
         others = [f"{name} {there.get(name)}, not {now}" for name, now in identity.items() if there.get(name) != now]
         raise InvalidInput(
             f"{out} holds another run, with {'; '.join(others)}. Name another folder with --out, or use the options of that run."
         )
-    with ExitStack() as stack:
+    made = [folder for folder in (note.parent, *note.parent.parents) if not folder.exists()]
+    lock = note.with_name(".lock")
+    with refusal_leaves_nothing([] if begun else [note, lock], made), ExitStack() as stack:
         try:
             note.parent.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(FileLock(note.with_name(".lock"), timeout=0))
+            stack.enter_context(FileLock(lock, timeout=0))
         except Timeout:
             raise InvalidInput(
                 f"Another process is training in {out}. Wait for it, stop it, or name another folder with --out."
@@ -180,6 +198,21 @@ def run_dir(out, identity, resume):
             raise WriteFailed(f"The folder {out} cannot be created: {error}. Name another one with --out.") from error
         write_json(note, identity)
         yield
+
+
+@contextmanager
+def refusal_leaves_nothing(files, folders):
+    """If the block fails before anything else is written beside these files, remove them, and these folders if empty."""
+    try:
+        yield
+    except CourseError:
+        with suppress(OSError):
+            if files and {path.name for path in files[0].parent.iterdir()} == {path.name for path in files}:
+                for path in files:
+                    path.unlink()
+            for folder in folders:
+                folder.rmdir()
+        raise
 
 
 def build_net(recipe, config, stage, number, weights):

@@ -142,6 +142,18 @@ def _count_per_step(D, H, K, T):
     return T * _count(D, H, K, T)
 
 
+def _count_T_for_V(D, H, K, T):
+    return T * D * H + H * H + H + K * H + K
+
+
+def _count_T_for_U(D, H, K, T):
+    return H * D + H * H + H + T * (K * H + K)
+
+
+def _count_states(D, H, K, T):
+    return H * D + H * H + H + K * H + K + T * H
+
+
 def _count_h0(D, H, K, T):
     return _count(D, H, K, T) + H
 
@@ -375,6 +387,7 @@ WRONG = {
     "rnn.parameters": {
         "biases forgotten": _count_no_bias,
         "once per step": _count_per_step,
+        "a term grows with T": [_count_T_for_V, _count_T_for_U, _count_states],
         "two hidden biases": [_count_two_biases, _count_h0],
     },
     "rnn.match": {

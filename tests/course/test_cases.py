@@ -1,9 +1,12 @@
 """What the cases of several chapters are made of."""
 
+import numpy as np
 import pytest
 import torch
 
+from cvdl.course import checks, judge
 from cvdl.course.cases import answered, choice_case, misordered
+from cvdl.course.exercise import caller
 
 SHAPES = ("one-to-one", "many-to-many in step", "many-to-many encoder-decoder")
 CASE = choice_case("video", "hint", "another one", SHAPES, "is not one of the three")
@@ -31,6 +34,48 @@ def test_what_is_no_choice_is_told_which_ones_are_near(answer, suggested):
     message = CASE.test({"video": answer}, {"video": "one-to-one"})
     assert message.startswith(f"{answer!r} is not one of the three")
     assert [choice for choice in SHAPES if f"{choice!r}" in message.partition(";")[2]] == suggested
+
+
+# What is right but for its form, and words of the advice on the form.
+FORMS = {
+    ("start.to_unit", lambda a: a.tolist()): "Return a tensor.",
+    ("start.to_unit", lambda a: a.numpy()): "torch.from_numpy",
+    ("rnn.unroll", list): "torch.stack",
+    ("rnn.parameters", str): "Return a number, not text",
+    ("rnn.teacher", lambda a: a.float()): ".long()",
+    ("rnn.match", lambda a: {k: v.replace("-", " ") for k, v in a.items()}): "Write it exactly as the exercise does: ",
+    ("rnn.match", lambda a: [*a.values()]): "Return a dict",
+    ("bptt.dW", lambda a: (a, "done")): "Return that tensor and nothing else.",
+    ("lstm.output", lambda a: a.half()): "leave out .half()",
+    ("lstm.shapes", lambda a: [*a.values()]): "Return a dict",
+    ("lstm.shapes", lambda a: {k: str(v) for k, v in a.items()}): "Write a shape as Python does",
+    ("lstm.torch", lambda a: {k: v.half() for k, v in a.items()}): "leave out .half()",
+    ("gesture.order", lambda a: dict.fromkeys(a, "change")): "Write it exactly as the exercise does: 'may change'.",
+    ("gesture.pad", lambda a: {"padded": a[0], "mask": a[1]}): "Return 2 values",
+    ("flownet.picture", lambda a: a | {"sign of dy in A": "neg"}): "Write it exactly as the exercise does: 'negative'",
+    ("flownet.picture", lambda a: dict.fromkeys(a, "F")): "Choose one of the answers that the exercise lists",
+    ("flownet2.spread", lambda a: tuple(f"{v:.3f}" for v in a)): "Return a number, not text",
+    ("likenet.aperture", lambda a: dict.fromkeys(a, "the edge")): "Write it exactly as the exercise does",
+    ("likenet.branches", lambda a: {k: str(v) for k, v in a.items()}): "Return a number, not text",
+    ("spynet.pyramid", lambda a: dict(enumerate(a))): "Return a list of tensors",
+    ("spynet.parameters", lambda a: tuple(map(str, a))): "Return a number, not text",
+}
+
+
+@pytest.mark.parametrize(("slip", "advice"), FORMS.items(), ids=lambda v: v[0] if isinstance(v, tuple) else "")
+def test_what_is_right_but_for_its_form_is_told_of_the_form_only(slip, advice):
+    id, changed = slip
+    spec = checks.find(id)
+    score = judge.score(id, caller(id, lambda *args: changed(spec.library(*args))))
+    assert score.earned < score.points
+    assert advice in score.hint
+    assert score.mistake or (score.hint not in {c.hint for c in spec.cases} and not score.relation)
+
+
+@pytest.mark.parametrize("id", ["flownet2.spread", "flownet2.bands", "gesture.resample"])
+def test_a_numpy_array_is_a_list_of_numbers(id):
+    library = checks.find(id).library
+    assert judge.score(id, caller(id, lambda *args: np.array(library(*args)))).state == "right"
 
 
 def test_an_answer_in_another_order_is_recognised_only_if_all_of_it_is_there():

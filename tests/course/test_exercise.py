@@ -98,6 +98,39 @@ def test_other_exercises_are_the_librarys_while_one_is_checked():
     assert "15 of 15" not in repr(check("rnn.step"))
 
 
+STOOD_IN = "Judged with the course's rnn_step; yours is not right yet."
+
+
+def unrolled(step, last=-1):
+    @exercise("rnn.unroll")
+    def rnn_unroll(xs, h0, V, W, b_h):
+        states = [h0]
+        for x in xs:
+            states.append(step(x, states[last], V, W, b_h))
+        return torch.stack(states[1:])
+
+
+@pytest.mark.parametrize("checked", [True, False])
+def test_the_card_says_that_the_courses_function_stood_in_for_one_that_is_not_right(checked):
+    step = wrong()
+    if checked:
+        check("rnn.step")
+    unrolled(step)
+    assert STOOD_IN in check("rnn.unroll").lines and check("rnn.unroll").state == "right"
+    unrolled(step, last=0)
+    assert STOOD_IN in check("rnn.unroll").lines and check("rnn.unroll").state != "right"
+    use_library("rnn.step")
+    assert STOOD_IN not in repr(check("rnn.unroll"))
+
+
+def test_where_nothing_of_the_students_was_replaced_nothing_is_said():
+    for step in (unanswered(), right(), rnn.step):
+        unrolled(step)
+        assert "Judged with" not in repr(check("rnn.unroll"))
+    wrong()  # not called by the one that is checked
+    assert "Judged with" not in repr(check("rnn.unroll")) and "Judged with" not in repr(check("rnn.step"))
+
+
 @pytest.mark.parametrize("kind", ["autograde", "validate"])
 def test_under_nbgrader_check_is_a_plain_number(monkeypatch, kind):
     monkeypatch.setenv("NBGRADER_EXECUTION", kind)
@@ -221,6 +254,33 @@ def test_checking_before_the_exercise_cell_says_what_to_do():
 def test_unknown_id(call):
     with pytest.raises(CourseError, match="Did you mean"):
         call("rnn.setp")
+
+
+@pytest.mark.parametrize("call", [check, hint, use_library, exercise])
+def test_a_call_without_an_id_says_what_to_write(call):
+    name = "@exercise" if call is exercise else call.__name__
+    with pytest.raises(CourseError, match="needs the id of the exercise in brackets") as error:
+        call()
+    assert f'as in {name}("rnn.step")' in str(error.value)
+
+
+@pytest.mark.parametrize("call", [check, hint, use_library])
+def test_the_function_itself_may_be_named(call):
+    step = right()
+    assert "rnn.step" in repr(call(step)) or call is use_library
+    with pytest.raises(CourseError, match=r"wrong has no line @exercise\(…\) above its `def`"):
+        call(wrong)
+
+
+@pytest.mark.parametrize(
+    ("id", "near"),
+    [("start.tounit", " Did you mean start.to_unit?"), ("RNN.step", " Did you mean rnn.step?"), ("xyz", ""), (3, "")],
+)
+def test_only_ids_that_are_similar_are_suggested(id, near):
+    for call in (check, hint, use_library, exercise):
+        with pytest.raises(CourseError) as error:
+            call(id)
+        assert str(error.value) == f"There is no exercise {id!r}.{near} Copy the id from the heading of the exercise."
 
 
 def test_wrong_points():

@@ -60,6 +60,41 @@ def defined(cell, name):
     return namespace[name]
 
 
+MARKED = (
+    '@exercise("rnn.step", points=15)\ndef rnn_step(x, h, V, W, b_h):\n    return torch.tanh(x @ V.T + h @ W.T + b_h)'
+)
+UNMARKED = '`rnn_step` is defined without @exercise("rnn.step") above it, so it was not judged as rnn.step: look at it'
+
+
+@pytest.mark.parametrize(
+    "cell, told",
+    [
+        (MARKED.partition("\n")[2], UNMARKED),
+        ("@torch.no_grad()\n" + MARKED.partition("\n")[2], UNMARKED),
+        ("class Net:\n    def rnn_step(self): pass", ""),
+        ("rnn_steps = 3", ""),
+    ],
+)
+def test_a_function_that_lost_its_mark_is_remarked(cell, told, monkeypatch):
+    class Opened:
+        def __init__(self, data, *_):
+            self.data, self.found = (
+                data,
+                {key: {} for key in ("broken", "unread", "answered", "sources", "imports")} | {"notes": []},
+            )
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+    monkeypatch.setattr(grade, "Notebook", Opened)
+    rows, notes = judged(cell, backend=None)
+    assert (rows["rnn.step"]["state"], rows["rnn.step"]["hint"]) == ("missing", told)
+    assert notes == [told] * bool(told) and rows["rnn.unroll"]["hint"] == ""
+
+
 def test_marks_and_messages_are_those_of_check(backend):
     cells = {
         "rnn.step": ("rnn_step", "return torch.sigmoid(x @ V.T + h @ W.T + b_h)"),  # a known mistake, for itself alone

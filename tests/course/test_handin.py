@@ -110,6 +110,46 @@ def test_what_is_no_notebook(work, text):
     assert (work / NAME).read_text() == text
 
 
+def test_a_function_that_lost_its_mark_is_named(work):
+    path = edit(work / NAME, {"rnn.step": "return (x @ V.T + h @ W.T + b_h).tanh()"}, without=["rnn.last"])
+    path.write_text(
+        path.read_text(encoding="utf-8").replace('@exercise(\\"rnn.step\\", points=15)', "# mine"), encoding="utf-8"
+    )
+    text = repr(handin.handin("1", work))
+    assert 'Why rnn.step is missing: `rnn_step` is defined without @exercise("rnn.step") above it' in text
+    assert "Missing: rnn.last. Was the cell deleted?" in text
+
+
+def test_ctrl_c_ends_the_process_that_scores(monkeypatch):
+    processes = []
+
+    def stopped(process, patience):
+        processes.append(process)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(handin, "line_of", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        handin.scored(b"", [])
+    assert processes[0].wait(10) != 0
+
+
+def test_a_timer_does_not_outlive_ctrl_c():
+    class Process:
+        kill = None
+
+        class stdout:
+            def readline():
+                raise KeyboardInterrupt
+
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        handin.line_of(Process, 600)
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.join(5)
+    assert threading.active_count() == before
+
+
 def test_nothing_else_is_written_over(work, unscored):
     path = edit(work / NAME, {"rnn.parameters": "return 0"})
     before = path.read_bytes()
@@ -228,3 +268,24 @@ def test_the_command(work, unscored):
     edit(work / NAME, {"rnn.parameters": "return 0"})
     result = runner.invoke(cli.app, ["handin", "01", "--work", str(work), "--out", str(work / "b.ipynb")])
     assert result.exit_code == 0 and f"To upload: {work / 'b.ipynb'}" in result.stdout and (work / "b.ipynb").is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("some.png", "some.png is not a notebook, whose name ends in .ipynb. Give the number"),
+        (".", "is a folder. Give the number of a notebook"),
+        ("07", "There is no notebook '07' in work; there is none at all. Give its number"),
+        ("there.ipynb", "There is no file there.ipynb. Give its number"),
+    ],
+)
+def test_what_is_no_notebook_is_told(tmp_path, monkeypatch, name, told):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "some.png").write_bytes(b"a picture")
+    result = CliRunner().invoke(cli.app, ["handin", name, "--work", "work"])
+    assert result.exit_code == 1 and told in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_the_notebooks_that_are_there_are_named(work):
+    with pytest.raises(CourseError, match=rf"no notebook '99' in .*; there (is|are) .*{NAME}"):
+        handin.chosen("99", work)

@@ -1,6 +1,7 @@
 """The judge's own rules, on a small exercise made for the purpose."""
 
 from collections import OrderedDict, defaultdict, namedtuple
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -201,7 +202,7 @@ def test_after_a_stop_no_case_is_tried():
         ),
         ((torch.zeros(3), torch.zeros(3)), torch.zeros(3), "(several of them have that shape: return only the one"),
         ((torch.zeros(1), torch.zeros(2)), torch.zeros(3), "(torch.cat turns them into one tensor)"),
-        ((1.0, 2.0), torch.zeros(3), "not a list or tuple of length 2 (torch.tensor turns numbers into a tensor)"),
+        ((1.0, 2.0), torch.zeros(3), "not a list, tuple or NumPy array of 2 (torch.tensor makes a tensor of numbers)"),
         (tuple(range(30)), (*range(29), 30), "[29]: the value differs (yours: 29)"),
         (dict.fromkeys("abcdef", 1), {**dict.fromkeys("abcde", 1), "f": 2}, "f: the value differs (yours: 1)"),
         (torch.zeros(2), (torch.zeros(1), torch.zeros(1)), "2 values were expected"),
@@ -259,6 +260,11 @@ class Word(str):
         (defaultdict(int, {"a": 1}), {"a": 1}),
         (torch.nn.Linear(1, 1, bias=False).state_dict(), {"weight": None}),
         (namedtuple("Pair", "a b")(1, torch.zeros(2)), (1, torch.zeros(2))),
+        (np.array([1.0, 2.0]), (1.0, 2.0)),
+        (np.array([1, 2], dtype=np.uint8), (1, 2)),
+        ([np.array([1.0]), np.array(2)], ((1.0,), 2)),
+        (np.array(3.0), 3),
+        (np.array(["a", "b"]), ("a", "b")),
         (Number(3), 3),
         (Word("x"), "x"),
     ],
@@ -269,7 +275,7 @@ def test_other_types_of_the_same_answer_pass(got, want):
     assert difference(plain(got), want) is None
 
 
-@pytest.mark.parametrize("odd", [np.zeros(2), object(), lambda: 1, np.array([object()]), {1, 2}, torch.nn.Linear(1, 1)])
+@pytest.mark.parametrize("odd", [object(), lambda: 1, np.array([object()]), {1, 2}, torch.nn.Linear(1, 1)])
 def test_only_plain_data_is_an_answer(odd):
     score = judge.score("toy.gradients", lambda x: odd)
     assert score.earned == 0 and "returned" in score.cases[0].message
@@ -501,3 +507,81 @@ def test_a_list_or_another_shape_where_a_gradient_is_asked(monkeypatch):
     assert message(lambda x: x.sin()[0]) == "shape (3,) where (4, 3) was expected"
     assert message(lambda x: x.sin().sum().item()).startswith("the answer has no gradient")
     assert message(lambda x: None) == "nothing was returned"
+
+
+# --- the form of an answer: its type, its container, its spelling
+
+
+@pytest.mark.parametrize(
+    "got, want, advice",
+    [
+        ("7", 7, "Return a number, not text"),
+        ("x", torch.tensor(7.0), "Return a number, not text"),
+        ((7,), 7, "Return a number by itself, not in a list or tuple."),
+        (True, 7, "Return a number, not True or False."),
+        (1, "one", "Return text, in quotes."),
+        ((1,), True, "Return True or False"),
+        ((1, 2), {"a": 1, "b": 2, "c": 3}, "{'a': …, 'b': …, …}"),
+        ({"A": 1}, {"a": 1}, "Leave the keys of the dict as they are written in the exercise: {'a': …}"),
+        (1, (1, 2), "Return a list of the values"),
+        (torch.tensor([1.0, 2.0, 3.0]), (1.0, 2.0), ".tolist()"),
+        (torch.tensor([3.0]), torch.tensor([3]), ".long()"),
+        (torch.tensor([0.1]).half(), torch.tensor([0.1 + 1e-4]), "leave out .half()"),
+        (torch.tensor([0.3]).bfloat16(), torch.tensor([0.3]), "leave out .half(), .bfloat16()"),
+        ((torch.zeros(2), torch.zeros(2)), torch.zeros(2, 2), "torch.stack(parts)"),
+        ((torch.zeros(2), torch.zeros(2)), torch.zeros(3, 2), "torch.stack(parts)"),
+        (((torch.zeros(()),) * 2,) * 2, torch.zeros(2, 2), "begin with the inner ones"),
+        ((torch.zeros(1), torch.zeros(2)), torch.zeros(3), "torch.cat(parts)"),
+        ((torch.zeros(3), "done"), torch.zeros(3), "Return that tensor and nothing else."),
+        ((torch.zeros(3), torch.zeros(3)), torch.zeros(3), "Return one tensor only."),
+        ((1.0, 2.0), torch.zeros(2), "torch.from_numpy(…) one of a NumPy array"),
+        (np.zeros(2), torch.zeros(2), "torch.from_numpy(…) one of a NumPy array"),
+        (1.5, torch.zeros(2), ".item()"),
+        ("x", torch.zeros(2), "Return the tensor itself, not text"),
+        ({"x": 1}, torch.zeros(2), "Return the tensor alone, not a dict."),
+        ((1, ("x", 2)), (1, (1, 2)), "Return a number, not text"),  # deep within
+    ],
+)
+def test_an_answer_of_the_wrong_form_gets_advice_on_its_form_only(monkeypatch, got, want, advice):
+    case = Case("form", 1, "look at the contents", make=lambda g: (torch.ones(2),))
+    score = toy_of(monkeypatch, [case, replace(case, name="again")], oracle=lambda x: want)(lambda x: got)
+    assert score.earned == 0 and advice in score.cases[0].hint
+    assert score.hint == score.cases[0].hint  # and nothing about the values behind it
+
+
+def test_several_named_values_are_named_in_the_advice():
+    score = judge.score("toy.gradients", lambda x: 2 * x)
+    assert score.hint == "Return 3 values, separated by commas and in this order: dU, dW, dh."
+    score = judge.score("toy.gradients", lambda x: (2 * x, 3 * x))
+    assert score.hint == "Return 3 values, separated by commas and in this order: dU, dW, dh."
+
+
+@pytest.mark.parametrize(
+    "got, want",
+    [
+        (torch.zeros(3), torch.zeros(2)),
+        (torch.zeros(2), 7),
+        (torch.tensor([0.3]), torch.tensor([1])),
+        ("two", "one"),
+        ((1, 2, 3), (1, 2)),
+        ({"a": 2}, {"a": 1}),
+        ((None, 1), (1, 1)),
+    ],
+)
+def test_an_answer_with_other_contents_gets_the_hint_of_the_case(monkeypatch, got, want):
+    case = Case("contents", 1, "look at the contents", make=lambda g: (torch.ones(2),))
+    score = toy_of(monkeypatch, [case], oracle=lambda x: want)(lambda x: got)
+    assert score.cases[0].hint == "look at the contents"
+
+
+def test_a_case_that_is_wrong_in_form_says_nothing_of_how_values_are_related(monkeypatch):
+    cases = [Case(f"case {n}", 1, f"hint {n}", make=lambda g, n=n: (torch.randn(n, generator=g),)) for n in (3, 4)]
+    score = toy_of(monkeypatch, cases)(lambda x: x.sin() if len(x) == 4 else x.sin().tolist())
+    assert score.relation == "" and score.hint.startswith("Return a tensor.")
+
+
+def test_a_large_numpy_array_or_one_of_objects_is_refused():
+    for odd in (np.zeros(200_000), np.array([{}, None], dtype=object)):
+        with pytest.raises(CallFailed, match="returned a NumPy array") as failure:
+            plain(odd)
+        assert "torch.from_numpy" in failure.value.hint

@@ -180,6 +180,31 @@ def test_a_pair_that_cannot_be_read_does_not_lose_the_others(images, run):
     (images / "c.png").write_bytes(b"nonsense")
     done = run(images, "--out", images / "flows2")
     assert done.exit_code == 1 and not (images / "flows2").exists() and done.stdout == ""
+    assert "None of the 3 pairs in" in done.stderr and "could be used, as reported above." in done.stderr
+
+
+@pytest.mark.parametrize(
+    "content, told",
+    [
+        (b"", "cannot be read as a picture: it is empty."),
+        (b"<html>\n<body>", "cannot be read as a picture: it begins with text, '<html>'."),
+        ("wörter und noch ein paar Wörter, lang genug".encode(), "it begins with text, 'wörter"),
+        (b"PIEH\x01\x00\x00\x00\x01\x00\x00\x00", "cannot be read as a picture: it is a flow"),
+        (b"\x00\x01\x02\xff", "cannot be read as a picture: it is of no kind that Pillow knows."),
+        ((1, 1), "Images must have 16 × 16 pixels or more; these have 1 × 1."),
+        ((52, 37), "37 and 52 × 37 pixels. Scale or crop one of them to the size of the other."),
+    ],
+)
+def test_what_is_wrong_with_the_only_pair_is_told_once(images, run, content, told):
+    for name in ("a.png", "b.png") if content == (1, 1) else ("b.png",):
+        if isinstance(content, bytes):
+            (images / name).write_bytes(content)
+        else:
+            Image.new("RGB", content).save(images / name)
+    done = run(images / "a.png", images / "b.png", "--out", images / "x.flo")
+    assert done.exit_code == 1 and "Traceback" not in done.output and done.stdout == ""
+    assert done.stderr.count(told) == 1 and "Left out" not in done.stderr, done.stderr
+    assert not (images / "x.flo").exists()
 
 
 def test_a_clip_of_frames_of_other_sizes(images, run):
@@ -206,6 +231,11 @@ def test_a_clip_of_frames_of_other_sizes(images, run):
         (("a.png", "b.png", "--out", "x.png", "--format", "clip"), "There is no format 'clip'"),
         (("a.png", "b.png", "--out", "b.png"), "is also the input"),
         (("a.png", "z.png", "--out", "x.flo"), "There is no file"),
+        (
+            ("empty/known.flo", "--out", "x.flo"),
+            "known.flo is a flow, not an image. Name two",
+        ),
+        (("a.png", "empty/known.flo", "--out", "x.flo"), "known.flo is a flow"),
         (("a.png", ".", "--out", "x.flo"), "is a folder, but two inputs must both be images"),
         (("a.png", "clip.mp4", "--out", "x.flo"), "is a video, but two inputs must both be images"),
         (("a.png", "b.png", "c.png", "--out", "x.flo"), "There are 3 inputs"),
@@ -216,6 +246,8 @@ def test_a_clip_of_frames_of_other_sizes(images, run):
 )
 def test_what_cannot_be_done_is_told_first(images, run, arguments, told):
     (images / "empty").mkdir()
+    if "empty/known.flo" in arguments:
+        (images / "empty/known.flo").write_bytes(b"PIEH")
     paths = [images / part if not part.startswith("-") and part not in ("pfm", "clip") else part for part in arguments]
     before = sorted(images.rglob("*"))
     done = run(*paths)

@@ -574,6 +574,34 @@ def test_misuse(tmp_path, arguments, told):
     assert not list(tmp_path.glob("run/*/*"))
 
 
+def test_a_run_that_is_refused_leaves_nothing(tmp_path):
+    options = ["--stage", "level1"]
+    refused(cvdl_train(tmp_path / "new" / "run", *options))
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old/mine.txt").write_text("kept")
+    refused(cvdl_train(tmp_path / "old", *options))
+    assert (tmp_path / "old/mine.txt").read_text() == "kept"
+    cvdl_train(tmp_path / "begun", "--minutes", 0)
+    kept = sorted((tmp_path / "begun").rglob("*"))
+    refused(cvdl_train(tmp_path / "begun", "--resume", *options))
+    assert sorted((tmp_path / "begun").rglob("*")) == kept
+
+
+@pytest.mark.parametrize("option", ["--out", "--pool"])
+def test_a_file_where_a_folder_is_written_is_named(tmp_path, option):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"a picture")
+    told = refused(cvdl_train(tmp_path / "run", option, path))
+    assert told == f"{path} is a file; the name of a folder was expected, which may be new."
+    assert path.read_bytes() == b"a picture" and not (tmp_path / "run").exists()
+    with (
+        pytest.raises(InvalidInput, match=r"a\.png is a file, and a run is written to a folder"),
+        loop.run_dir(path, {}, True),
+    ):
+        pass
+
+
 def test_without_a_recipe_all_are_listed():
     result = CliRunner().invoke(cli.app, ["train"])
     assert result.exit_code == 0 and all(name in result.stdout for name in RECIPES)
@@ -986,6 +1014,9 @@ def test_overrides_come_too_late_for_a_finished_stage(tmp_path):
     other = cvdl_train(out, "--stage", "level0", "--resume", "--set", "lr=1e-3")
     told = "already finished with --set lr=2e-3, and is not trained again with --set lr=1e-3. To train it again, delete"
     assert told in other.stderr
+    assert "nothing was left to train, so --set changed nothing, as reported above." in refused(other)
+    assert cvdl_train(out, "--stage", "level0", "--resume").exit_code == 0  # without --set nothing was asked for
+    finish(out, "--stage", "level1", "--resume", "--set", "lr=1e-3")  # what is left is trained with it
 
 
 def test_gradients_are_clipped_unless_max_grad_norm_is_None(tmp_path, monkeypatch):

@@ -475,7 +475,7 @@ dh = Exercise(
         Case(
             "random, against autograd",
             5,
-            "Your answer is right for two steps but not for six. What comes from the next step must be the *complete* dh_{t+1}, with everything that it received itself: da_{t+1} = dh_{t+1} * (1 - h_{t+1}^2), then W^T da_{t+1}, added to U^T do_t.",
+            "Your answer is right for two steps of one sample, but not for six steps of several. What comes from the next step must be the *complete* dh_{t+1}, with everything that it received itself: da_{t+1} = dh_{t+1} * (1 - h_{t+1}^2), then W^T da_{t+1}, added to U^T do_t.",
             make=around(_dh_args, 6, 3, 4, 4),
         ),
         Case(

@@ -22,7 +22,7 @@ from cvdl.course.cases import (
     shape_cases,
     shape_only,
 )
-from cvdl.course.compare import difference, quoted
+from cvdl.course.compare import Misfit, difference, quoted
 from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.gesture import metrics, sequences
 
@@ -57,11 +57,14 @@ def _whole(number):
 
 def _frames_test(got, want):
     if isinstance(got, torch.Tensor):
-        return "a list was expected, not a tensor; .tolist() makes one of it"
+        return Misfit(
+            "a list was expected, not a tensor; .tolist() makes one of it", "Return a list: .tolist() behind it."
+        )
     wrong = difference(got, want)
     if wrong or all(map(_whole, got)):
         return wrong
-    return f"the number of a frame is an int, and {quoted(next(v for v in got if not _whole(v)))} is none"
+    told = f"the number of a frame is an int, and {quoted(next(v for v in got if not _whole(v)))} is none"
+    return Misfit(told, "Make each number an int: int(…) converts it, and // gives an int where / gives a float.")
 
 
 def _some_one_late(got, want):
@@ -459,7 +462,11 @@ def _with_zeros(g):
 
 def _pad_test(got, want):
     wrong = difference(got, want, ("t", "clip"), ("padded", "mask"))
-    return wrong or (None if got[1].dtype == torch.bool else f"mask is {got[1].dtype}; it has to be bool")
+    if wrong or got[1].dtype == torch.bool:
+        return wrong
+    return Misfit(
+        f"mask is {got[1].dtype}; it has to be bool", "Convert the mask with .bool(), or make it by comparing."
+    )
 
 
 def _pad_like(behind=True, batch_first=False, truth=lambda padded, mask: mask, cut=False, filled=0.0):

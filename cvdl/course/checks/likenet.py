@@ -10,8 +10,8 @@ from itertools import pairwise
 import torch
 import torch.nn.functional as F
 
-from cvdl.course.cases import GRADIENT, answer_case, answered, around, choice_case, given, shape_only
-from cvdl.course.compare import quoted
+from cvdl.course.cases import GRADIENT, answer_case, answered, around, choice_case, given, of_shape, shape_only
+from cvdl.course.compare import difference
 from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.flow import likelihood
 
@@ -185,8 +185,7 @@ def count_branches():
 
 
 def _no_number(answer):
-    known = isinstance(answer, int | float) and not isinstance(answer, bool)
-    return None if known else f"{quoted(answer)} is not a number"
+    return of_shape(difference(answer, 0))
 
 
 def _number_case(name):
@@ -980,7 +979,7 @@ sharing = Exercise(
         Case(
             "LikeNet, 64 channels",
             3,
-            "Your answer is right for 8 channels but not for 64: does your code contain a fixed 8? One extractor, and four times one branch.",
+            "Your answer is right for one branch of 8 channels, but not for four branches of 64. Does your code contain a fixed 8, or count a branch only once? One extractor, and four times one branch.",
             make=given(64, 1, 4),
         ),
         Case(

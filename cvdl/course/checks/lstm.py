@@ -8,7 +8,7 @@ from torch import nn
 from torch.func import functional_call
 
 from cvdl.course.cases import GRADIENT, answered, around, given, misordered, normal, shape_cases, shape_only
-from cvdl.course.compare import difference, quoted
+from cvdl.course.compare import difference, in_member, quoted
 from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.sequence import attention, lstm
 
@@ -598,8 +598,8 @@ def _torch_names(got, want):
     for key in want:
         if got[key] is None:
             return f"{key}: None, where a tensor of shape {tuple(want[key].shape)} was expected"
-        if wrong := shape_only(got[key], want[key]):
-            return f"{key}: {wrong}"
+        if wrong := in_member(key, shape_only(got[key], want[key])):
+            return wrong
     return None
 
 

@@ -1,6 +1,7 @@
 """Exercises of notebook 01."""
 
 import math
+from itertools import combinations
 
 import torch
 from torch import nn
@@ -264,6 +265,20 @@ def _count_oracle(D, H, K, T):
     return sum(p.numel() for p in [*layer.parameters(), *out.parameters()]) - H  # nn.RNN has two biases
 
 
+_ASKED = (1, 1, 2, 3), (27, 128, 17, 10), (27, 128, 17, 1000)  # D, H, K, T: more than one step everywhere
+
+
+def _grows_with_T(got, want):
+    """Are some of the five parts, or the states, there T times?"""
+    for D, H, K, T in _ASKED:
+        parts = (H * D, H * H, H, K * H, K)
+        if sum(parts) == want:
+            several = {sum(some) for n in range(1, 5) for some in combinations(parts, n)}
+            if got - want in {T * H, *((T - 1) * size for size in several)}:
+                return True
+    return False
+
+
 parameters = Exercise(
     id="rnn.parameters",
     title="counting parameters",
@@ -273,20 +288,20 @@ parameters = Exercise(
         Case(
             "one input, one unit, two outputs",
             2,
-            "With D = 1, H = 1, K = 2: V, W and b_h have one number each, U and b_y have two, 7 together. Which of the five is different in yours?",
-            make=given(1, 1, 2, 1),
+            "With D = 1, H = 1, K = 2: V, W and b_h have one number each, U and b_y have two, 7 together, although there are T = 3 steps. Which of the five is different in yours?",
+            make=given(*_ASKED[0]),
         ),
         Case(
             "ten letters",
             4,
-            "Your count is right where D = H = 1, so look at which sizes you multiply: V (H, D) has 128 · 27 numbers, W (H, H) 128 · 128, b_h (H,) 128, U (K, H) 17 · 128, b_y (K,) 17.",
-            make=given(27, 128, 17, 10),
+            "With D = H = 1 and three steps your count is right, so look at which sizes you multiply: V (H, D) has 128 · 27 numbers, W (H, H) 128 · 128, b_h (H,) 128, U (K, H) 17 · 128, b_y (K,) 17.",
+            make=given(*_ASKED[1]),
         ),
         Case(
             "a thousand letters",
             4,
             "Your count is right for 10 steps but not for 1000. Which of V, W, b_h, U, b_y has T in its shape? None: the same weights work at every step.",
-            make=given(27, 128, 17, 1000),
+            make=given(*_ASKED[2]),
         ),
     ),
     mistakes=(
@@ -299,6 +314,11 @@ parameters = Exercise(
             "hidden weights once per step",
             "You counted V, W and b_h once per step. Every step uses the same ones.",
             like=lambda D, H, K, T: T * H * (D + H + 1) + K * (H + 1),
+        ),
+        Mistake(
+            "a term grows with T",
+            "Your count grows with T, the number of steps. No weight depends on T: every step uses the same V, W, b_h, U and b_y, and the states h_t are computed, not learned.",
+            when=_grows_with_T,
         ),
         Mistake(
             "biases forgotten",

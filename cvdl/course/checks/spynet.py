@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from cvdl.course.cases import GRADIENT, answered, around, choice_case, given, normal, of_shape, shape_only
-from cvdl.course.compare import NOTHING, difference
+from cvdl.course.compare import NOTHING, Misfit, difference, in_member
 from cvdl.course.judge import Case, Exercise, Mistake
 from cvdl.flow.warp import warp
 
@@ -117,7 +117,8 @@ def _pyramid_args(H, W, count):
 
 def _pictures(got, want):
     if got is not None and not isinstance(got, tuple):
-        return f"a list of {len(want)} pictures was expected, not {NAMES.get(type(got), type(got).__name__)}"
+        told = f"a list of {len(want)} pictures was expected, not {NAMES.get(type(got), type(got).__name__)}"
+        return Misfit(told, "Return a list of tensors, one for each picture.")
     return difference(got, want, axes=("image", "channel", "y", "x"))
 
 
@@ -1003,11 +1004,12 @@ def _of_two(member, name):
         if got is None:
             return NOTHING
         if not isinstance(got, tuple) or len(got) != 2:
-            return "two values were expected: the count, and the percentage"
+            told = "two values were expected: the count, and the percentage"
+            return Misfit(told, "Return both, separated by a comma: `return count, percentage`.")
         wrong = difference(got[member], want[member])
         if wrong and "expected" not in wrong and got[member] is not None:
             wrong = f"{float(got[member]):,.10g} is not right" if _single(got[member]) else "one number was expected"
-        return f"{name}: {wrong}" if wrong else None
+        return in_member(name, wrong)
 
     return test
 

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, ImageSequence
+from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
 from cvdl.errors import CourseError, DataNotFound, InvalidInput
 
@@ -88,10 +88,29 @@ def named(path):
         raise InvalidInput(
             f"{path} is too large, or its header is damaged: {error}. Reduce it, or fetch it again."
         ) from None
-    except Exception as error:  # a damaged file can make Pillow fail in any way
+    except UnidentifiedImageError:
+        raise InvalidInput(f"{path} cannot be read as a picture: {what_it_is(path)}") from None
+    except Exception as error:  # the bytes of a damaged file decide in which way Pillow fails
         raise InvalidInput(
             f"{path} cannot be read as a picture: {error or type(error).__name__}. Fetch it again."
         ) from None
+
+
+def what_it_is(path):
+    """What a file holds that Pillow does not know, and what to do, in a sentence or two."""
+    try:
+        with open(path, "rb") as file:
+            begin = file.read(40)
+    except OSError:
+        begin = b"?"
+    if begin.startswith(b"PIEH"):
+        return "it is a flow, as in .flo files. Name an image."
+    if not begin:
+        return "it is empty. Save or fetch it again."
+    text = begin.decode("utf-8", "ignore").strip()  # the last letter may be cut off
+    if len(text.encode()) > len(begin.strip()) - 4 and text and all(c.isprintable() or c.isspace() for c in text):
+        return f"it begins with text, {text.splitlines()[0]!r}. Name an image, or fetch it again."
+    return "it is of no kind that Pillow knows. Convert it to PNG, or fetch it again."
 
 
 def upright(picture):

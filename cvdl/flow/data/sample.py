@@ -37,8 +37,9 @@ class Files(NamedTuple):
 def read_sample(files):
     """Files -> Sample.  Raises CourseError, with the file's name, for what is missing or damaged or differs in size."""
     image1, image2 = read_image(files.image1), read_image(files.image2)
-    _same_size(image1, image2, files.image1, files.image2)
-    if files.flow is None:
+    own = files.flow is None  # pictures without a flow are not those of a set that could be fetched again
+    _same_size(image1, image2, files.image1, files.image2, SCALE if own else FETCH)
+    if own:
         return Sample(files.name, image1, image2, None, None, None)
     flow, valid = _read_flow(files.flow)
     _same_size(image1, flow, files.image1, files.flow)
@@ -82,10 +83,13 @@ def _read_mask(path, flow):
     return mask
 
 
-def _same_size(a, b, path_a, path_b):
+FETCH = "They do not belong together, or one of them was cut or scaled: fetch both again."
+SCALE = "Scale or crop one of them to the size of the other."
+
+
+def _same_size(a, b, path_a, path_b, advice=FETCH):
     if a.shape[-2:] != b.shape[-2:]:
         (h, w), (H, W) = a.shape[-2:], b.shape[-2:]
         raise InvalidInput(
-            f"{path_a} and {path_b} have to be of one size; they are {w} × {h} and {W} × {H} pixels. "
-            "They do not belong together, or one of them was cut or scaled: fetch both again."
+            f"{path_a} and {path_b} have to be of one size; they are {w} × {h} and {W} × {H} pixels. {advice}"
         )
