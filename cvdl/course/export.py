@@ -37,7 +37,7 @@ CELL = 30_000  # characters; Excel takes 32,767
 class Class:
     """The hand-ins of a class, by student and notebook.
 
-    results: list of dicts as cvdl.course.results reads them; run: what OUT/run.json says, of which `dues`, {notebook: time},
+    results: list of dicts as cvdl.course.results reads them; run: the content of OUT/run.json, of which `dues`, {notebook: time},
     `notebooks`, {notebook: {exercise: points}}, `asked_for`, the notebooks that somebody may be missing in, and `names`,
     list, are used where they are there.
     """
@@ -57,7 +57,7 @@ class Class:
         self.asked_for = set(run.get("asked_for", self.notebooks))
 
     def __iter__(self):
-        """(student, notebook, result or None) of everyone in every notebook, then what is of no notebook."""
+        """(student, notebook, result or None) for everyone in every notebook, then results that belong to no notebook."""
         for student in self.students:
             for notebook in self.notebooks:
                 if notebook in self.asked_for or (student, notebook) in self.by:

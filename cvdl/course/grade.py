@@ -18,7 +18,7 @@ from cvdl.errors import CourseError
 from cvdl.settings import ROOT
 
 UNJUDGED = results.UNJUDGED
-WAYS = 4  # the most in which one exercise is loaded
+WAYS = 4  # the largest number of ways in which one exercise is loaded
 NOTES = 20  # remarks on one hand-in
 MORE = f"There are more remarks than are kept; {results.LOOK}"
 STOPS = 4  # calls of a hand-in that had to be stopped, after which its exercises are loaded in one way only
@@ -39,7 +39,7 @@ BEYOND = re.compile(
 
 
 def judge_bytes(data, notebook, seed, backend):
-    """Judge the bytes of a notebook -> those parts of its result that say what it is worth.
+    """Judge the bytes of a notebook -> the parts of its result that concern its points.
 
     Each file has cases of its own, so that what a student has seen of them is of no use in the next attempt.
     """
@@ -47,7 +47,7 @@ def judge_bytes(data, notebook, seed, backend):
     seed = f"{seed}/{hashlib.sha256(data).hexdigest()}"
     specs = exercises_of(notebook)
     if not specs:
-        return unjudged(notebook, "holds no exercise of this course")
+        return unjudged(notebook, "contains no exercise of this course")
     try:
         with Notebook(data, backend, course_of(notebook), chapter_named(notebook)) as opened:
             rows = [judge_exercise(spec, opened, seed) for spec in specs]

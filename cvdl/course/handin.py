@@ -46,7 +46,7 @@ def handin(notebook, work, out=None):
         raise CourseError(f"{path} is {error}. Open it in JupyterLab, and save it there.") from None
     chapter = chapter_of(data)
     if chapter not in checks.chapters():
-        raise CourseError(f"{path} holds no exercise of this course. Name another: cvdl handin 01")
+        raise CourseError(f"{path} contains no exercise of this course. Name another: cvdl handin 01")
     if desk.digest(path) == desk.read_record(path.parent).get(path.name):
         raise CourseError(
             f"{path} is as it was delivered: there is nothing of yours in it. Save it first, with Ctrl-S in JupyterLab, "
@@ -186,7 +186,7 @@ def answer(replies, message):
 
 
 def row(spec, loader, data=b""):
-    """State and points of one exercise, by the seed that `check` has, and why it is not right.
+    """State and points of one exercise, with the seed of `check`, and why it is not right.
 
     data: the bytes of the notebook.
     """

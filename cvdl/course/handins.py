@@ -23,7 +23,7 @@ from cvdl.errors import CourseError
 
 DEEPEST = 40  # folders in one another
 MANY = 2000  # files that may be notebooks, in one hand-in
-NO_FILE = "is no ordinary file, but a link or a device; it was not opened"
+NO_FILE = "is not an ordinary file but a link or a device; it was not opened"
 
 
 @dataclass(frozen=True)
@@ -97,10 +97,10 @@ def find(submissions, ours=(), told=None):
     told = [] if told is None else told
     top = Path(submissions).expanduser()
     if not top.exists():
-        raise CourseError(f"There is no {top}: name the folder or the zip that holds the hand-ins.")
+        raise CourseError(f"There is no {top}: name the folder or the zip that contains the hand-ins.")
     files = of_nbgrader(list(walk(top, {full(p) for p in ours})))
     if not files:
-        raise CourseError(f"{top} holds no files: name the folder or the zip that holds the hand-ins.")
+        raise CourseError(f"{top} contains no files: name the folder or the zip that contains the hand-ins.")
     shared = shared_folders([n for n, _ in files])
     groups = defaultdict(list)  # by the outermost name that differs: no other is a hand-in's own
     for below, file in files:
@@ -344,7 +344,7 @@ def full(path):
 
 
 def changed(status):
-    """When a file was changed, or None where no calendar holds it; status: of os.stat."""
+    """When a file was changed, or None if that is not a valid date; status: from os.stat."""
     with suppress(ValueError, OverflowError, OSError):
         return datetime.fromtimestamp(status.st_mtime).astimezone()
 

@@ -90,9 +90,9 @@ def bounded(name):
 
 
 def blackboard_users(names):
-    """{COURSE_ASSIGNMENT_user: user} for the names of Blackboard's files, in which nothing says where the user begins.
+    """{COURSE_ASSIGNMENT_user: user} for the names of Blackboard's files, which do not show where the user begins.
 
-    It is what follows the last _.  Where that would make one of two, it is all in which they differ from the others.
+    The user is what follows the last _.  If that would be the same for two, it is everything that is not common to all names.
     """
     middles = {m[1] for m in map(BLACKBOARD.fullmatch, names) if m}
     common = os.path.commonprefix(sorted(middles)).rpartition("_")[0]  # noqa: RUF071 (they are no paths)

@@ -35,7 +35,7 @@ from cvdl.errors import CourseError
 FORMAT = 1
 LOOK = "look at it."
 FAULT = "the judge failed"  # in a problem that is not the student's, and whose words may be about this machine
-UNJUDGED = "not judged"  # state of an exercise that a human has to look at: it has no points, rather than 0
+UNJUDGED = "not judged"  # state of an exercise that a human must look at: it has no points, rather than 0
 
 
 def read(out):

@@ -58,13 +58,13 @@ def grade_all(
     names = names_in(students) if students else []
     backend = jails.choose(jail)
     if out.resolve() == submissions.resolve():
-        raise CourseError(f"{out} holds the hand-ins. Name another folder: --out DIR")
+        raise CourseError(f"{out} contains the hand-ins. Name another folder: --out DIR")
     lines = []
     found = find(submissions, (out, students) if students else (out,), lines)
     main = [stem] if stem else asked_for(found)
     handins = [of_run(h, main) for h in found if stem in (None, h.notebook) or h.notebook == "unknown"]
     if not handins:
-        raise CourseError(f"Among the hand-ins in {submissions} there is none of notebook {stem}.")
+        raise CourseError(f"There is no hand-in for notebook {stem} in {submissions}.")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -207,9 +207,9 @@ def looked(name, get, *args):
     archive = zipfile.ZipFile(io.BytesIO(data))
     there = list(listed(archive))
     if sum(bool(NOTEBOOK.search(m["name"])) for m in there) > OWN:
-        raise CourseError(f"a zip of more than {OWN} notebooks: it was not opened")
+        raise CourseError(f"a zip with more than {OWN} notebooks: it was not opened")
     if len({owner(parts(m["name"])) for m in there if platform(parts(m["name"]))}) > 1:
-        raise CourseError("holds the hand-ins of a class: grade this zip by itself")
+        raise CourseError("contains the hand-ins of a class: grade this zip separately")
     found = []
     for m in there:
         if not m["fault"] and may_be_notebook(m["name"]):
@@ -263,7 +263,7 @@ def notebook_in(data, name):
     if not stem:
         try:
             code_cells(data)  # says so where it is no notebook at all
-            problem = "holds no exercise of this course"
+            problem = "contains no exercise of this course"
         except CourseError as error:
             problem = str(error)
     return {"size": len(data), "sha256": hashlib.sha256(data).hexdigest(), "stem": stem, "problem": problem}
@@ -284,7 +284,7 @@ def listed(archive):
         elif m.flag_bits & 1:
             fault = "is encrypted"
         elif name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name):
-            fault = "has a name in the zip that leads out of it"
+            fault = "has a name in the zip that points outside it"
         elif m.file_size > LARGEST:
             fault = f"{m.file_size >> 20} MB, and {LARGEST >> 20} MB is the most that is read"
         elif m.file_size > max(RATIO * m.compress_size, 1 << 20):
@@ -301,10 +301,10 @@ def parts(name):
 
 
 def member_name(member):
-    """The name of a member of a zip, in whichever way it was written.
+    """The name of a member of a zip, in whatever encoding it was written.
 
-    Zips that do not say that their names are in UTF-8 mean it nevertheless where Linux and Macs made them; those of
-    Windows are in the code page of its terminal: 437 in America, 850 in Western Europe.
+    Zips made by Linux and Macs have names in UTF-8 even if they do not say so; those made by Windows use the code page
+    of its terminal: 437 in America, 850 in Western Europe.
     """
     name, extra = member.filename, member.extra
     if member.flag_bits & 0x800:
