@@ -94,7 +94,9 @@ def supervise(judges):
             reply = ward.call(id, way, message)
         except (EOFError, ValueError, TimeoutError) as error:
             ward.stop()
-            reply = wire.pack(failed(request, str(error), ward.hint(error), stopped=True))
+            late = isinstance(error, TimeoutError)
+            why, hint = (str(error), SLOW) if late else (f"stopped: {error}", BROKE_OFF)
+            reply = wire.pack(failed(request, why, hint, stopped=True))
         judges.send(wire.ANSWER, reply)
 
 
@@ -105,7 +107,8 @@ class Ward:
     """
 
     def __init__(self, key, found, course, judges):
-        self.key, self.judges, self.loaded, self.stopped = key, judges, set(), False
+        self.key, self.judges, self.loaded = key, judges, set()
+        self.stopped = self.ended = False
         ours, theirs = socket.socketpair()
         questions, asked = socket.socketpair()
         self.process = os.fork()
@@ -134,6 +137,8 @@ class Ward:
         def wait():
             if self._used() - used > seconds or time.monotonic() - began > by_the_clock:
                 raise TimeoutError(f"stopped after {exercise.SECONDS} seconds")
+            if self.ended:  # although a child of it may keep the line open
+                raise EOFError("the process has ended")
 
         self.line.send(wire.CALL, message, by_the_clock)
         while True:
@@ -146,9 +151,6 @@ class Ward:
                 _, reply = self.line.receive(wait)
                 wait()  # an answer that comes too late does not count
                 return reply
-
-    def hint(self, error):
-        return SLOW if isinstance(error, TimeoutError) else BROKE_OFF
 
     def stop(self):
         """End the process and, in a sandbox, whatever it started."""
@@ -166,8 +168,8 @@ class Ward:
     def _used(self):
         """Seconds of processor time that all processes but this one have used, or the one if this is no sandbox."""
         with suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:  # what its parent left behind is counted as ours
-                pass
+            while pid := os.waitpid(-1, os.WNOHANG)[0]:  # what its parent left behind is counted as ours
+                self.ended |= pid == self.process
         others = [p.name for p in Path("/proc").iterdir() if p.name.isdigit()] if os.getpid() == 1 else [self.process]
         ticks = 0
         for pid in others:

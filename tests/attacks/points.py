@@ -147,7 +147,7 @@ ATTACKS = [
         os.kill(os.getpid(), 19)
         """,
         before=FRAMES + NUMERIC,
-        most=13,
+        most=15,  # known: the right derivative of a right answer, which only was not computed by autograd
     ),
     attack(
         "comparison replaced",
