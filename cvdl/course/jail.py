@@ -7,6 +7,7 @@ their size are limited.  `choose` tries a back-end on a tiny program before it t
 Bubblewrap is tested with the course; podman 4.3 and docker 20.10 were tried by `cvdl grade --self-test`.
 """
 
+import copy
 import json
 import os
 import secrets
@@ -22,6 +23,7 @@ from cvdl.errors import CourseError
 from cvdl.settings import ROOT, data_path
 
 NOBODY = 65534
+ETC = "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/localtime"
 PROCESSES, FILES = 16, 128
 MEMORY, FILE, TMP, ADDRESSES = 3 << 30, 8 << 20, 64 << 20, 16 << 30  # bytes; all processes, one file, /tmp, one process
 SECONDS = 600  # of processor time, of one process
@@ -47,6 +49,7 @@ class Bubblewrap:
     """
 
     name, program = "bubblewrap", "bwrap"
+    hidden = ()  # what must not be seen although it lies in a folder that is lent
     install = "sudo apt install bubblewrap (dnf, pacman and zypper have it under the same name; 0.8 or newer)"
 
     def command(self, python, name, package=None):
@@ -58,6 +61,7 @@ class Bubblewrap:
             *("--as-pid-1", "--seccomp", str(FILTER)),
             *("--uid", str(NOBODY), "--gid", str(NOBODY), "--hostname", "jail", "--proc", "/proc", "--dev", "/dev"),
             *private_tmp(package if os.getuid() else ROOT / "cvdl"),  # where the first bwrap has put it
+            *(word for path in covered(self.hidden) for word in cover(path)),
             *("--size", str(FILE), "--tmpfs", "/dev/shm", "--remount-ro", "/dev", "--remount-ro", "/"),
             *("--chdir", "/tmp", "--clearenv"),
             *(word for pair in (SETTINGS | paths(ROOT, data_path())).items() for word in ("--setenv", *pair)),
@@ -87,8 +91,14 @@ class Bubblewrap:
         """Nothing to do: the jail dies with the process that was started."""
 
 
+def cover(path):
+    return ["--tmpfs", str(path)] if path.is_dir() else ["--ro-bind", "/dev/null", str(path)]
+
+
 class Container:
     """podman or docker, with an image that holds Python and the course's packages; cvdl is lent from outside."""
+
+    hidden = ()
 
     def __init__(self, name, options=()):
         """options: what this program needs besides."""
@@ -112,9 +122,16 @@ class Container:
             *(word for k, v in ulimits.items() for word in ("--ulimit", f"{k}={v}:{v}")),
             *("--tmpfs", f"/tmp:rw,nosuid,nodev,size={TMP},mode=1777", "--workdir", "/tmp"),
             *("--volume", f"{package or ROOT / 'cvdl'}:/course/cvdl:ro", "--volume", f"{data_path()}:/course/data:ro"),
+            *(word for path in covered(self.hidden) for word in self._cover(path)),
             *(f"--env={k}={v}" for k, v in (SETTINGS | paths("/course", "/course/data")).items() if k != "PATH"),
             *(IMAGE, "python", *python),
         ]
+
+    def _cover(self, path):
+        if not path.is_relative_to(data := data_path().resolve()):
+            return []
+        inside = f"/course/data/{path.relative_to(data)}"
+        return ["--tmpfs", inside] if path.is_dir() else ["--volume", f"/dev/null:{inside}:ro"]
 
     def stop(self, name):
         """Killing the client leaves the container alive.  One that cannot be stopped ends by itself after LONGEST."""
@@ -126,14 +143,20 @@ class Container:
 BACKENDS = {b.name: b for b in (Container("podman", ["--read-only-tmpfs=false"]), Container("docker"), Bubblewrap())}
 
 
-def choose(name="auto"):
-    """The back-end of this name, or the first that holds.  Raises CourseError, with what to install, if none does."""
+def choose(name="auto", hidden=()):
+    """The back-end of this name, or the first that holds.
+
+    hidden: folders and files that must not be seen inside, wherever they are.  Raises CourseError, with what to install, if
+    none holds.
+    """
     if name not in ("auto", *BACKENDS):
         raise CourseError(f"There is no jail {name!r}; there are auto, {', '.join(BACKENDS)}.")
     told = []
     for backend in BACKENDS.values() if name == "auto" else [BACKENDS[name]]:
         wrong = faults(backend)
         if not wrong:
+            backend = copy.copy(backend)
+            backend.hidden = tuple(Path(os.path.realpath(path)) for path in hidden)
             return backend
         told.append(f"{backend.name}: {'; '.join(wrong)}.\n  It takes {backend.install}")
     raise CourseError(
@@ -260,10 +283,8 @@ def private_tmp(package):
 
 def lent(below_tmp, package):
     """Options for Python, its packages, cvdl and its data: those that lie below /tmp, or all others."""
-    etc = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/localtime")
-    own = [sys.base_prefix, sys.prefix, *site.getsitepackages(), *user_site(), str(data_path())]
     shown, made, bound = [], {"/", "/usr", "/tmp"}, [Path("/usr")]
-    for path in (*etc, *sorted({os.path.realpath(p) for p in own})):  # a folder before those in it
+    for path in (*ETC, *folders()):
         if any(Path(path).is_relative_to(b) for b in bound) or not os.path.exists(path):
             continue
         if Path(path).is_relative_to("/tmp") != below_tmp:
@@ -280,6 +301,17 @@ def lent(below_tmp, package):
                 shown += ["--perms", "0755", "--dir", str(parent)]
         shown += ["--ro-bind", str(package), str(ROOT / "cvdl")]
     return shown
+
+
+def folders():
+    """Python, its packages and the course's data; a folder before those in it."""
+    own = [sys.base_prefix, sys.prefix, *site.getsitepackages(), *user_site(), str(data_path())]
+    return sorted({os.path.realpath(path) for path in own})
+
+
+def covered(hidden):
+    """Those of the hidden paths that would be seen inside."""
+    return [path for path in hidden if any(path.is_relative_to(folder) for folder in ("/usr", *folders()))]
 
 
 def user_site():

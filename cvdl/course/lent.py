@@ -38,7 +38,7 @@ def package(chapter):
     folder = Path(tempfile.mkdtemp(prefix="cvdl-lent-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     folder.chmod(0o755)  # another user reads it
-    shutil.copytree(ROOT / "cvdl", folder / "cvdl", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "cvdl", folder / "cvdl", ignore=_others)
     for path in (folder / "cvdl/course/checks").glob("[!_]*.py"):
         path.unlink()
     for name in answers(chapter):
@@ -47,6 +47,13 @@ def package(chapter):
         path.write_text(without(path.read_text(encoding="utf-8"), function), encoding="utf-8")
     compileall.compile_dir(folder / "cvdl", quiet=2, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
     return folder / "cvdl"
+
+
+def _others(folder, names):
+    """What is not part of the library, should somebody have put it there."""
+    return [
+        n for n in names if n == "__pycache__" or not (Path(folder, n).is_dir() or n.endswith((".py", ".html", ".css")))
+    ]
 
 
 def without(source, function):

@@ -56,7 +56,8 @@ def grade_all(
     stem = stem_named(notebook) if notebook else None
     given = dues_named([due] if isinstance(due, str) else due or ())
     names = names_in(students) if students else []
-    backend = jails.choose(jail)
+    hidden = [p for p in (submissions, out, students, *against) if p]
+    backend = jails.choose(jail, hidden)
     if out.resolve() == submissions.resolve():
         raise CourseError(f"{out} contains the hand-ins. Name another folder: --out DIR")
     lines = []

@@ -17,6 +17,7 @@ from cvdl.course import jail, syscalls, warden, wire
 from cvdl.course.compare import CallFailed
 from cvdl.course.jail import BACKENDS, IMAGE, Container, choose, faults
 from cvdl.errors import CourseError
+from cvdl.settings import ROOT
 from tests import RUNAWAY
 
 
@@ -46,6 +47,32 @@ print(json.dumps({p: count(p) for p in ("cvdl", "data", "solutions", "tests", "w
         "sockets": [],
         "var": False,
     }
+
+
+@pytest.mark.parametrize("below_tmp", [False, True])
+def test_marks_below_the_data_are_not_seen(backend, below_tmp, monkeypatch):
+    """Wherever the teacher puts hand-ins and marks, also where the course's data are."""
+    with tempfile.TemporaryDirectory(dir="/tmp" if below_tmp else ROOT) as folder:
+        data = Path(folder)
+        for name in ("open", "marks/seed", "names.txt"):
+            (data / name).parent.mkdir(exist_ok=True)
+            (data / name).write_text("known")
+        for path in (data, *data.rglob("*")):
+            path.chmod(0o755)
+        monkeypatch.setenv("CVDL_DATA", folder)
+        program = f"""
+from pathlib import Path
+data = Path({folder!r})
+def text(path):
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+print(sorted(p.name for p in data.rglob("*")), text(data / "names.txt"), text(data / "open"))
+"""
+        hiding = choose("bubblewrap", [data / "marks", data / "names.txt"])
+        assert inside(hiding, program) == "['marks', 'names.txt', 'open']  known\n"
+        assert "'seed'" in inside(backend, program)
 
 
 def test_a_course_below_tmp_is_found(backend, monkeypatch):
