@@ -40,8 +40,8 @@ test-long: export OMP_NUM_THREADS = 1
 test-long: $(READY)  ## run the tests that `test` leaves out: attacks on the grader, a session in a browser, Colab's first cell
 	$(PYTEST) -m long tests
 
-test-all: test test-long  ## run both, then every notebook in the profile laptop and with Colab's packages (2 hours)
-	$(RUN) -m pytest -m tour tests/browser
+test-all: test test-long  ## run both, then every notebook in the profile laptop and with Colab's packages (3 hours)
+	$(RUN) -m pytest -m tour tests
 	$(RUN) -m tests.notebooks.measure run laptop
 	$(RUN) -m tests.notebooks.colab --python $$(command -v python3.12 || echo $(RUN))
 

@@ -71,14 +71,14 @@ def test_held(attack, outcome):
 
 
 @pytest.mark.parametrize(
-    "attack", [pytest.param(a, marks=pytest.mark.long if a.long else (), id=a.name) for a in CLASSES]
+    "attack", [pytest.param(a, marks=pytest.mark.tour if a.long else (), id=a.name) for a in CLASSES]
 )
 def test_a_class_held(attack):
     through, seen = classes.run(attack)
     assert through == [], seen.said
 
 
-@pytest.mark.long
+@pytest.mark.tour
 @pytest.mark.parametrize("attack", [pytest.param(a, id=a.name) for a in CLASSES if a.user])
 def test_a_class_held_for_an_ordinary_user(attack, tmp_path):
     if os.getuid() or not shutil.which("setpriv"):

@@ -161,9 +161,13 @@ def run_once(tmp_path, top, left=0):
     return done.stdout
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("layout", ["moodle", "canvas", "nbgrader", "folders"])
-@pytest.mark.parametrize("zipped", [False, True])
+LAYOUTS = [(layout, zipped) for layout in ("moodle", "canvas", "nbgrader", "folders") for zipped in (False, True)]
+
+
+@pytest.mark.parametrize(
+    "layout, zipped",
+    [pytest.param(*one, marks=pytest.mark.long if one == ("canvas", True) else pytest.mark.tour) for one in LAYOUTS],
+)
 def test_a_class_of_200_that_is_killed_ten_times(tmp_path, layout, zipped):
     draw = random.Random(f"{layout} {zipped}")
     marks, late, broken = {}, set(), set()
