@@ -95,7 +95,7 @@ def writable(path: Path | None):
 
 def folder(path: Path | None):
     """Raise now, and not after the work, where a folder to write into is a file."""
-    if path and path.is_file():
+    if path and os.path.isfile(path):
         raise CourseError(f"{path} is a file; the name of a folder was expected, which may be new.")
     return path
 
@@ -123,8 +123,7 @@ def lab(
         int, typer.Option(min=1, max=65535, help="Port to serve on; if it is taken, the next free one.")
     ] = 8888,
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
-    work: Annotated[Path, typer.Option(help="Folder with your own copies of the notebooks.", callback=folder)] = ROOT
-    / "work",
+    work: Annotated[Path, typer.Option(help="Folder with your own copies of the notebooks.")] = ROOT / "work",
 ):
     """Open your own copies of the notebooks in JupyterLab.
 
@@ -479,9 +478,7 @@ def evaluate(
         ),
     ] = False,
     json: Numbers = None,
-    save: Annotated[
-        Path | None, typer.Option(help="Folder to write an image of each pair and its flows to.", callback=folder)
-    ] = None,
+    save: Annotated[Path | None, typer.Option(help="Folder to write an image of each pair and its flows to.")] = None,
     device: Device = None,
 ):
     """Measure a network: end-point error, angular error, Fl-all and error by speed, for each pair and on average.

@@ -102,7 +102,7 @@ def test_gestures():
 
 def test_attacks(monkeypatch, capsys):
     attack = attacks.Attack(LONG, LONG, lambda folder, trap: None)
-    monkeypatch.setattr(attacks.jail, "choose", lambda name: attacks.Open())
+    monkeypatch.setattr(attacks.jail, "choose", lambda name, hidden=(): attacks.Open())
     monkeypatch.setattr(attacks, "hand_ins", lambda: [[attack]])
     monkeypatch.setattr(attacks, "suite", lambda backend: [attacks.Outcome(attack, ["x"], 12345.6)])
     attacks.table()

@@ -44,7 +44,7 @@ def judge_bytes(data, notebook, seed, backend):
     Each file has cases of its own, so that what a student has seen of them is of no use in the next attempt.
     """
     begin = time.monotonic()
-    seed = f"{seed}/{hashlib.sha256(data).hexdigest()}"
+    seed = seed_of(data, seed)
     specs = exercises_of(notebook)
     if not specs:
         return unjudged(notebook, "contains no exercise of this course")
@@ -63,6 +63,11 @@ def judge_bytes(data, notebook, seed, backend):
     seconds = round(time.monotonic() - begin, 2)
     problem = "; ".join(f"{row['id']} is {UNJUDGED}: {row['hint']}" for row in rows if row["state"] == UNJUDGED) or None
     return {"judged": not problem, "problem": problem, "notes": notes, "seconds": seconds, "exercises": rows}
+
+
+def seed_of(data, secret):
+    """The seed of the cases for one file."""
+    return f"{secret}/{hashlib.sha256(data).hexdigest()}"
 
 
 def judge_exercise(spec, opened, seed):

@@ -68,7 +68,7 @@ def chosen(notebook, work):
     """The file that is meant.  Raises CourseError if there is none."""
     if notebook.endswith(".ipynb"):
         if not Path(notebook).is_file():
-            raise CourseError(f"There is no file {notebook}. Give its number, as in `cvdl handin 01`, or its path.")
+            raise CourseError(f"There is no file {notebook}. Give the number, as in `cvdl handin 01`, or its path.")
         return Path(notebook).resolve()
     there = sorted(p for p in work.glob("[0-9][0-9]_*.ipynb") if p.stem == desk.family(p.name))
     for path in there:

@@ -256,7 +256,7 @@ def below(folder, base, names, ours):
             if not stat.S_ISDIR(status.st_mode):
                 fault = None if stat.S_ISREG(status.st_mode) else NO_FILE
                 if status.st_size > unpack.LARGEST:
-                    fault = f"{status.st_size >> 20} MB, and {unpack.LARGEST >> 20} MB is the most that is read"
+                    fault = f"{status.st_size >> 20} MB, but files may have at most {unpack.LARGEST >> 20} MB"
                 yield own, Found(base, own, changed=changed(status), fault=fault)
                 continue
             if len(own) > DEEPEST:

@@ -286,7 +286,7 @@ def listed(archive):
         elif name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name):
             fault = "has a name in the zip that points outside it"
         elif m.file_size > LARGEST:
-            fault = f"{m.file_size >> 20} MB, and {LARGEST >> 20} MB is the most that is read"
+            fault = f"{m.file_size >> 20} MB, but files may have at most {LARGEST >> 20} MB"
         elif m.file_size > max(RATIO * m.compress_size, 1 << 20):
             fault = f"grows {m.file_size // max(m.compress_size, 1)} times when unzipped; it was not opened"
         made = None

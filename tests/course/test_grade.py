@@ -29,6 +29,12 @@ STEM = "01_rnn_from_scratch"
 SEED = "a seed"
 
 
+@pytest.fixture
+def same_cases(monkeypatch):
+    """The cases of every file are those of `check` with this seed."""
+    monkeypatch.setattr(grade, "seed_of", lambda data, secret: secret)
+
+
 def judged(*cells, backend):
     result = grade.judge_bytes(notebook(SETUP, *cells), STEM, SEED, backend)
     assert result["judged"], result["problem"]
@@ -60,9 +66,7 @@ def defined(cell, name):
     return namespace[name]
 
 
-MARKED = (
-    '@exercise("rnn.step", points=15)\ndef rnn_step(x, h, V, W, b_h):\n    return torch.tanh(x @ V.T + h @ W.T + b_h)'
-)
+MARKED = '@exercise("rnn.step", points=15)\ndef rnn_step(x, h, V, W, b_h):\n    return (x @ V.T + h @ W.T + b_h).tanh()'
 UNMARKED = '`rnn_step` is defined without @exercise("rnn.step") above it, so it was not judged as rnn.step: look at it'
 
 
@@ -75,27 +79,13 @@ UNMARKED = '`rnn_step` is defined without @exercise("rnn.step") above it, so it 
         ("rnn_steps = 3", ""),
     ],
 )
-def test_a_function_that_lost_its_mark_is_remarked(cell, told, monkeypatch):
-    class Opened:
-        def __init__(self, data, *_):
-            self.data, self.found = (
-                data,
-                {key: {} for key in ("broken", "unread", "answered", "sources", "imports")} | {"notes": []},
-            )
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
-
-    monkeypatch.setattr(grade, "Notebook", Opened)
-    rows, notes = judged(cell, backend=None)
+def test_a_function_that_lost_its_mark_is_remarked(cell, told, backend):
+    rows, notes = judged(cell, backend=backend)
     assert (rows["rnn.step"]["state"], rows["rnn.step"]["hint"]) == ("missing", told)
     assert notes == [told] * bool(told) and rows["rnn.unroll"]["hint"] == ""
 
 
-def test_marks_and_messages_are_those_of_check(backend):
+def test_marks_and_messages_are_those_of_check(backend, same_cases):
     cells = {
         "rnn.step": ("rnn_step", "return torch.sigmoid(x @ V.T + h @ W.T + b_h)"),  # a known mistake, for itself alone
         "rnn.unroll": ("unroll", "hs = [h0]\nfor x in xs:\n    hs += [rnn_step(x, hs[-1], V, W, b_h)]\nreturn torch.stack(hs[1:])"),
@@ -247,10 +237,10 @@ class NoJail:
 
     lacks, lost, stops = (), False, 0
 
-    def __init__(self, data, backend, course):
+    def __init__(self, data, backend, course, chapter):
         ids = [spec.id for spec in grade.exercises_of(STEM)]
         self.found = {"answered": dict.fromkeys(ids, True), "notes": []}
-        self.found |= {key: {} for key in ("sources", "imports", "broken", "unread", "ways")}
+        self.found |= {key: {} for key in ("sources", "imports", "broken", "unread", "ways", "unmarked")}
 
     def call(self, id, way=0):
         return caller(id, checks.find(id).library)
@@ -275,7 +265,7 @@ def test_a_fault_of_the_course_is_reported_and_is_not_0_points(monkeypatch, tmp_
     result = grade.judge_bytes(b"", STEM, SEED, None)
     assert not result["judged"] and "rnn.loss cannot be judged" in result["problem"]
     assert "fault in the course" in result["problem"] and "ZeroDivisionError" in result["problem"]
-    monkeypatch.setattr(jail, "choose", lambda name: name)
+    monkeypatch.setattr(jail, "choose", lambda name, hidden: name)
     told, complete = run.grade_all(put(tmp_path / "in", "anna.ipynb"), tmp_path / "out")
     assert not complete and "anna.ipynb: rnn.loss cannot be judged" in told and "0 of 1 hand-ins judged" in told
 
@@ -295,7 +285,7 @@ def judge_of_paper(monkeypatch):
         return {"judged": True, "problem": None, "notes": [], "seconds": 0.1, "exercises": [ROW]}
 
     monkeypatch.setattr(grade, "judge_bytes", judge_bytes)
-    monkeypatch.setattr(jail, "choose", lambda name: name)
+    monkeypatch.setattr(jail, "choose", lambda name, hidden: name)
     return asked
 
 

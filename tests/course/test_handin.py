@@ -275,8 +275,8 @@ def test_the_command(work, unscored):
     [
         ("some.png", "some.png is not a notebook, whose name ends in .ipynb. Give the number"),
         (".", "is a folder. Give the number of a notebook"),
-        ("07", "There is no notebook '07' in work; there is none at all. Give its number"),
-        ("there.ipynb", "There is no file there.ipynb. Give its number"),
+        ("07", "There is no notebook '07' in work; there is none at all. Give the number"),
+        ("there.ipynb", "There is no file there.ipynb. Give the number"),
     ],
 )
 def test_what_is_no_notebook_is_told(tmp_path, monkeypatch, name, told):

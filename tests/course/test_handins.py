@@ -138,7 +138,7 @@ def test_links_are_not_followed(tmp_path):
     os.mkfifo(top / "dan.ipynb")
     found = {h.student: h.problem for h in find(top)}
     assert found.pop("anna") is None and found.keys() == {"bo", "cleo", "dan"}
-    assert all("no ordinary file" in problem for problem in found.values())
+    assert all("not an ordinary file" in problem for problem in found.values())
 
 
 def test_links_and_ways_out_of_a_zip(tmp_path):

@@ -98,7 +98,7 @@ def test_not_judged_is_said_without_points(out):
 def test_what_is_for_the_teacher_stays_with_the_teacher(tmp_path):
     told = [
         "rnn.step is defined 2 times; the last one counts.",
-        *grade.remarks({"id": "a.b", "source": "open('x')"}, ""),
+        *grade.remarks({"id": "a.b", "state": "right", "source": "open('x')"}, ""),
     ]
     export.publish([result("anna", notes=told)], tmp_path)
     (own,) = tmp_path.glob("pages/*/*.html")
