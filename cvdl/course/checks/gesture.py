@@ -44,11 +44,12 @@ def _seen_like(newest=lambda x: int(x + 1e-9), number=lambda exact, count: math.
 
 
 def _seen_args(g):
-    fps, rate = (values[int(torch.randint(len(values), (), generator=g))] for values in (_CAMERAS, (4, 5, 8, 10)))
+    fps, rate = _CAMERAS[int(torch.randint(len(_CAMERAS), (), generator=g))]
     return int(torch.randint(2 * fps, 4 * fps, (), generator=g)), fps, rate
 
 
-_CAMERAS = (12, 15, 24, 25, 30)  # for which no float comes out slightly too small
+# Frames and ticks per second for which no float comes out slightly too small, and rounding to the nearest is not rounding up.
+_CAMERAS = [(fps, rate) for fps in (12, 15, 24, 25, 30) for rate in (4, 5, 8, 10) if 2 * fps % rate]
 
 
 def _whole(number):
