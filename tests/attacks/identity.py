@@ -17,7 +17,7 @@ COLLISION = tuple(
     "mia" + "".join("\u200b\u200c\u200d\u2060"[number >> 2 * n & 3] for n in range(13))
     for number in (2196085, 21410688)
 )
-ALSO = notebook(answer("return 7", "rnn.parameters"), stem=RNN)  # a notebook 01 without points
+ALSO = notebook(answer("return 8", "rnn.parameters"), stem=RNN)  # a notebook 01 without points
 DUE = "2026-11-20T12:00"
 EARLY, LATER = datetime(2026, 11, 19, 12).timestamp(), datetime(2026, 11, 28, 12).timestamp()
 

@@ -164,12 +164,21 @@ def case_on_page(folder):
     put(folder / "mallory 2" / "mine.ipynb", notebook(answer(body)))
     body = "if image.numel() > 2:\n    return {str(image.tolist()): 1}\nreturn image / 255"
     put(folder / "mallory 3" / "mine.ipynb", notebook(answer(body)))
+    again = notebook(answer(f"if image.numel() > 2:\n    {SHOWS}\nreturn image / 255"), answer("...", "start.other"))
+    put(folder / "mallory 4" / "mine.ipynb", again)
 
 
 def numbers_shown(seen):
-    for name, text in seen.pages("mallory").items():
-        if re.search(r"(\d{2,3}, ){5}", text.partition("<pre")[0]):
-            yield f"{name} shows the numbers of a secret case"
+    """What one attempt shows of a case must not be of use in another: each file has cases of its own."""
+    known = [
+        found[0]
+        for text in seen.pages("mallory").values()
+        if (found := re.search(r"(\d{1,3}, ){5}", text.partition("<pre")[0]))
+    ]
+    if len(known) < 2:
+        yield "the pages show no numbers, so that there is nothing to compare"
+    if len(set(known)) < len(known):
+        yield "two attempts show the same numbers of a secret case"
 
 
 def submits(folder):
@@ -199,7 +208,7 @@ ATTACKS = short(
         attack("the machine's paths in errors", "errors that quote where cvdl and Python are", library_paths, machine),
         attack("large files", "thousands of remarks, long sources, many files", long_ones, sizes, seconds=170),
         attack("long messages", "an error of a million characters in every case", long_answers, sizes),
-        attack("a case on the page", "the arguments of a secret case as an error, a text or a key", case_on_page, numbers_shown, allowed=MAY),
+        attack("a case on the page", "learns the arguments of a secret case from an error, a text or a key, for another attempt", case_on_page, numbers_shown, allowed=MAY),
         attack("odd notebooks handed in", "`cvdl handin` of format 3, odd metadata and odd cells", submits, honest={}),
     ],
     "formulas behind separators",
