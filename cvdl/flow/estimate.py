@@ -60,7 +60,7 @@ def compute(image1, image2, network="spynet", device=None):
     if first.shape != second.shape:
         (h, w), (H, W) = first.shape[-2:], second.shape[-2:]
         raise InvalidInput(
-            f"Both images must have the same size; image1 has {w} × {h} pixels and image2 {W} × {H}. Resize or crop one of them to the size of the other."
+            f"Both images must have the same size; image1 has {w} × {h} pixels and image2 {W} × {H}. Resize or crop one of them."
         )
     return method_of(network, device)(first, second)
 

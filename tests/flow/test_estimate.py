@@ -86,7 +86,7 @@ def test_every_kind_of_image(images, weights):
         (torch.zeros(3, H, W, dtype=torch.int32), "holds torch.int32"),
         (pixels(0).astype(np.int64), "holds torch.int64"),
         (255 * torch.rand(3, H, W), r"values in \[0, 1\]"),
-        (torch.zeros(3, 40, W), "same size; image1 has 51 × 40 pixels, image2 has 51 × 37"),
+        (torch.zeros(3, 40, W), "same size; image1 has 51 × 40 pixels and image2 51 × 37"),
         ("nothing.png", "nothing.png does not exist"),
         (7, "image1 is int; a path, a PIL image"),
     ],
