@@ -164,7 +164,7 @@ def case_on_page(folder):
     put(folder / "mallory 2" / "mine.ipynb", notebook(answer(body)))
     body = "if image.numel() > 2:\n    return {str(image.tolist()): 1}\nreturn image / 255"
     put(folder / "mallory 3" / "mine.ipynb", notebook(answer(body)))
-    again = notebook(answer(f"if image.numel() > 2:\n    {SHOWS}\nreturn image / 255"), answer("...", "start.other"))
+    again = notebook(answer(f"if image.numel() > 2:\n    {SHOWS}\nreturn image / 255.0"))
     put(folder / "mallory 4" / "mine.ipynb", again)
 
 

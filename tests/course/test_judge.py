@@ -202,7 +202,11 @@ def test_after_a_stop_no_case_is_tried():
         ),
         ((torch.zeros(3), torch.zeros(3)), torch.zeros(3), "(several of them have that shape: return only the one"),
         ((torch.zeros(1), torch.zeros(2)), torch.zeros(3), "(torch.cat turns them into one tensor)"),
-        ((1.0, 2.0), torch.zeros(3), "not a list, tuple or NumPy array of length 2 (torch.tensor makes a tensor of numbers)"),
+        (
+            (1.0, 2.0),
+            torch.zeros(3),
+            "not a list, tuple or NumPy array of length 2 (torch.tensor makes a tensor of numbers)",
+        ),
         (tuple(range(30)), (*range(29), 30), "[29]: the value differs (yours: 29)"),
         (dict.fromkeys("abcdef", 1), {**dict.fromkeys("abcde", 1), "f": 2}, "f: the value differs (yours: 1)"),
         (torch.zeros(2), (torch.zeros(1), torch.zeros(1)), "2 values were expected"),
