@@ -198,7 +198,7 @@ def submits(folder):
     return calls
 
 
-MAY = ("mallory", "mallory 2", "mallory 3")
+MAY = ("mallory", "mallory 2", "mallory 3", "mallory 4")
 ATTACKS = short(
     [
         attack("formulas behind separators", "names and errors that are formulas where ; or tabs separate", separators, formulas),
