@@ -38,14 +38,20 @@ FAULT = "the judge failed"  # in a problem that is not the student's, and whose 
 UNJUDGED = "not judged"  # state of an exercise that a human must look at: it has no points, rather than 0
 
 
-def read(out):
+def read(out, faults=None):
     """All results below the folder `out` -> list of dicts, by student and notebook.
 
-    Raises CourseError where a file is no result.
+    faults: list to which is added what is wrong with files that are no results; without it, raises CourseError for the first.
     """
     found = {}
     for path in sorted(out.glob("results/*/*.json")):
-        result = load(path)
+        try:
+            result = load(path)
+        except CourseError as error:
+            if faults is None:
+                raise
+            faults.append(str(error))
+            continue
         whose = result["student"], result["notebook"]
         if whose not in found or path == place(out, *whose):
             found[whose] = result

@@ -93,13 +93,14 @@ def grade_all(
     unjudged = [f"{r['file']}: {r['problem']}" for r in done if not r["judged"]]
     lines += unjudged + changes
     here = {(r["student"], r["notebook"]) for r in done} | stay
-    everything = results.read(out)
+    everything = results.read(out, damaged := [])
+    lines += damaged  # their students have no mark until that is looked at
     for name in main if names else []:
         came = {folded(s) for s, n in here if n == name}
         marked = {folded(r["student"]) for r in everything if r["notebook"] == name and r["file"]}
         for student in [n for n in names if folded(n) not in came]:
             lines.append(f"{student}: nothing handed in for {name}")
-            if folded(student) in marked:
+            if folded(student) in marked or (damaged and results.place(out, student, name).exists()):
                 lines[-1] += " this time; what was handed in earlier stays"
                 continue
             results.write(out, missing(student, name))
@@ -109,7 +110,7 @@ def grade_all(
     times = ", ".join(sorted({f"{dues[n]:%Y-%m-%d %H:%M %Z}" for n in main if n in dues}))
     late = f", {sum(bool(r['late']) for r in done)} late (due {times})" if times else ""
     lines.append(f"{judged}{late}; the results are in {out / 'results'}")
-    everything = results.read(out)
+    everything = results.read(out, [])
     if gone := [f"{r['student']} ({r['notebook']})" for r in everything if left(r, here, main, names)]:
         lines.append(
             f"In {out / 'results'}, but not among these hand-ins: {', '.join(gone)}. If one was withdrawn, delete its file "
@@ -119,7 +120,7 @@ def grade_all(
     lines += export.publish(everything, out, formats, unwritten)
     if against:
         lines += likeness.write(likeness.compare(everything, older), out)
-    return "\n".join(shown(line, most=LINE) for line in lines), clear and not unjudged + unwritten
+    return "\n".join(shown(line, most=LINE) for line in lines), clear and not unjudged + damaged + unwritten
 
 
 def asked_for(handins):

@@ -18,7 +18,7 @@ from cvdl.errors import CourseError
 PROGRAM = ("-BP", "-m", "cvdl.course.inmate")
 START = 300  # seconds in which a sandbox has to start and a notebook to be cut
 CALL = CLOCK + 30  # seconds by the clock after which the sandbox is ended; it ends calls by itself before that
-ALL = 1800  # seconds by the clock for one hand-in
+ALL = 600  # seconds by the clock for one hand-in
 LACKS = 300  # characters, the most that are kept of what a sandbox lacks
 
 

@@ -40,7 +40,7 @@ def named_in(seen, *students):
 
 def told_of_mallory(seen):
     yield from named_in(seen, "mallory")
-    if "mallory" not in seen.said[-1]:
+    if "mallory" not in seen.said[-1] and not any(r["notes"] for r in seen.of("mallory")):
         yield "nothing is told of mallory"
 
 
@@ -373,10 +373,10 @@ ATTACKS = short(
         attack("long path", "a path of 4,100 characters", beside(long_path), told_of_mallory),
         attack("odd notebooks", "14 notebooks that are JSON of other forms", beside(odd_notebooks), all_forms, allowed=("mallory, format 3", "mallory, cell type is a list")),
         attack("tangle", "statements that need one another, cut out again for each of eight exercises", tangle(), lambda seen: too_long(seen, 60), seconds=170),
-        attack("sleeps", "each call sleeps 50 seconds, which counts as no processor time", sleeps, seconds=170),
+        attack("sleeps", "each call sleeps 50 seconds, which counts as no processor time", sleeps, limits={"ALL": 60}, seconds=170),
         attack("text of a tensor", "a tensor of nine axes where a word is asked for", matched(TENSOR), seconds=90),
         attack("key of 60,000 tensors", "a key made of one tensor 60,000 times, written to the wire", matched(*KEYS), seconds=120),
-        attack("neighbours' memory", "fills shared memory while another is judged", neighbours, limits={"MEMORY": 600 << 20}),
+        attack("neighbours' memory", "fills shared memory while another is judged", neighbours, limits={"MEMORY": 1 << 30}),
         attack("pipe for a file", "the hand-in becomes a pipe while the run goes on", many_of(lambda folder, n: put(folder / ("mallory" if not n else f"z{n}") / "mine.ipynb", WRONG if not n else b"{}"), 300), meanwhile=fifo_for_file, seconds=90),
         attack("damaged second download", "a file arrives damaged after it was judged", second_download, honest={"anna": 100, "berta": 100}),
         attack("deep answers compared", "answers of deep syntax, with --against", likeness),
