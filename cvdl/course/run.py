@@ -124,9 +124,9 @@ def grade_all(
 
 
 def asked_for(handins):
-    """The notebooks that a run is about: those of at least half as many students as the most frequent one."""
+    """The notebooks that a run is about: those of more than half as many students as the most frequent one."""
     count = Counter(h.notebook for h in handins if h.notebook != "unknown")
-    return sorted(n for n in count if 2 * count[n] >= max(count.values()))
+    return sorted(n for n in count if 2 * count[n] > max(count.values()))
 
 
 def of_run(handin, main):
