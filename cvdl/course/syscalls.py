@@ -31,6 +31,7 @@ FORBIDDEN = """
 """
 NAMESPACES = 0x7E020000  # the flags of clone that make namespaces
 FAMILIES = (1, 2, 10)  # of sockets: Unix, IPv4, IPv6; so not those to a virtual machine's host, or to kernel modules
+SHARED, ANONYMOUS = 0x01, 0x20  # flags of mmap; memory that is both may be kept where no process shows it
 LEASES = (1024, 1026)  # fcntl's F_SETLEASE to F_NOTIFY: with a lease on a shared file others wait
 # Calls that are allowed with some arguments only -> [(index of the argument, comparison, value, second value)]
 CONDITIONS = {
@@ -38,6 +39,7 @@ CONDITIONS = {
     "socket": [(0, "EQ", family, 0) for family in FAMILIES],
     "socketpair": [(0, "EQ", 1, 0)],
     "prlimit64": [(0, "EQ", 0, 0)],  # of oneself
+    "mmap": [(3, "MASKED_EQ", SHARED | ANONYMOUS, flags) for flags in (0, SHARED, ANONYMOUS)],
     "fcntl": [(1, "LT", LEASES[0], 0), (1, "GT", LEASES[1], 0)],
 }
 HIGHEST = 1024  # above the number of every call that there is

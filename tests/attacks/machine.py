@@ -256,7 +256,7 @@ ATTACKS = [
             x.madvise(mmap.MADV_DONTNEED, start, step)
         return image / 255
         """,
-        "not judged: shared memory|stopped after",  # the latter on a machine that needs seconds to fill 1 GB
+        "not judged|stopped after",  # the latter on a machine that needs seconds to fill 1 GB
         contained="the process has ended",
         limits={"MEMORY": 1 << 30},
     ),
@@ -281,7 +281,7 @@ ATTACKS = [
                 time.sleep(1000)
         return image / 255
         """,
-        "memory|too large|stopped",
+        "memory|too large|stopped|not judged",
         contained="unavailable",
     ),
     attack(

@@ -143,7 +143,7 @@ results.save = counted(results.save)
 os.replace = counted(os.replace)
 Path.replace = counted(Path.replace)
 unpack.look = counted(unpack.look)
-jail.choose = lambda name: None
+jail.choose = lambda name, hidden: None
 told, complete = run.grade_all(top, out, workers=2, due=sys.argv[5], formats=["moodle", "canvas"])
 print(told)
 print("COMPLETE", complete)

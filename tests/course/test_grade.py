@@ -126,7 +126,7 @@ def test_whoever_breaks_the_jail_loses_that_exercise_alone(backend, monkeypatch)
     assert [rows[id]["earned"] for id in HOSTILE] == [0] * len(HOSTILE)
     said = {id: rows[id]["cases"][0]["message"] for id in HOSTILE}
     assert said["rnn.step"] == "stopped: the process has ended"
-    assert said["rnn.unroll"].startswith("stopped: ") and said["rnn.loss"].startswith("stopped: ")
+    assert said["rnn.unroll"].startswith("stopped: ") and said["rnn.loss"].startswith("stopped")
     assert said["rnn.last"] == "stopped after 10 seconds"
     assert "Memory" in said["rnn.sample"] or "memory" in said["rnn.sample"]
     assert said["rnn.teacher"].startswith("SystemExit: no — line ")
