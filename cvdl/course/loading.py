@@ -120,6 +120,8 @@ class Loader:
 
         The error is the student's own exception, or the CallFailed that it became.
         """
+        if isinstance(error, CallStopped):
+            return ""  # the call itself took too long: that is the answer's own fault
         if isinstance(error, CallFailed):
             error = error.__context__
         return self._lacking(error)[:200]
