@@ -27,6 +27,7 @@ from cvdl.errors import CourseError
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 SIMILAR = 0.8  # from 0 to 1: how much the letters of an id must have in common with those of another that is suggested
+SLOW = "Is there a loop that never ends, or a slow one over single numbers?"
 SECONDS = 10  # after which one call of a student's function is stopped
 
 _attempts = {}  # id -> Attempt, as the exercise cells were run
@@ -337,7 +338,7 @@ def caller(id, function):
         except TimeIsUp:
             raise judge.CallStopped(
                 f"stopped after {SECONDS} seconds",
-                "Is there a loop that never ends, or a slow one over single numbers?",
+                SLOW,
             ) from None
         finally:
             _checking = before

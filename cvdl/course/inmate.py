@@ -37,7 +37,6 @@ QUIET = {  # calls by which a notebook shows something: they do nothing when its
 }
 SPARE = 2  # seconds of processor time beyond the limit of a call, which stops it in the terms of Python if it can
 CLOCK = 5 * exercise.SECONDS  # seconds by the clock, after which a call is stopped although it used hardly any time
-SLOW = "Is there a loop that never ends, or a slow one over single numbers?"
 BROKE_OFF = "It ended Python, took too much memory, or sent what is no answer."
 SHARED = "/tmp", "/dev/shm"  # what an exercise leaves there is gone before the next one
 UNDUMPABLE = 4, 0  # prctl(PR_SET_DUMPABLE, 0): nobody else may look into this process or write into its memory
@@ -95,7 +94,7 @@ def supervise(judges):
         except (EOFError, ValueError, TimeoutError) as error:
             ward.stop()
             late = isinstance(error, TimeoutError)
-            why, hint = (str(error), SLOW) if late else (f"stopped: {error}", BROKE_OFF)
+            why, hint = (str(error), exercise.SLOW) if late else (f"stopped: {error}", BROKE_OFF)
             reply = wire.pack(failed(request, why, hint, stopped=True))
         judges.send(wire.ANSWER, reply)
 

@@ -1,7 +1,6 @@
 """The judge's side of the sandbox: starts a process in it, sends calls, and reads the answers with care."""
 
 import json
-import re
 import secrets
 import socket
 import subprocess
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from cvdl.course import checks, exercise, lent, wire
 from cvdl.course.compare import CallFailed, CallStopped
-from cvdl.course.inmate import BROKE_OFF, CLOCK, SLOW
+from cvdl.course.inmate import BROKE_OFF, CLOCK
 from cvdl.course.jail import MEMORY
 from cvdl.course.loading import LOAD
 from cvdl.errors import CourseError
@@ -89,7 +88,7 @@ class Notebook:
                 return answer_in(reply, token)
             except TimeoutError:
                 self.close()
-                raise CallStopped(f"stopped after {exercise.SECONDS} seconds", SLOW) from None
+                raise CallStopped(f"stopped after {exercise.SECONDS} seconds", exercise.SLOW) from None
             except CourseError:
                 raise
             except (MemoryError, EOFError, ValueError) as error:
@@ -117,7 +116,7 @@ class Notebook:
         except (TimeoutError, MemoryError, EOFError, ValueError) as error:
             self.library.close()
             self.library = None
-            return wire.pack({"failed": f"{request['id']} came to no end: {error}", "hint": SLOW})
+            return wire.pack({"failed": f"{request['id']} came to no end: {error}", "hint": exercise.SLOW})
 
     def close(self):
         for process in (self.inmate, self.library):
@@ -204,14 +203,6 @@ class Inmate:
         self.process.wait()
         self.backend.stop(self.name)
         self.line.socket.close()
-
-
-def meminfo(name):
-    """Bytes in a line of /proc/meminfo; 0 where there is none."""
-    try:
-        return int(re.search(rf"{name}:\s+(\d+)", Path("/proc/meminfo").read_text())[1]) << 10
-    except (OSError, TypeError):
-        return 0
 
 
 def resident(pid):

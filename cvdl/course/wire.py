@@ -17,11 +17,8 @@ from cvdl.course.compare import CallFailed, dense
 LENGTHS = struct.Struct(">II")
 TEXT, TENSORS = 1 << 21, 1 << 24  # bytes, the most that the judge reads of each
 TOO_BIG = "returned more than the judge can read"
-CALL, ANSWER, QUESTION = (
-    b"C",
-    b"A",
-    b"Q",
-)  # to the sandbox; from it; from it, for the library's answer to another exercise
+# What a message is for: to the sandbox; from it; from it, for the library's answer to another exercise.
+CALL, ANSWER, QUESTION = b"C", b"A", b"Q"
 PAUSE = 0.05  # seconds between two looks at whether to go on waiting
 
 

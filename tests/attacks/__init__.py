@@ -207,7 +207,7 @@ class Trap:
 
 def available():
     """Bytes of memory that are free on this machine."""
-    return warden.meminfo("MemAvailable")
+    return int(re.search(r"MemAvailable:\s+(\d+)", Path("/proc/meminfo").read_text())[1]) << 10
 
 
 def running(marker):
