@@ -56,19 +56,21 @@ def sources_of(notebook):
         raise CourseError("no notebook: it has no list of cells") from None
 
 
-def unmarked(data, id, functions):
-    """Why an exercise is missing although its function may be there, in a sentence; "" if no function has its name.
+def unmarked(data, functions):
+    """Why exercises may seem to be missing although their functions are there: {id: a sentence}.
 
-    data: the bytes of a notebook that lacks the exercise; functions: {name: id} of the course's own notebook.
+    data: the bytes of a notebook; functions: {name: id} of the course's own notebook.
     """
     try:
         code = "\n".join(code_cells(data))
     except CourseError:
-        return ""
-    for name in (name for name, other in functions.items() if other == id):
-        if re.search(rf"^(?:async[ \t]+)?def[ \t]+{re.escape(name)}\b", code, re.M):
-            return f'`{name}` is defined without @exercise("{id}") above it, so it was not judged as {id}: look at it'
-    return ""
+        return {}
+    defined = set(re.findall(r"^(?:async[ \t]+)?def[ \t]+(\w+)", code, re.M))
+    return {
+        id: f'`{name}` is defined without @exercise("{id}") above it, so it was not judged as {id}: look at it'
+        for name, id in functions.items()
+        if name in defined
+    }
 
 
 def version_of(notebook):

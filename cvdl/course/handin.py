@@ -175,8 +175,9 @@ def main():
         os.chdir(folder)
         sys.path.append(folder)
         loader = Loader(found, course_of(stems().get(chapter)))
+        unmarked_here = unmarked(data, loader.course["functions"])
         for spec in checks.chapter(chapter).values():
-            answer(replies, {spec.id: row(spec, loader, data)})
+            answer(replies, {spec.id: row(spec, loader, unmarked_here.get(spec.id))})
         os.chdir(os.path.dirname(folder))
 
 
@@ -185,19 +186,15 @@ def answer(replies, message):
     replies.flush()
 
 
-def row(spec, loader, data=b""):
-    """State and points of one exercise, with the seed of `check`, and why it is not right.
-
-    data: the bytes of the notebook.
-    """
+def row(spec, loader, missing_because=None):
+    """State and points of one exercise, with the seed of `check`, and why it is not right."""
     found = loader.found
     if spec.id in found.broken:
         return {"state": "cannot be read", "earned": 0, "why": found.broken[spec.id]}
     if spec.id in found.unread:
         return {"state": "cannot be read", "earned": 0, "why": found.unread[spec.id]}
     if spec.id not in found.definitions:
-        why = unmarked(data, spec.id, loader.course["functions"])
-        return {"state": "missing", "earned": 0} | ({"why": why} if why else {})
+        return {"state": "missing", "earned": 0} | ({"why": missing_because} if missing_because else {})
     if not found.answered(spec.id):
         return {"state": "not attempted", "earned": 0}
     try:

@@ -67,7 +67,6 @@ def supervise(judges):
     except CourseError as error:
         judges.send(wire.ANSWER, wire.pack({"problem": str(error)}))
         return
-    functions = known["course"]["functions"]
     told = {
         "answered": {id: found.answered(id) for id in found.definitions},
         "sources": {id: found.source(id)[:100_000] for id in found.definitions},
@@ -76,7 +75,7 @@ def supervise(judges):
         "unread": found.unread,
         "ways": {id: len(found.slices(id)) + 1 for id in found.definitions},
         "notes": found.notes,
-        "unmarked": {id: unmarked(data, id, functions) for id in functions.values() if id not in found.definitions},
+        "unmarked": unmarked(data, known["course"]["functions"]),
     }
     judges.send(wire.ANSWER, wire.pack(told))
     ward = None

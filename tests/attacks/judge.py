@@ -239,7 +239,7 @@ def forged():
         send(wire.pack({"token": token(sys._getframe()), "answer": None, "earned": 100, "state": "right"}))
         return None
         """,
-        "stopped: no answer",
+        "stopped: no (answer|question)",
         before=FRAMES,
     ),
     attack(
