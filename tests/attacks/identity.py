@@ -6,6 +6,7 @@ import zipfile
 from datetime import datetime
 
 from cvdl.course.jail import NOBODY
+from cvdl.course.names import shown
 from cvdl.settings import ROOT
 from tests.attacks import RNN, answer, notebook, put
 from tests.attacks.classes import GOOD, WRONG, ClassAttack, anna, grade, short
@@ -143,8 +144,8 @@ def invisible(folder):
 
 def both(seen):
     for name, points in zip(COLLISION, ("100", "0"), strict=True):
-        if seen.marks().get(name) != points:
-            yield f"{name!a} has {seen.marks().get(name)!r} for {points}"
+        if seen.marks().get(shown(name)) != points:
+            yield f"{name!a} has {seen.marks().get(shown(name))!r} for {points}"
 
 
 LI_WEI = {"Li Wei_101": "image / 255", "Li Wei_102": "image / 256", "Li Wei (101)_103": "image * 0"}
@@ -418,7 +419,7 @@ ATTACKS = short(
         attack("better and later", "the right notebook 00 comes with 01, weeks late", better_later, replaced, allowed=("mallory",)),
         attack("again after the due time", "a better attempt after the due time replaces the mark", after_due, replaced, allowed=("mallory",)),
         attack("Canvas name in a zip", "a member named as Canvas names another's hand-in", canvas_member, canvas_ids, honest={"annaalpha": 100}),
-        attack("folder called submitted", "a student's folder that is taken for all of them", submitted, all_but_one, honest={"berta": 100}),
+        attack("folder called submitted", "a student's folder that is taken for all of them", submitted, all_but_one, honest={"berta": 100}, allowed=("submitted",)),
         attack("invisible characters", "two names whose digests begin alike", invisible, both, allowed=COLLISION[:1], honest={"anna": 100}),
         attack("Li Wei (101)", "a name that another's becomes", three_of_one_name, three_rows, allowed=("Li Wei (101)", "Li Wei")),
         attack("Moodle without folders", "a file name that holds another's number", flat_moodle, moodle_ids, honest={"Anna Alpha": 100}),
