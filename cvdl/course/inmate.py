@@ -43,7 +43,7 @@ UNDUMPABLE = 4, 0  # prctl(PR_SET_DUMPABLE, 0): nobody else may look into this p
 
 
 def main():
-    judges = wire.Line(socket.socket(fileno=os.dup(0)))
+    judges = wire.Line(os.dup(0), os.dup(1))  # a socket, or the two pipes of a container
     mute()
     ctypes.CDLL(None).prctl(*UNDUMPABLE)
     torch.set_num_threads(1)
@@ -111,13 +111,13 @@ class Ward:
         questions, asked = socket.socketpair()
         self.process = os.fork()
         if not self.process:
-            for line in (ours, questions, judges.socket):
+            for line in (ours, questions, judges):
                 line.close()
             os.setsid()
-            serve(wire.Line(theirs), wire.Line(asked), found, course)
+            serve(wire.Line(theirs.detach()), wire.Line(asked.detach()), found, course)
         theirs.close()
         asked.close()
-        self.line, self.questions = wire.Line(ours), wire.Line(questions)
+        self.line, self.questions = wire.Line(ours.detach()), wire.Line(questions.detach())
 
     def call(self, id, way, message):
         """The bytes of the answer to a call.
@@ -155,7 +155,7 @@ class Ward:
         with suppress(ProcessLookupError):
             os.kill(-1 if os.getpid() == 1 else self.process, signal.SIGKILL)
         for line in (self.line, self.questions):
-            line.socket.close()
+            line.close()
         self.stopped = True
         with suppress(ChildProcessError):
             while os.waitpid(-1, 0):

@@ -139,8 +139,10 @@ class Container:
             subprocess.run([self.program, "kill", name], capture_output=True, check=False, timeout=PATIENCE)
 
 
-# Without its option podman leaves /run and /var/tmp open to be written to.
-BACKENDS = {b.name: b for b in (Container("podman", ["--read-only-tmpfs=false"]), Container("docker"), Bubblewrap())}
+# Without these options podman leaves /run and /var/tmp open to be written to, and asks for a limit of processes that is
+# above its own, which not every root may have.  What limits the processes of one jail is --pids-limit.
+PODMAN = ["--read-only-tmpfs=false", "--ulimit=nproc=4096:4096"]
+BACKENDS = {b.name: b for b in (Container("podman", PODMAN), Container("docker"), Bubblewrap())}
 
 
 def choose(name="auto", hidden=()):

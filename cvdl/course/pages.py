@@ -8,6 +8,7 @@ import base64
 import hashlib
 import os
 import re
+import sys
 from collections import Counter
 from functools import cache
 from io import BytesIO
@@ -17,6 +18,7 @@ from cvdl.course import results as on_disk
 from cvdl.course.cards import LOOKS
 from cvdl.course.export import earned, in_part, remarks, status
 from cvdl.course.names import shown
+from cvdl.settings import ROOT, data_path
 
 STATES = {
     "right": "right",
@@ -30,6 +32,9 @@ COMMONEST = 12  # mistakes that are listed
 THEMES = {"light": ("#1d1d1f", "#0072B2"), "dark": ("#e8e8ea", "#56B4E9")}  # ink and bars of a figure
 TOPS = "|".join(map(re.escape, sorted(os.listdir("/"))))
 PATH = re.compile(rf"(?<![\w.])/(?:{TOPS})/(?:[^/'\":;,]*/)*")  # folders of this machine
+OURS = sorted(
+    {sys.prefix, sys.base_prefix, str(ROOT), str(data_path())}, key=len, reverse=True
+)  # which a hand-in can see
 
 
 def write(klass, out, unwritten):
@@ -92,13 +97,20 @@ def student_page(result):
     return render(
         "page.html",
         **{key: result[key] for key in ("student", "notebook", "submitted", "late", "judged")},
-        problem="" if on_disk.FAULT in (result["problem"] or "") else PATH.sub("…/", result["problem"] or ""),
-        notes=[PATH.sub("…/", note) for note in result["notes"] if not note.endswith(on_disk.LOOK)],
+        problem="" if on_disk.FAULT in (result["problem"] or "") else without_folders(result["problem"] or ""),
+        notes=[without_folders(note) for note in result["notes"] if not note.endswith(on_disk.LOOK)],
         earned=earned(result),
         points=sum(e["points"] for e in result["exercises"]),
         exercises=[_exercise(e) for e in result["exercises"] if result["judged"] or in_part(result)],
         in_part=in_part(result),
     )
+
+
+def without_folders(text):
+    """The text without the folders of this machine, which are nobody else's business."""
+    for folder in OURS:
+        text = text.replace(folder, "…")
+    return PATH.sub("…/", text)
 
 
 def _exercise(e):
@@ -108,8 +120,9 @@ def _exercise(e):
         same = rows and case["message"] and case["message"] == message
         message = case["message"]
         mark = "✓" if case["earned"] == case["points"] else "✗"
-        rows.append({**case, "mark": mark, "message": "the same" if same else message})
-    return {**e, "look": look, "symbol": LOOKS[look][0], "rows": rows}
+        told = {"message": "the same" if same else without_folders(message), "hint": without_folders(case["hint"])}
+        rows.append(case | told | {"mark": mark})
+    return {**e, "look": look, "symbol": LOOKS[look][0], "rows": rows, "hint": without_folders(e["hint"])}
 
 
 # --- the class ------------------------------------------------------------------------------------------

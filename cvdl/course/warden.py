@@ -159,7 +159,7 @@ class Inmate:
         """package: the folder that stands for the library `cvdl`, by default itself; task: what the program is told."""
         self.backend, self.name = backend, f"cvdl-{secrets.token_hex(8)}"
         ours, theirs = socket.socketpair()
-        self.line = wire.Line(ours)
+        self.line = wire.Line(ours.detach())
         with theirs:
             self.process = subprocess.Popen(
                 backend.command((*PROGRAM, *task), self.name, package),
@@ -202,7 +202,7 @@ class Inmate:
         self.process.kill()
         self.process.wait()
         self.backend.stop(self.name)
-        self.line.socket.close()
+        self.line.close()
 
 
 def resident(pid):

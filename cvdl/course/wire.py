@@ -6,8 +6,10 @@ text and None stand for themselves.  On a Line, one byte before it says what it 
 
 import json
 import math
+import os
 import select
 import struct
+import time
 
 import safetensors.torch
 import torch
@@ -23,24 +25,35 @@ PAUSE = 0.05  # seconds between two looks at whether to go on waiting
 
 
 class Line:
-    """One end of a connection that carries messages.
+    """One end of a connection that carries messages: a descriptor to read from, and one to write to, which may be the same.
 
     `receive` raises EOFError if the other end is closed, ValueError for what is no message.
     """
 
-    def __init__(self, socket):
-        self.socket = socket
+    def __init__(self, source, sink=None):
+        self.source, self.sink = source, source if sink is None else sink
+        self.open = {self.source, self.sink}
+        os.set_blocking(self.sink, False)  # else a write would wait until all of it has been read
 
     def fileno(self):
-        return self.socket.fileno()
+        return self.source
+
+    def close(self):
+        while self.open:
+            os.close(self.open.pop())
 
     def send(self, kind, message, seconds=None):
         """Send the bytes of a message.  Raises TimeoutError if the other end does not read them, EOFError if it is closed."""
-        self.socket.settimeout(seconds)
-        try:
-            self.socket.sendall(kind + message)
-        except ConnectionError:
-            raise EOFError("the process has ended") from None
+        left, end = memoryview(kind + message), None if seconds is None else time.monotonic() + seconds
+        while left:
+            if not select.select([], [self.sink], [], end and max(end - time.monotonic(), 0))[1]:
+                raise TimeoutError("the process does not read what it is sent")
+            try:
+                left = left[os.write(self.sink, left) :]
+            except BlockingIOError:
+                continue
+            except ConnectionError:
+                raise EOFError("the process has ended") from None
 
     def receive(self, wait=lambda: None, limited=True):
         """The kind and the bytes of the next message.
@@ -55,9 +68,11 @@ class Line:
         parts = bytearray()
         while len(parts) < size:
             wait()
-            if select.select([self.socket], [], [], PAUSE)[0]:
+            if select.select([self.source], [], [], PAUSE)[0]:
                 try:
-                    part = self.socket.recv(min(size - len(parts), 1 << 20))
+                    part = os.read(self.source, min(size - len(parts), 1 << 20))
+                except BlockingIOError:
+                    continue
                 except ConnectionError:
                     part = b""
                 if not part:

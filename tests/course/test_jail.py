@@ -317,6 +317,26 @@ def test_liars(program, error, monkeypatch):
     assert inmate.process.returncode is not None
 
 
+class Piped:
+    """No jail, but two pipes instead of a socket, as podman and docker lay them."""
+
+    def command(self, python, name, package):
+        return ["sh", "-c", 'cat | "$@" | cat', "sh", sys.executable, *python]
+
+    def stop(self, name):
+        pass
+
+
+def test_the_program_in_the_sandbox_may_be_at_the_end_of_pipes():
+    image = torch.tensor([[0, 255]], dtype=torch.uint8)
+    inmate = warden.Inmate(Piped(), None, "library")
+    try:
+        request = {"id": "start.to_unit", "args": (image,), "kwargs": {}, "weights": None}
+        assert inmate.ask(wire.pack(request), RUNAWAY)["answer"].tolist() == [[0.0, 1.0]]
+    finally:
+        inmate.close()
+
+
 def message(text, raw):
     return wire.LENGTHS.pack(len(text), len(raw)) + text + raw
 
