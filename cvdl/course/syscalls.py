@@ -106,6 +106,9 @@ def profile():
         for index, comparison, value, second in conditions:
             argument = {"index": index, "value": value, "valueTwo": second, "op": f"SCMP_CMP_{comparison}"}
             rules.append({"names": [name], "action": "SCMP_ACT_ALLOW", "args": [argument]})
+    # Docker before version 23 ignores defaultErrnoRet, and would answer EPERM, after which libc makes no thread.
+    missing = {"action": "SCMP_ACT_ERRNO", "errnoRet": errno.ENOSYS}
+    rules.append({"names": FORBIDDEN.split()} | missing)
     told = {"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": errno.ENOSYS, "syscalls": rules}
     file = tempfile.NamedTemporaryFile("w", prefix="cvdl-seccomp-", suffix=".json", encoding="utf-8")  # noqa: SIM115
     json.dump(told, file)
