@@ -36,7 +36,9 @@ QUIET = {  # functions with which a notebook displays something: they do nothing
     "cvdl.course.notebook": ("start", "show", "explore", "outcome"),
 }
 SPARE = 2  # seconds of CPU time beyond the limit of a call, which first tries to stop it with a Python exception
-CLOCK = 5 * exercise.SECONDS  # seconds of wall-clock time after which a call is stopped even if its CPU time is short
+CLOCK = (
+    5 * exercise.SECONDS
+)  # seconds of wall-clock time after which a call is stopped, however little CPU time it used
 BROKE_OFF = "It ended Python, used too much memory, or sent something that is not an answer."
 SHARED = "/tmp", "/dev/shm"  # files that an exercise leaves here are deleted before the next one
 UNDUMPABLE = 4, 0  # prctl(PR_SET_DUMPABLE, 0): nobody else may look into this process or write into its memory

@@ -33,9 +33,8 @@ COMMONEST = 12  # number of mistakes listed
 THEMES = {"light": ("#1d1d1f", "#0072B2"), "dark": ("#e8e8ea", "#56B4E9")}  # ink and bars of a figure
 TOPS = "|".join(map(re.escape, sorted(os.listdir("/"))))
 PATH = re.compile(rf"(?<![\w.])/(?:{TOPS})/(?:[^/'\":;,]*/)*")  # folders of this machine
-OURS = sorted(
-    {sys.prefix, sys.base_prefix, str(ROOT), str(data_path())}, key=len, reverse=True
-)  # folders that a hand-in can see
+# Folders that a hand-in can see.
+OURS = sorted({sys.prefix, sys.base_prefix, str(ROOT), str(data_path())}, key=len, reverse=True)
 
 
 def write(klass, out, unwritten):

@@ -109,7 +109,10 @@ def look(file, wanted, seconds):
 
 
 def read(file, inside, most=LARGEST):
-    """The bytes of an open file, or of a member of a zip, which may be nested; inside: the numbers of the members, from the outside in.  Raises CourseError."""
+    """The bytes of an open file, or of a member of a zip, which may be nested.  Raises CourseError.
+
+    inside: the numbers of the members, from the outermost zip inwards.
+    """
     head, _, data = ask(file, "read", inside, most=most + 1000).partition(b"\n")
     told = json.loads(head) if head else {"fault": DIED}
     if told.get("fault") or len(data) != told["size"]:
@@ -276,9 +279,8 @@ def listed(archive):
     """
     there = [(i, m) for i, m in enumerate(archive.infolist()) if not m.is_dir() and not SKIPPED.search(m.filename)]
     if len(there) > MEMBERS or sum(m.file_size for _, m in there) > TOTAL:
-        raise CourseError(
-            f"is a zip with too much in it ({len(there)} files, {sum(m.file_size for _, m in there) >> 20} MB); it was not opened"
-        )
+        size = f"{len(there)} files, {sum(m.file_size for _, m in there) >> 20} MB"
+        raise CourseError(f"is a zip with too much in it ({size}); it was not opened")
     for number, m in there:
         name, fault = member_name(m), None
         if stat.S_ISLNK(m.external_attr >> 16):
