@@ -85,7 +85,7 @@ def many():
 
 
 ATTACKS = [
-    attack("names out of a zip", "path traversal", class_zip(("../../written", b"mine"), ("mallory/../../written.ipynb", MINE), ("{folder}/x.ipynb", MINE), ("..\\..\\written.ipynb", MINE)), "points outside it"),
+    attack("names out of a zip", "path traversal", class_zip(("../../written", b"mine"), ("mallory/../../written.ipynb", MINE), ("{folder}/x.ipynb", MINE), ("..\\..\\written.ipynb", MINE)), "points outside the zip"),
     attack("link in a zip", "to /etc/passwd", class_zip((link("mallory/mine.ipynb"), "/etc/passwd")), "link in a zip"),
     attack("zip bomb", "256 MB of zeros", one(lambda: zipped([("mine.ipynb", bytes(1 << 28))]), "mine.zip"), "grows|the limit"),
     attack("zip in zip in zip", "bombs deeper down", class_zip(("mallory/a.zip", zipped([("b.zip", zipped([("mine.ipynb", MINE)]))]))), "no notebook"),
