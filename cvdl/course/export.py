@@ -1,6 +1,6 @@
 """Tables of marks: what `cvdl grade` writes for nbgrader, Moodle, Canvas and spreadsheets.
 
-A hand-in that was not judged has no mark: its cells are empty, and are ignored in sums.
+A hand-in that was not judged has no mark: its cells are empty and do not count in sums.
 """
 
 import csv
@@ -29,7 +29,7 @@ TEAM = re.compile(
     r"|zespół|groep|ryhmä|grupp)\b",
     re.I,
 )
-# What a spreadsheet takes for a formula: at the beginning, or after what may be its separator or quotation mark.
+# What a spreadsheet treats as a formula: at the beginning, or after a possible separator or quotation mark.
 FORMULA = re.compile(r"(^|[,;|\"'\t\r\n])([\s\x00-\x1f]*)(?=[=+\-@＝＋－＠﹢﹣﹦﹫])")
 CELL = 30_000  # characters; Excel takes 32,767
 
@@ -37,9 +37,9 @@ CELL = 30_000  # characters; Excel takes 32,767
 class Class:
     """The hand-ins of a class, by student and notebook.
 
-    results: list of dicts as cvdl.course.results reads them; run: the content of OUT/run.json, of which `dues`, {notebook: time},
-    `notebooks`, {notebook: {exercise: points}}, `asked_for`, the notebooks that somebody may be missing in, and `names`,
-    list, are used where they are there.
+    results: list of dicts as cvdl.course.results reads them; run: the content of OUT/run.json.  These of its items are used
+    if present: `dues`, {notebook: time}; `notebooks`, {notebook: {exercise: points}}; `asked_for`, the notebooks for which
+    students can count as missing; and `names`, a list.
     """
 
     def __init__(self, results, run=None):
@@ -57,7 +57,7 @@ class Class:
         self.asked_for = set(run.get("asked_for", self.notebooks))
 
     def __iter__(self):
-        """(student, notebook, result or None) for everyone in every notebook, then results that belong to no notebook."""
+        """(student, notebook, result or None) for every student and notebook, then results that belong to no notebook."""
         for student in self.students:
             for notebook in self.notebooks:
                 if notebook in self.asked_for or (student, notebook) in self.by:
@@ -71,8 +71,8 @@ class Class:
     def is_person(self, student, number):
         """Is this the name of one person, as Moodle writes it, rather than that of a team?
 
-        Decided by the list of students, if there is one; otherwise a person has at least two words, no digit, and no word for
-        a team.
+        Decided by the list of students, if there is one; otherwise a person's name has at least two words, no digits, and
+        no word for a team.
         """
         student = student.removesuffix(f" ({number})")  # which distinguishes two students with the same name
         if self.names:
@@ -88,17 +88,17 @@ class Class:
 
 
 def folded(name):
-    """The name as it is compared: the same letters may be encoded differently, as in zips made by a Mac."""
+    """The name for comparison: the same letters may be encoded differently, as in zips from macOS."""
     return " ".join(unicodedata.normalize("NFC", name).casefold().split())
 
 
 def earned(result):
-    """Points of a hand-in, or "" if nobody gave any."""
+    """Points of a hand-in, or "" if it was not judged."""
     return sum(e["earned"] for e in result["exercises"]) if result["judged"] else ""
 
 
 def status(result):
-    """What became of a hand-in: "missing", "not judged", "late", or "handed in"."""
+    """The status of a hand-in: "missing", "not judged", "late", or "handed in"."""
     if result is None or not result["file"]:
         return "missing"
     if not result["judged"]:
@@ -107,12 +107,12 @@ def status(result):
 
 
 def mark(exercise):
-    """A cell: the points, or why there are none to give."""
+    """A cell: the points, or the state that explains why there are none."""
     return exercise["state"] if exercise["state"] in ("missing", "not attempted", UNJUDGED) else exercise["earned"]
 
 
 def in_part(result):
-    """Was a hand-in judged except for single exercises, which a human must look at?"""
+    """Was a hand-in judged except for some exercises, which a person must look at?"""
     return any(e["state"] == UNJUDGED for e in result["exercises"])
 
 
@@ -120,7 +120,7 @@ def remarks(result):
     return "; ".join([*([result["problem"]] if result["problem"] else []), *result["notes"]])
 
 
-# --- the tables: a list of rows each, the first one the header ------------------------------------------
+# --- the tables: each is a list of rows, of which the first is the header ------------------------------------------
 
 
 def nbgrader_table(klass):
@@ -135,7 +135,7 @@ def nbgrader_table(klass):
 
 
 def exercise_table(klass):
-    """A row for each student; for each notebook its status, its exercises, its points and what there is to say."""
+    """A row for each student; for each notebook its status, its exercises, its points and remarks."""
     rows = [["student"]]
     for notebook, exercises in klass.points.items():
         titles = [f"{id} (of {points})" for id, points in exercises.items()]
@@ -158,8 +158,8 @@ def exercise_table(klass):
 def moodle_table(klass, notebook):
     """Moodle numbers participants, and puts the number into the folder name of each downloaded hand-in.
 
-    The folder of a team has the team's number, which may be that of some other participant: what seems to be a team gets
-    no Identifier.
+    A team's folder has the team's number, which may also be the number of an unrelated participant, so rows that appear
+    to be teams get no Identifier.
     """
     rows = [MOODLE.split(",")]
     results = {student: klass.by.get((student, notebook)) for student in klass.students}
@@ -178,7 +178,7 @@ def moodle_table(klass, notebook):
 
 
 def unambiguous(numbers):
-    """{student: number}, without numbers of several students: marks would go to one of them."""
+    """{student: number}, without numbers that several students share, since marks would go to only one of them."""
     count = Counter(numbers.values())
     return {student: number for student, number in numbers.items() if count[number] == 1}
 
@@ -186,7 +186,7 @@ def unambiguous(numbers):
 def canvas_table(klass):
     """Canvas numbers students, and puts the number into the file name of each hand-in: name_[LATE_]STUDENT_FILE_…
 
-    Anonymous assignments have none: anon_CODE_FILE_…
+    File names in anonymous assignments have no number: anon_CODE_FILE_…
     """
     rows = [[*CANVAS.split(","), *klass.notebooks]]
     rows.append(["    Points Possible", "", "", "", "", *(klass.maximum(n) for n in klass.notebooks)])
@@ -203,7 +203,7 @@ def canvas_table(klass):
 
 
 def harmless(cell):
-    """Text without what is not seen, and with a ' before what a spreadsheet would take for a formula; numbers stay."""
+    """Text with invisible characters shown and a ' before what a spreadsheet would treat as a formula; numbers are kept."""
     return FORMULA.sub(r"\1\2'", shown(cell, most=CELL)) if isinstance(cell, str) else cell
 
 
@@ -214,16 +214,16 @@ def as_csv(rows):
 
 
 def known(formats):
-    """Raises CourseError for a format that is not of FORMATS."""
+    """Raises CourseError for a format that is not in FORMATS."""
     if unknown := set(formats) - set(FORMATS):
-        raise CourseError(f"There is no format {', '.join(sorted(unknown))}; there are {' and '.join(FORMATS)}.")
+        raise CourseError(f"There is no format {', '.join(sorted(unknown))}; choose {' or '.join(FORMATS)}.")
 
 
 def publish(results, out, formats=(), unwritten=None):
-    """Write all tables and pages of graded hand-ins to the folder `out` -> [what to tell the teacher, a line each].
+    """Write all tables and pages of graded hand-ins to the folder `out` -> list of lines for the teacher.
 
-    results: list of dicts as cvdl.course.results reads them; formats: of FORMATS, for the upload of marks; unwritten:
-    list, to which is added what page could not be written.  Raises CourseError for an unknown format, or where a table
+    results: list of dicts as cvdl.course.results reads them; formats: from FORMATS, for uploading marks; unwritten: list to
+    which a line is added for each page that could not be written.  Raises CourseError for an unknown format, or if a table
     cannot be written.
     """
     from cvdl.course import pages
@@ -232,7 +232,7 @@ def publish(results, out, formats=(), unwritten=None):
     path = out / "run.json"
     klass = Class(results, json.loads(path.read_text(encoding="utf-8")) if path.exists() else {})
     save(out / "grades.csv", as_csv(nbgrader_table(klass)))
-    # Excel takes a file for UTF-8 only if it begins with a mark; programs stumble over it, so only this one has it.
+    # Excel reads a file as UTF-8 only if it begins with a byte order mark, which confuses programs: only this file has it.
     save(out / "exercises.csv", as_csv(exercise_table(klass)), encoding="utf-8-sig")
     said = [f"Marks: {out / 'grades.csv'}, {out / 'exercises.csv'}"]
     tables = {}
@@ -246,7 +246,7 @@ def publish(results, out, formats=(), unwritten=None):
         place = rows[0].index("Identifier" if name.startswith("moodle") else "ID")
         if unknown := sum(not row[place] for row in rows[1:] if row[0].strip() != "Points Possible"):
             said.append(
-                f"Rows without {rows[0][place]}: {unknown}. It comes with the names of the files that "
-                f"{name[:6].capitalize()} hands out: copy it from its own list."
+                f"Rows without {rows[0][place]}: {unknown}. It is taken from the file names in {name[:6].capitalize()}'s "
+                f"download; copy what is missing from {name[:6].capitalize()}'s own list."
             )
     return said + pages.write(klass, out, [] if unwritten is None else unwritten)

@@ -1,4 +1,4 @@
-"""Grading hand-ins: each is cut and called in a jail, and judged outside of it.
+"""Grading hand-ins: each is cut and called in a jail, and judged outside it.
 
 `grade` goes through all of them, on any concurrent.futures.Executor, and writes one result for each.
 """
@@ -21,12 +21,12 @@ UNJUDGED = results.UNJUDGED
 WAYS = 4  # the largest number of ways in which one exercise is loaded
 NOTES = 20  # remarks on one hand-in
 MORE = f"There are more remarks than are kept; {results.LOOK}"
-STOPS = 4  # calls of a hand-in that had to be stopped, after which its exercises are loaded in one way only
-READY_MADE = {  # what does the whole exercise at once; by chapter, or by exercise
+STOPS = 4  # stopped calls of a hand-in after which its exercises are loaded in only one way
+READY_MADE = {  # code that does the complete exercise at once; by chapter or by exercise
     "rnn": r"\bnn\.RNN(Cell)?\b",
     "bptt": r"\bautograd\b|\.backward\(|functional\.jacobian|\bjacrev\b",
     "lstm": r"\bnn\.LSTM(Cell)?\b",
-    "lstm.torch": r"(?!)",  # there it is asked for
+    "lstm.torch": r"(?!)",  # here the exercise asks for it
 }
 COURSE = re.compile(
     r"^[ \t]*(?:from cvdl(?!\S* import exercise$|\.flow import (?:in_frame, )?warp$).*|import cvdl(?:\.| as ).*)$"
@@ -41,7 +41,7 @@ BEYOND = re.compile(
 def judge_bytes(data, notebook, seed, backend):
     """Judge the bytes of a notebook -> the parts of its result that concern its points.
 
-    Each file has cases of its own, so that what a student has seen of them is of no use in the next attempt.
+    Each file gets its own cases, so that knowing those of one attempt does not help with the next.
     """
     begin = time.monotonic()
     seed = seed_of(data, seed)
@@ -73,7 +73,7 @@ def seed_of(data, secret):
 def judge_exercise(spec, opened, seed):
     """One exercise of a notebook in the jail -> its row in the result.
 
-    Raises CourseError where it cannot be judged, for example because of a fault in the course: that must not count as 0 points.
+    Raises CourseError if it cannot be judged, for example because of a bug in the course: that must not count as 0 points.
     """
     found = opened.found
     source = found["sources"].get(spec.id, "")
@@ -96,10 +96,10 @@ def judge_exercise(spec, opened, seed):
 
 
 def best(spec, opened, seed):
-    """The best Score of an exercise, and what it needed that only the notebook had, or "".
+    """The best Score of an exercise, and something that it needed but only the notebook had, or "".
 
-    It is loaded in one way after the other until it is right: what `check` accepted in the notebook must not fail here
-    because of how it was cut out.
+    It is loaded in one way after the other until it is correct: an answer that `check` accepted in the notebook must not
+    fail here because of how it was cut out.
     """
     tried = []
     for way in range(WAYS):
@@ -134,14 +134,14 @@ def case(spec, earned, message, hint):
 
 
 def remarks(row, imports):
-    """What a human should look at in an answer, and in the imports that it needs."""
+    """What a person should look at in an answer, and in the imports that it needs."""
     if row["state"] == "missing":
         return [row["hint"]] if row["hint"] else []
     id, code = row["id"], f"{imports}\n{row['source']}"
     ready_made = READY_MADE.get(id, READY_MADE.get(id.partition(".")[0], r"(?!)"))
     told = [
         (re.compile(ready_made), "which does most of the exercise"),
-        (COURSE, "code of the course, which may be the answer itself"),
+        (COURSE, "course code that may be the answer itself"),
         (BEYOND, "which reaches beyond the exercise"),
     ]
     found = [(pattern.search(code), why) for pattern, why in told]
@@ -160,7 +160,7 @@ def chapter_named(notebook):
 
 
 def unjudged(notebook, problem):
-    """The parts of a result that say that nothing could be judged, and why."""
+    """The parts of a result for a hand-in that could not be judged; problem: the reason."""
     rows = [row(spec, "missing") for spec in exercises_of(notebook)]
     return {"judged": False, "problem": problem[:LONGEST], "notes": [], "seconds": 0.0, "exercises": rows}
 
@@ -173,12 +173,12 @@ def missing(student, notebook):
 
 
 def grade(handins, out, seed, backend, dues=None, executor=None, workers=1):
-    """Judge hand-ins and write their results below the folder `out` -> the results, as they come.
+    """Judge hand-ins and write their results below the folder `out` -> the results, in the order in which they arrive.
 
-    handins: of handins.find; seed: text, kept secret from students; backend: of jail.choose; dues: datetime with its zone
-    for all, or {notebook: datetime}; executor: any concurrent.futures.Executor, on this machine or others with the same
-    course; else `workers` threads.  What was judged before, by this course with this seed, is not judged again.  Whatever
-    goes wrong with one hand-in is told in its result.
+    handins: from handins.find; seed: text, kept secret from students; backend: from jail.choose; dues: a datetime with a
+    time zone for all, or {notebook: datetime}; executor: any concurrent.futures.Executor, on this machine or on others with
+    the same course, by default `workers` threads.  Hand-ins that were already judged by this course with this seed are not
+    judged again.  Anything that goes wrong with a hand-in is reported in its result.
     """
     own = None if executor else ThreadPoolExecutor(workers)
     window = 2 * getattr(own or executor, "_max_workers", 16)
@@ -207,7 +207,7 @@ def grade(handins, out, seed, backend, dues=None, executor=None, workers=1):
 
 
 def about(handin, dues=None):
-    """What the result of a hand-in says of it before it is judged."""
+    """The parts of the result of a hand-in that are known before it is judged."""
     return {
         "format": results.FORMAT,
         "course": course(),
@@ -223,7 +223,7 @@ def about(handin, dues=None):
 
 
 def is_late(handin, dues=None):
-    """Was it handed in late, as the platform or the due time says -> bool, or None where neither does."""
+    """Was it handed in late, according to the platform or the due time -> bool, or None if that is not known."""
     due = dues.get(handin.notebook) if isinstance(dues, dict) else dues
     if due is None:
         return True if handin.late else None
@@ -231,37 +231,37 @@ def is_late(handin, dues=None):
 
 
 def before(out, known):
-    """What an earlier run found out about the same bytes, or None.  Raises CourseError as results.known does."""
+    """The outcome of an earlier run for the same bytes, or None.  Raises CourseError as results.known does."""
     old = results.known(out, known["student"], known["notebook"])
     same = old and old["judged"] and all(old.get(k) == known[k] and known[k] for k in ("sha256", "course"))
     return {k: old[k] for k in ("judged", "problem", "notes", "seconds", "exercises")} if same else None
 
 
 def failed(handin, error):
-    """The parts of a result that say why nothing was judged; an error that nobody expected is the judge's own."""
+    """The parts of a result that explain why nothing was judged; an unexpected error is attributed to the judge."""
     expected = isinstance(error, CourseError)
     return unjudged(handin.notebook, str(error) if expected else f"{results.FAULT}: {type(error).__name__}: {error}")
 
 
 def finished(out, waiting):
-    """Write the results that have come, waiting for one at least."""
+    """Write the results that have arrived, after waiting for at least one."""
     for future in wait(waiting, return_when=FIRST_COMPLETED).done:
         handin, known = waiting.pop(future)
         try:
             known |= future.result()
-        except Exception as error:  # the judge's own, or the executor's: nobody else's marks depend on it
+        except Exception as error:  # an error of the judge or the executor: other hand-ins' marks do not depend on it
             known |= failed(handin, error)
         yield finish(out, handin, known)
 
 
 def short(note):
-    """A remark of bounded length, which is for the teacher alone if it was."""
+    """A remark of limited length, which is still for the teacher only if it was before."""
     end = f" {results.LOOK}" if note.endswith(results.LOOK) else ""
     return note if len(note) <= LONGEST else f"{note[: LONGEST - len(end) - 1]}…{end}"
 
 
 def finish(out, handin, known):
-    """Write a result -> it, or what says that it could not be written."""
+    """Write a result -> the result, or one that reports that it could not be written."""
     notes = list(dict.fromkeys(map(short, [*handin.notes, *known["notes"]])))
     if len(notes) > NOTES:
         notes = [*sorted(notes, key=lambda note: not note.endswith(results.LOOK))[: NOTES - 1], MORE]
@@ -275,6 +275,6 @@ def finish(out, handin, known):
 
 @cache
 def course():
-    """A digest of the course's code: other code may give other marks."""
+    """A digest of the course's code, since different code may give different marks."""
     files = sorted((ROOT / "cvdl").rglob("*.py"))
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()[:16]

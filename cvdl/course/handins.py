@@ -1,8 +1,9 @@
-"""Finding hand-ins: folders, files and zips, as learning platforms give them out, or as anybody names them.
+"""Finding hand-ins: folders, files and zips, as downloaded from learning platforms or named in any other way.
 
-Whose a hand-in is, `names` says; which notebook a file is, its exercises say.  A zip is read like a folder, also one
-inside a zip, once.  Nothing is unpacked to disk, links are not followed, and only a process with limits, `unpack`, takes
-strangers' files apart.  What goes wrong with one of them is told of that hand-in, and the others are found.
+`names` determines whose a hand-in is; the exercises in a file determine which notebook it is.  A zip is read like a
+folder, and so is a zip inside it, but no deeper.  Nothing is unpacked to disk, links are not followed, and students'
+files are parsed only by `unpack`, in a process with limits.  If a file cannot be read, that is reported for its hand-in,
+and the others are still found.
 """
 
 import hashlib
@@ -21,25 +22,25 @@ from cvdl.course.chapters import named, stems
 from cvdl.course.names import BLACKBOARD, NBGRADER, Owner
 from cvdl.errors import CourseError
 
-DEEPEST = 40  # folders in one another
+DEEPEST = 40  # levels of nested folders
 MANY = 2000  # files that may be notebooks, in one hand-in
 NO_FILE = "is not an ordinary file but a link or a device; it was not opened"
 
 
 @dataclass(frozen=True)
 class Found:
-    """A file among the hand-ins, perhaps inside of zips."""
+    """A file among the hand-ins, perhaps inside a zip."""
 
-    base: Path  # what the teacher named
-    names: tuple[str, ...] = ()  # of folders and file below it
+    base: Path  # the path that the teacher gave
+    names: tuple[str, ...] = ()  # of the folders and the file below it
     inside: tuple[str, ...] = ()  # names in the zips
-    numbers: tuple[int, ...] = ()  # of these members
-    changed: datetime | None = None  # as the disk, or the outermost zip, says
-    made: datetime | None = None  # as the student's own zip says
-    fault: str | None = None  # why it is not to be read
-    stem: str | None = None  # the notebook that it is
+    numbers: tuple[int, ...] = ()  # of these members, in their zips
+    changed: datetime | None = None  # according to the disk or the outermost zip
+    made: datetime | None = None  # according to the student's own zip
+    fault: str | None = None  # why it must not be read
+    stem: str | None = None  # of the notebook that it is
     sha256: str = ""
-    problem: str | None = None  # why no notebook can be read in it
+    problem: str | None = None  # why no notebook can be read from it
 
     @property
     def path(self):
@@ -47,17 +48,17 @@ class Found:
 
     @property
     def called(self):
-        """What the student may read of its name: nothing of the teacher's folders."""
+        """The part of its name that the student may see, without the teacher's folders."""
         return "!".join(["/".join(self.names)] * bool(self.names) + list(self.inside)) or self.base.name
 
     def read(self):
-        """Its bytes, as they were when it was found.  Raises CourseError where that is not possible."""
+        """Its bytes, as they were when it was found.  Raises CourseError if that is not possible."""
         if self.fault:
             raise CourseError(self.fault)
         with opened(self.base, self.names) as file:
             data = unpack.read(file, self.numbers)
         if self.sha256 and hashlib.sha256(data).hexdigest() != self.sha256:
-            raise CourseError("was changed while the run went on. Run the same command again")
+            raise CourseError("was changed during the run. Run the same command again")
         return data
 
     def __str__(self):
@@ -68,8 +69,8 @@ class Found:
 class HandIn:
     """What one student handed in for one notebook.
 
-    notebook: stem, or "unknown"; late: True where the learning platform says so; problem: None, or why no notebook can
-    be read; platform and number: of the student, as the platform's own name of the hand-in says.
+    notebook: stem, or "unknown"; late: True if the learning platform marks it as late; problem: None, or why no notebook
+    can be read; platform, number: of the student, from the name that the platform gave the hand-in.
     """
 
     student: str
@@ -91,18 +92,18 @@ class HandIn:
 def find(submissions, ours=(), told=None):
     """All hand-ins in a folder, a zip or a file -> list of HandIn, by student and notebook.
 
-    ours: what is no hand-in, should it lie in that folder; told: list, to which is added what the teacher should know.
-    Raises CourseError if there is none, or where it is not clear whose they are.
+    ours: paths in that folder that are not hand-ins; told: list to which messages for the teacher are added.  Raises
+    CourseError if there are no hand-ins, or if it is unclear whose they are.
     """
     told = [] if told is None else told
     top = Path(submissions).expanduser()
     if not top.exists():
-        raise CourseError(f"There is no {top}: name the folder or the zip that contains the hand-ins.")
+        raise CourseError(f"{top} does not exist: name the folder or the zip that contains the hand-ins.")
     files = of_nbgrader(list(walk(top, {full(p) for p in ours})))
     if not files:
         raise CourseError(f"{top} contains no files: name the folder or the zip that contains the hand-ins.")
     shared = shared_folders([n for n, _ in files])
-    groups = defaultdict(list)  # by the outermost name that differs: no other is a hand-in's own
+    groups = defaultdict(list)  # by the outermost name that differs, since only that one identifies a hand-in
     for below, file in files:
         groups[below[len(shared)]].append((below, file))
     files = [found for own in groups.values() for found in looked(own)]
@@ -129,7 +130,7 @@ def find(submissions, ours=(), told=None):
 
 
 def of_student(student, files):
-    """The hand-ins among a student's files, (names, Found, late) each: one of each notebook, the newest."""
+    """The hand-ins among a student's files, (names, Found, late) each: the newest one of each notebook."""
     times = {n[:2]: stamp(f) for n, f, _ in files if len(n) == 3 and n[2] == "timestamp.txt" and not names.platform(n)}
     notebooks, faulty = defaultdict(list), []
     for below, file, late in files:
@@ -143,14 +144,14 @@ def of_student(student, files):
     chosen = []
     for several in notebooks.values():
         several.sort(key=age)
-        others = [f"Handed in, too, and not graded, being older: {h.file.called}" for h in several[:-1]]
+        others = [f"Also handed in, but older and therefore not graded: {h.file.called}" for h in several[:-1]]
         chosen.append(replace(several[-1], notes=others))
     for handin in faulty:
         taken = {h.notebook for h in chosen}
         if handin.notebook not in taken and not (chosen and handin.notebook == "unknown"):
             chosen.append(handin)
             continue
-        said = f"Handed in, too, and not graded: {handin.file.called} ({handin.problem})"
+        said = f"Also handed in, but not graded: {handin.file.called} ({handin.problem})"
         beside = handin.notebook if handin.notebook in taken else chosen[0].notebook
         chosen = [replace(h, notes=[*h.notes, said]) if h.notebook == beside else h for h in chosen]
     if not chosen:
@@ -161,7 +162,7 @@ def of_student(student, files):
 
 
 def age(handin):
-    """What orders versions of one notebook: the platform's time first, then that of the student's own zip."""
+    """Sort key for versions of one notebook: the platform's time first, then that of the student's own zip."""
     times = handin.submitted, handin.file.changed, handin.file.made or handin.file.changed
     return *(t.timestamp() if t else 0 for t in times), str(handin.file)
 
@@ -170,28 +171,28 @@ def age(handin):
 
 
 def of_nbgrader(files):
-    """What lies in nbgrader's `submitted`, where this is its folder; else all (names, Found)."""
+    """The files in nbgrader's `submitted` if this is nbgrader's folder, otherwise all (names, Found)."""
     tops = {n[0] for n, _ in files}
     own = [(n[1:], f) for n, f in files if n[0] == "submitted" and len(n) > 1]
     return own if own and (tops & NBGRADER or tops == {"submitted"}) else files
 
 
 def shared_folders(every):
-    """The folders in which all files lie, by their names."""
+    """The names of the folders that contain all files."""
     folders = [n[:-1] for n in every]
-    return tuple(os.path.commonprefix(folders))  # noqa: RUF071 (it compares tuples as well)
+    return tuple(os.path.commonprefix(folders))  # noqa: RUF071 (it works for tuples, too)
 
 
 def unwrapped(top, shared, files, told):
-    """The (names, Found) without a folder that all students' files lie in, as `zip -r hand-ins.zip hand-ins` makes it.
+    """The (names, Found) without a folder around all students' files, as `zip -r hand-ins.zip hand-ins` creates it.
 
-    Raises CourseError where it may as well be the only student's.
+    Raises CourseError if that folder could also belong to a single student.
     """
     own = next((i for i, name in enumerate(shared) if names.platform((name, ""))), None)
     if not shared or own is not None:  # the platform's folder of the only student
         return [(n[own or 0 :], f) for n, f in files]
     inner, outer = [(n[len(shared) :], f) for n, f in files], "/".join(shared)
-    by = defaultdict(set)  # notebooks of each name in it
+    by = defaultdict(set)  # notebooks under each name in it
     for below, file in inner:
         by[below[0]] |= {file.stem} - {None}
     several = [name for name, stems in by.items() if stems]
@@ -199,13 +200,14 @@ def unwrapped(top, shared, files, told):
     folders = all(len(n) > 1 for n, f in inner if f.stem)
     of_platform = {names.owner(n)[:3] for n, _ in inner if names.platform(n)}
     if len(of_platform) > 1 or (folders and alike) or {n[0] for n, _ in inner} & NBGRADER:
-        told.append(f"All hand-ins are in {outer}: the students are those in it.")
+        told.append(f"All hand-ins are in {outer}: each folder or file in it is treated as one student's.")
         return inner
     assignments = all(is_assignment(name) for name in several)
     if len(several) > 1 and not assignments and top.is_file():
         raise CourseError(
-            f"{top} holds one folder, {outer}, and in it {', '.join(sorted(several)[:5])}. Are these students, or is "
-            f"{outer} one? Unpack it, and name the folder whose folders or files are the students': {outer}, or the one above."
+            f"{top} contains a single folder, {outer}, with {', '.join(sorted(several)[:5])} in it. Are these students, or is "
+            f"{outer} one? Unpack the zip and pass the folder that contains one folder or file per student: {outer}, or the "
+            "folder above it."
         )
     return files
 
@@ -241,7 +243,7 @@ def walk(top, ours):
 
 
 def below(folder, base, names, ours):
-    """The same for an open folder, of these names below `base`."""
+    """The same for an open folder; names: those that lead from `base` to it."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
@@ -256,11 +258,11 @@ def below(folder, base, names, ours):
             if not stat.S_ISDIR(status.st_mode):
                 fault = None if stat.S_ISREG(status.st_mode) else NO_FILE
                 if status.st_size > unpack.LARGEST:
-                    fault = f"{status.st_size >> 20} MB, but files may have at most {unpack.LARGEST >> 20} MB"
+                    fault = f"is {status.st_size >> 20} MB in size; the limit is {unpack.LARGEST >> 20} MB"
                 yield own, Found(base, own, changed=changed(status), fault=fault)
                 continue
             if len(own) > DEEPEST:
-                yield own, Found(base, own, fault=f"lies in more than {DEEPEST} folders")
+                yield own, Found(base, own, fault=f"is nested more than {DEEPEST} folders deep")
                 continue
             inner = os.open(entry.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
         except OSError as error:
@@ -274,7 +276,7 @@ def below(folder, base, names, ours):
 
 @contextmanager
 def opened(base, names):
-    """An ordinary file -> its descriptor; below `base`, no link is followed.  Raises CourseError."""
+    """Open an ordinary file -> its descriptor; below `base`, no links are followed.  Raises CourseError."""
     flags, file = os.O_RDONLY | os.O_CLOEXEC, None
     try:
         file = os.open(base, flags | (os.O_DIRECTORY if names else os.O_NONBLOCK))
@@ -296,13 +298,16 @@ def opened(base, names):
 
 
 def looked(files):
-    """The files of one hand-in, (names, Found) each, as a process of its own sees them.
+    """The files of one hand-in, (names, Found) each, as read in a separate process.
 
     A student's zip is replaced by the notebooks in it.
     """
     end = time.monotonic() + unpack.SECONDS
     reading = [(n, f) for n, f in files if not f.fault and worth_reading(n[-1])]
-    late = [(n, replace(f, fault=f"one of more than {MANY} files")) for n, f in reading[MANY:]]
+    late = [
+        (n, replace(f, fault=f"was not read: this hand-in has more than {MANY} files that may be notebooks"))
+        for n, f in reading[MANY:]
+    ]
     chosen = {id(f) for _, f in reading}
     yield from [*late, *((n, f) for n, f in files if id(f) not in chosen)]
     reading = reading[:MANY]
@@ -326,7 +331,7 @@ def looked(files):
 
 
 def seen(file, told):
-    """What the process told of a file, or of a member of the student's zip that it is."""
+    """The file, or the member of a student's zip, with what the process reported about it."""
     if "name" in told:
         inside, numbers = (*file.inside, told["name"]), (*file.numbers, *([told["number"]] if "number" in told else []))
         made = datetime.fromisoformat(told["made"]) if told.get("made") else None
@@ -339,7 +344,7 @@ def worth_reading(name):
 
 
 def full(path):
-    """The path from the root; links are not followed."""
+    """The absolute path; links are not followed."""
     return Path(os.path.abspath(path))
 
 

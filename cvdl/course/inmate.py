@@ -1,9 +1,9 @@
-"""What runs inside the sandbox: cuts the notebook that comes first, then answers for its exercises, call after call.
+"""The program inside the sandbox: it first receives and cuts the notebook, then answers calls of its exercises.
 
-Process 1 never runs a student's code.  It cuts the notebook once, and makes a process of its own for the code of each
-exercise, which it stops at its limits.  Requests hold arguments only: what the judge expects is never sent, and what
-answers an exercise is not in the sandbox (`cvdl.course.lent`).  Where an answer calls another exercise, the library's
-answer to that one is asked for outside.
+Process 1 never runs a student's code.  It cuts the notebook once and starts a separate process for the code of each
+exercise, which it stops at its limits.  Requests contain only arguments: the judge's expected answers are never sent, and
+the library's functions that answer an exercise are not in the sandbox (`cvdl.course.lent`).  If an answer calls another
+exercise, the library's answer to that one is requested from outside.
 """
 
 import ctypes
@@ -31,14 +31,16 @@ from cvdl.course.loading import LOAD, Loader
 from cvdl.errors import CourseError
 from cvdl.settings import seed
 
-QUIET = {  # calls by which a notebook shows something: they do nothing when its cells are run to be judged
+QUIET = {  # functions with which a notebook displays something: they do nothing when its cells run to be judged
     "cvdl.course.exercise": ("check", "hint", "progress", "use_library"),
     "cvdl.course.notebook": ("start", "show", "explore", "outcome"),
 }
-SPARE = 2  # seconds of processor time beyond the limit of a call, which stops it in the terms of Python if it can
-CLOCK = 5 * exercise.SECONDS  # seconds by the clock, after which a call is stopped although it used hardly any time
-BROKE_OFF = "It ended Python, took too much memory, or sent what is no answer."
-SHARED = "/tmp", "/dev/shm"  # what an exercise leaves there is gone before the next one
+SPARE = 2  # seconds of CPU time beyond the limit of a call, which first tries to stop it with a Python exception
+CLOCK = (
+    5 * exercise.SECONDS
+)  # seconds of wall-clock time after which a call is stopped, however little CPU time it used
+BROKE_OFF = "It ended Python, used too much memory, or sent something that is not an answer."
+SHARED = "/tmp", "/dev/shm"  # files that an exercise leaves here are deleted before the next one
 UNDUMPABLE = 4, 0  # prctl(PR_SET_DUMPABLE, 0): nobody else may look into this process or write into its memory
 
 
@@ -58,7 +60,7 @@ def main():
 
 
 def supervise(judges):
-    """Cut the notebook, and hand on the judge's calls, each to the process of its exercise."""
+    """Cut the notebook, and pass each of the judge's calls on to the process for its exercise."""
     known, data = wire.split(judges.receive(limited=False)[1])
     known = json.loads(known)
     use(known["exercises"])
@@ -83,7 +85,7 @@ def supervise(judges):
         _, message = judges.receive(limited=False)
         request = wire.unpack(message)
         id, way = request["id"], request["way"]
-        key = "notebook" if way == told["ways"][id] - 1 else (id, way)  # running the notebook goes on from there
+        key = "notebook" if way == told["ways"][id] - 1 else (id, way)  # running the notebook continues from there
         if ward is None or ward.key != key or ward.stopped:
             if ward:
                 ward.stop()
@@ -99,9 +101,9 @@ def supervise(judges):
 
 
 class Ward:
-    """A process for the code of one exercise, as one way of loading gives it.
+    """A process for the code of one exercise, loaded in one way.
 
-    key: what it is for; stopped: it is of no more use.
+    key: identifies the exercise and the way; stopped: it can no longer be used.
     """
 
     def __init__(self, key, found, course, judges):
@@ -122,7 +124,7 @@ class Ward:
     def call(self, id, way, message):
         """The bytes of the answer to a call.
 
-        Raises TimeoutError beyond the limits, EOFError if the process has ended, ValueError for what is no message.
+        Raises TimeoutError beyond the limits, EOFError if the process has ended, ValueError for an invalid message.
         """
         if (id, way) not in self.loaded:
             self.loaded.add((id, way))
@@ -135,7 +137,7 @@ class Ward:
         def wait():
             if self._used() - used > seconds or time.monotonic() - began > by_the_clock:
                 raise TimeoutError(f"stopped after {exercise.SECONDS} seconds")
-            if self.ended:  # although a child of it may keep the line open
+            if self.ended:  # although one of its children may keep the line open
                 raise EOFError("the process has ended")
 
         self.line.send(wire.CALL, message, by_the_clock)
@@ -151,7 +153,7 @@ class Ward:
                 return reply
 
     def stop(self):
-        """End the process and, in a sandbox, whatever it started."""
+        """End the process and, in a sandbox, everything it started."""
         with suppress(ProcessLookupError):
             os.kill(-1 if os.getpid() == 1 else self.process, signal.SIGKILL)
         for line in (self.line, self.questions):
@@ -164,9 +166,9 @@ class Ward:
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() and not path.is_symlink() else path.unlink()
 
     def _used(self):
-        """Seconds of processor time that all processes but this one have used, or the one if this is no sandbox."""
+        """Seconds of CPU time used by all processes except this one; outside a sandbox, only by the exercise's."""
         with suppress(ChildProcessError):
-            while pid := os.waitpid(-1, os.WNOHANG)[0]:  # what its parent left behind is counted as ours
+            while pid := os.waitpid(-1, os.WNOHANG)[0]:  # orphaned processes count as children of this one
                 self.ended |= pid == self.process
         others = [p.name for p in Path("/proc").iterdir() if p.name.isdigit()] if os.getpid() == 1 else [self.process]
         ticks = 0
@@ -181,7 +183,7 @@ class Ward:
 def serve(line, questions, found, course):
     """Answer calls, in a process of its own.  Never returns."""
     quiet()
-    sys.path.append(os.getcwd())  # last, and so hiding nothing: for modules that a cell of the notebook writes
+    sys.path.append(os.getcwd())  # last, so that it hides nothing; for modules that a cell of the notebook writes
     for spec in [spec for name in checks.chapters() for spec in checks.chapter(name).values()]:
         spec.library.line = questions
     loader, calls = Loader(found, course), {}
@@ -190,7 +192,7 @@ def serve(line, questions, found, course):
             request = wire.unpack(line.receive(limited=False)[1], strides=True)
             id, way = request["id"], request["way"]
             if "token" not in request:
-                calls.clear()  # what was loaded in another way may share its objects
+                calls.clear()  # objects may be shared with what was loaded in another way
                 calls[id, way] = loader.load(id, way)
                 line.send(wire.ANSWER, wire.pack({}))
                 continue
@@ -200,7 +202,7 @@ def serve(line, questions, found, course):
 
 
 def answer(request, loader, loaded):
-    """The bytes of the answer to a call of what was loaded."""
+    """The bytes of the answer to a call of the loaded function."""
     lacks = loaded.lacks
     try:
         if loaded.failure:
@@ -217,7 +219,7 @@ def answer(request, loader, loaded):
 
 
 def failed(request, why, hint="", stopped=False, lacks=""):
-    """The reply to a call that came to nothing; lacks: what the notebook had and this place has not."""
+    """The reply to a call that failed; lacks: what the notebook had but the sandbox does not."""
     return {"token": request["token"], "failed": why[:1000], "hint": hint, "stopped": stopped, "lacks": lacks}
 
 
@@ -226,7 +228,7 @@ def failed(request, why, hint="", stopped=False, lacks=""):
 
 @dataclass
 class Spec:
-    """What is known here of an exercise."""
+    """All that the sandbox knows about an exercise."""
 
     id: str
     title: str
@@ -237,12 +239,12 @@ class Spec:
 
 
 def use(exercises):
-    """Let `cvdl.course.checks` know these exercises and no others: {chapter: [(id, title, points)]}."""
+    """Make `cvdl.course.checks` know only these exercises: {chapter: [(id, title, points)]}."""
     checks.known = {name: {row[0]: Spec(*row) for row in rows} for name, rows in exercises.items()}
 
 
 class Library:
-    """The library's answer to an exercise, as a function whose body is outside of the sandbox."""
+    """The library's answer to an exercise, as a function whose body is outside the sandbox."""
 
     line = None
 
@@ -266,7 +268,7 @@ class Library:
 
 
 class Answered(torch.autograd.Function):
-    """The library's answer, a tensor or several, with its gradient."""
+    """The library's answer, one tensor or several, with its gradient."""
 
     @staticmethod
     def forward(context, library, args, kwargs, *inputs):
@@ -282,7 +284,7 @@ class Answered(torch.autograd.Function):
 
 
 def answer_for_library(judges):
-    """Answer for the library, in a sandbox of its own that has it."""
+    """Answer for the library, in a separate sandbox that contains it."""
     while True:
         request = wire.unpack(judges.receive(limited=False)[1])
         try:
@@ -296,7 +298,7 @@ def answer_for_library(judges):
 
 
 def evaluated(function, args, kwargs, weights=None):
-    """What a function returns; with weights, for each of the tensors that it returns: gradients, as `judge.answer` has them.
+    """A function's return value or, given a weight for each tensor that it returns, gradients as in `judge.answer`.
 
     The gradients are those of the sum of weight times output with respect to the floating-point tensors among the arguments.
     """
@@ -315,14 +317,14 @@ def evaluated(function, args, kwargs, weights=None):
 
 
 def mute():
-    """Send to nowhere what a student's code prints, and give it nothing to read."""
+    """Discard what a student's code prints, and give it nothing to read."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nowhere, standard)
 
 
 def quiet():
-    """Disable the calls by which a notebook shows something, or judges itself."""
+    """Disable the functions with which a notebook displays something or checks itself."""
     import cvdl
 
     for module, names in QUIET.items():
@@ -337,7 +339,7 @@ def nothing(*_, **__):
 
 @contextmanager
 def processor_time(seconds):
-    """As limit.time_limit, but a machine that is busy with other things takes no time from a student."""
+    """Like limit.time_limit, but for CPU time, so that a busy machine does not cost students any time."""
 
     def stop(*_):
         raise TimeIsUp

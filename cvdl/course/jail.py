@@ -1,8 +1,9 @@
-"""Running a stranger's program in a jail, and talking to it.
+"""Running a student's program in a jail, and communicating with it.
 
-Inside there is no network, no home, no other hand-in and nothing to write to but a small /tmp; the system, Python, cvdl
-and its data can be read.  The user is 65534, "nobody", also when root starts it.  Time, processes, memory, files and
-their size are limited.  `choose` tries a back-end on a tiny program before it trusts it, and refuses if none holds.
+Inside the jail there is no network, no home folder and no other hand-in, and only a small /tmp can be written to; the
+system, Python, cvdl and its data can be read.  The user is 65534, "nobody", even if root starts it.  Time, processes,
+memory, and the number and size of files are limited.  `choose` tests a back-end with a tiny program before using it, and
+refuses if none holds.
 
 Bubblewrap is tested with the course; podman 4.3 and docker 20.10 were tried by `cvdl grade --self-test`.
 """
@@ -26,11 +27,11 @@ NOBODY = 65534
 ETC = "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/localtime"
 PROCESSES, FILES = 16, 128
 MEMORY, FILE, TMP, ADDRESSES = 3 << 30, 8 << 20, 64 << 20, 16 << 30  # bytes; all processes, one file, /tmp, one process
-SECONDS = 600  # of processor time, of one process
-LONGEST = 3600  # seconds by the clock, of all
-PATIENCE = 60  # seconds by the clock, for a tiny program in a jail and for podman's or docker's own commands
+SECONDS = 600  # of CPU time, for one process
+LONGEST = 3600  # seconds of wall-clock time, for all processes, if root starts bubblewrap
+PATIENCE = 60  # seconds of wall-clock time for a tiny program in a jail, and for podman's or docker's own commands
 IMAGE = "cvdl-jail"
-FILTER = 9  # the file descriptor by which bwrap is given the filter of system calls
+FILTER = 9  # the file descriptor from which bwrap reads the system call filter
 LIMITS = {"nproc": PROCESSES, "nofile": FILES, "fsize": FILE, "cpu": SECONDS, "core": 0, "data": MEMORY}
 SETTINGS = {
     "PATH": "/usr/bin:/bin",
@@ -44,23 +45,23 @@ SETTINGS = {
 class Bubblewrap:
     """bwrap, 0.8 or newer: user namespaces, as an ordinary user.
 
-    Started by root, a first bwrap becomes nobody and starts the second, since neither the limit of processes nor the
-    system's own protections bind root.
+    If root starts it, a first bwrap becomes nobody and starts a second one, since neither the process limit nor the
+    system's own protections apply to root.
     """
 
     name, program = "bubblewrap", "bwrap"
-    hidden = ()  # what must not be seen although it lies in a folder that is lent
-    install = "sudo apt install bubblewrap (dnf, pacman and zypper have it under the same name; 0.8 or newer)"
+    hidden = ()  # paths that must not be visible although they are in a shared folder
+    install = "sudo apt install bubblewrap (also in dnf, pacman and zypper; version 0.8 or newer)"
 
     def command(self, python, name, package=None):
-        """The command line that runs this Python's `python` arguments in the sandbox; package: what stands for cvdl."""
+        """The command line that runs this Python's `python` arguments in the sandbox; package: the folder to use as cvdl."""
         package = package or ROOT / "cvdl"
-        # The program is process 1, within its own limits and filter; bwrap's would have neither.
+        # The program is process 1, with its limits and filter; bwrap as process 1 would have neither.
         jailed = [
             *("--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session"),
             *("--as-pid-1", "--seccomp", str(FILTER)),
             *("--uid", str(NOBODY), "--gid", str(NOBODY), "--hostname", "jail", "--proc", "/proc", "--dev", "/dev"),
-            *private_tmp(package if os.getuid() else ROOT / "cvdl"),  # where the first bwrap has put it
+            *private_tmp(package if os.getuid() else ROOT / "cvdl"),  # where the first bwrap put it
             *(word for path in covered(self.hidden) for word in cover(path)),
             *("--size", str(FILE), "--tmpfs", "/dev/shm", "--remount-ro", "/dev", "--remount-ro", "/"),
             *("--chdir", "/tmp", "--clearenv"),
@@ -77,7 +78,7 @@ class Bubblewrap:
         filtered = ["sh", "-c", f'exec "$@" {FILTER}<"$0"', syscalls.compiled().name]
         if os.getuid():
             return [*filtered, "bwrap", *readable(package), *jailed]
-        # Between root and nobody stands a process that may kill: without it the jail would outlive its parent.
+        # Between root and nobody there is a process that may kill: without it, the jail would outlive its parent.
         become = ["timeout", "--signal=KILL", str(LONGEST)]
         become += ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"]
         kept = (word for name in ("SETUID", "SETGID", "KILL") for word in ("--cap-add", f"CAP_{name}"))
@@ -96,22 +97,22 @@ def cover(path):
 
 
 class Container:
-    """podman or docker, with an image that holds Python and the course's packages; cvdl is lent from outside."""
+    """podman or docker, with an image that contains Python and the course's packages; cvdl is mounted from outside."""
 
     hidden = ()
 
     def __init__(self, name, options=()):
-        """options: what this program needs besides."""
+        """options: additional options that this program needs."""
         self.name, self.program, self.options = name, name, options
         self.install = (
-            f"{name}, and an image {IMAGE} of this Python and the course's packages: "
+            f"install {name}, and build an image {IMAGE} with this Python and the course's packages: "
             f"printf 'FROM docker.io/library/python:{sys.version_info[0]}.{sys.version_info[1]}-slim\\nRUN pip install torch torchvision "
             "matplotlib ipywidgets tqdm safetensors scikit-image typer --extra-index-url "
             f"https://download.pytorch.org/whl/cpu\\n' | {name} build -t {IMAGE} -"
         )
 
     def command(self, python, name, package=None):
-        ulimits = {k: v for k, v in LIMITS.items() if k != "nproc"}  # --pids-limit counts this jail's alone
+        ulimits = {k: v for k, v in LIMITS.items() if k != "nproc"}  # --pids-limit counts only this jail's processes
         return [
             *(self.program, "run", "--rm", "--interactive", "--pull", "never", "--name", name),
             *("--network", "none", "--read-only", "--user", f"{NOBODY}:{NOBODY}", "--hostname", "jail"),
@@ -134,13 +135,13 @@ class Container:
         return ["--tmpfs", inside] if path.is_dir() else ["--volume", f"/dev/null:{inside}:ro"]
 
     def stop(self, name):
-        """Killing the client leaves the container alive.  One that cannot be stopped ends by itself after LONGEST."""
+        """Kill the container, since killing the client leaves it alive."""
         with suppress(subprocess.TimeoutExpired):
             subprocess.run([self.program, "kill", name], capture_output=True, check=False, timeout=PATIENCE)
 
 
-# Without these options podman leaves /run and /var/tmp open to be written to, and asks for a limit of processes that is
-# above its own, which not every root may have.  What limits the processes of one jail is --pids-limit.
+# Without these options, podman leaves /run and /var/tmp writable and requests a process limit above its own, which not
+# every root user may set.  The processes of one jail are limited by --pids-limit.
 PODMAN = ["--read-only-tmpfs=false", "--ulimit=nproc=4096:4096"]
 BACKENDS = {b.name: b for b in (Container("podman", PODMAN), Container("docker"), Bubblewrap())}
 
@@ -148,11 +149,11 @@ BACKENDS = {b.name: b for b in (Container("podman", PODMAN), Container("docker")
 def choose(name="auto", hidden=()):
     """The back-end of this name, or the first that holds.
 
-    hidden: folders and files that must not be seen inside, wherever they are.  Raises CourseError, with what to install, if
-    none holds.
+    hidden: folders and files that must not be visible inside, wherever they are.  Raises CourseError, with instructions for
+    installing one, if none holds.
     """
     if name not in ("auto", *BACKENDS):
-        raise CourseError(f"There is no jail {name!r}; there are auto, {', '.join(BACKENDS)}.")
+        raise CourseError(f"There is no jail {name!r}; choose from auto, {', '.join(BACKENDS)}.")
     told = []
     for backend in BACKENDS.values() if name == "auto" else [BACKENDS[name]]:
         wrong = faults(backend)
@@ -160,27 +161,27 @@ def choose(name="auto", hidden=()):
             backend = copy.copy(backend)
             backend.hidden = tuple(Path(os.path.realpath(path)) for path in hidden)
             return backend
-        told.append(f"{backend.name}: {'; '.join(wrong)}.\n  It takes {backend.install}")
+        told.append(f"{backend.name}: {'; '.join(wrong)}.\n  To use it: {backend.install}")
     raise CourseError(
-        "Nothing was graded: students' code runs only in a jail, and none works here.\n" + "\n".join(told)
+        "Nothing was graded: students' code runs only in a jail, and no jail works on this machine.\n" + "\n".join(told)
     )
 
 
 def faults(backend):
-    """Why this back-end is not to be trusted here, found by running a tiny program in it -> list, empty if it holds."""
+    """Why this back-end cannot be trusted here, tested with a tiny program in it -> list, empty if it holds."""
     if not shutil.which(backend.program):
-        return [f"there is no program {backend.program}"]
+        return [f"the program {backend.program} was not found"]
     try:
         done = probed(backend)
         seen = json.loads(done.stdout)
     except CourseError as error:
         return [str(error)]
     except subprocess.TimeoutExpired:
-        return [f"a tiny program did not end in it within {PATIENCE} seconds"]
+        return [f"a tiny test program in it did not finish within {PATIENCE} seconds"]
     except OSError as error:
         return [f"{backend.program} cannot be started ({error})"]
     except ValueError:
-        return [f"a tiny program did not run in it ({done.stderr.decode(errors='replace').strip()[-300:]})"]
+        return [f"a tiny test program did not run in it ({done.stderr.decode(errors='replace').strip()[-300:]})"]
     return [wrong for wrong in EXPECTED if seen.get(wrong) is not True]
 
 
@@ -196,18 +197,18 @@ def probed(backend):
         raise
 
 
-# Each is true where the jail holds.
+# A fault for each item that PROBE reports as true only if the jail holds.
 EXPECTED = (
     "the user is not 65534",
-    "it holds privileges",
-    "the network is open",
+    "it has privileges",
+    "the network can be reached",
     "processes are not limited",
     "memory is not limited",
     "the size of files is not limited",
-    "other folders than /tmp can be written to",
+    "folders other than /tmp can be written to",
     "other programs can be seen",
-    "namespaces can be made",
-    "the environment is open",
+    "namespaces can be created",
+    "environment variables can be read",
     "process 1 is another program, without these limits",
     "system calls are not filtered",
 )
@@ -268,7 +269,7 @@ print(json.dumps(dict(zip({EXPECTED!r}, found))))
 
 
 def readable(package):
-    """Options of bwrap for what can be read inside."""
+    """Options of bwrap for the folders that can be read inside."""
     shown = ["--perms", "0755", "--dir", "/tmp"]
     for folder in ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64"):
         if os.path.islink(folder):
@@ -279,12 +280,12 @@ def readable(package):
 
 
 def private_tmp(package):
-    """Options for an empty /tmp, with what is lent from below the real one."""
+    """Options for an empty /tmp, with those shared folders that are below the real one."""
     return ["--size", str(TMP), "--perms", "1777", "--tmpfs", "/tmp", *lent(True, package)]
 
 
 def lent(below_tmp, package):
-    """Options for Python, its packages, cvdl and its data: those that lie below /tmp, or all others."""
+    """Options for Python, its packages, cvdl and its data: either those below /tmp or all others."""
     shown, made, bound = [], {"/", "/usr", "/tmp"}, [Path("/usr")]
     for path in (*ETC, *folders()):
         if any(Path(path).is_relative_to(b) for b in bound) or not os.path.exists(path):
@@ -292,12 +293,12 @@ def lent(below_tmp, package):
         if Path(path).is_relative_to("/tmp") != below_tmp:
             continue
         bound.append(Path(path))
-        for parent in reversed(Path(path).parents):  # bwrap would make them for root alone
+        for parent in reversed(Path(path).parents):  # bwrap would create them for root only
             if str(parent) not in made:
                 made.add(str(parent))
                 shown += ["--perms", "0755", "--dir", str(parent)]
         shown += ["--ro-bind-try", path, path]
-    if (ROOT / "cvdl").is_relative_to("/tmp") == below_tmp:  # last, so that it covers the one that others may hold
+    if (ROOT / "cvdl").is_relative_to("/tmp") == below_tmp:  # last, so that it covers a copy in the others
         for parent in reversed((ROOT / "cvdl").parents):
             if str(parent) not in made and not any(parent.is_relative_to(b) for b in bound):
                 shown += ["--perms", "0755", "--dir", str(parent)]
@@ -306,13 +307,13 @@ def lent(below_tmp, package):
 
 
 def folders():
-    """Python, its packages and the course's data; a folder before those in it."""
+    """The folders of Python, its packages and the course's data, each before its subfolders."""
     own = [sys.base_prefix, sys.prefix, *site.getsitepackages(), *user_site(), str(data_path())]
     return sorted({os.path.realpath(path) for path in own})
 
 
 def covered(hidden):
-    """Those of the hidden paths that would be seen inside."""
+    """Those of the hidden paths that would be visible inside."""
     return [path for path in hidden if any(path.is_relative_to(folder) for folder in ("/usr", *folders()))]
 
 
@@ -321,5 +322,5 @@ def user_site():
 
 
 def paths(cvdl, data):
-    """Where Python finds cvdl, installed or not, and cvdl its data."""
+    """Environment variables with which Python finds cvdl, installed or not, and cvdl finds its data."""
     return {"PYTHONPATH": os.pathsep.join([str(cvdl), *user_site()]), "CVDL_DATA": str(data)}

@@ -1,7 +1,7 @@
-"""The copy of cvdl that the sandbox of one chapter gets: without the judge's cases and oracles, and without its answers.
+"""The copy of cvdl in the sandbox of one chapter: without the judge's cases and oracles, and without its answers.
 
-Whatever is in the sandbox can be read there, so what must not be read is left out of the copy.  Answers of other chapters
-stay: a notebook may build on what an earlier one was about.
+Everything in the sandbox can be read there, so whatever must not be read is left out of the copy.  Answers from other
+chapters are kept: a notebook may build on an earlier one.
 """
 
 import ast
@@ -18,7 +18,7 @@ from types import FunctionType, ModuleType
 from cvdl.course import checks
 from cvdl.settings import ROOT
 
-# What answers an exercise as well as the function that the exercise names.
+# Functions that answer an exercise just as well as the function that the exercise names.
 ALSO = {
     "flownet": {
         "cvdl.flow.correlation.correlation",
@@ -27,7 +27,7 @@ ALSO = {
         "cvdl.flow.losses.multiscale_epe",
     }
 }
-# What students are told to call, in exercises that are about something else.
+# Functions that students are asked to call in exercises about something else.
 GIVEN = {"cvdl.flow.warp.warp", "cvdl.flow.warp.in_frame"}
 LEFT_OUT = "This function answers an exercise, so the sandbox has no copy of it."
 
@@ -50,14 +50,14 @@ def package(chapter):
 
 
 def _others(folder, names):
-    """What is not part of the library, should somebody have put it there."""
+    """Files that are not part of the library, in case somebody put them there."""
     return [
         n for n in names if n == "__pycache__" or not (Path(folder, n).is_dir() or n.endswith((".py", ".html", ".css")))
     ]
 
 
 def without(source, function):
-    """The source of a module in which one of its functions only raises an error."""
+    """The source of a module, with one of its functions replaced by a stub that raises an error."""
     tree = ast.parse(source)
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and node.name == function:
@@ -74,7 +74,7 @@ def answers(chapter):
 
 
 def _called(function, seen):
-    """The library's functions of which an answer in cvdl.course.checks makes use, directly."""
+    """The library's functions that an answer in cvdl.course.checks uses directly."""
     while isinstance(function, functools.partial):
         function = function.func
     function = inspect.unwrap(function) if callable(function) else None

@@ -1,10 +1,10 @@
-"""Answers that are alike: pairs of hand-ins for a human to look at.
+"""Similar answers: pairs of hand-ins for a person to look at.
 
-Each answer becomes the sequence of nodes of its syntax tree, without names of its own, docstrings, comments and layout.
-Every K nodes in a row are a fingerprint (k-grams, as in Schleimer, Wilkerson and Aiken, «Winnowing», 2003; answers are
-so short that all are kept).  What many wrote says little: a fingerprint that df of N answers have weighs
-log((N + 1) / df), the inverse document frequency, and nothing if df is over COMMON, as in Moss.  For whole programs,
-Dolos and JPlag do more.
+Each answer becomes the sequence of nodes of its syntax tree, without the student's own names, docstrings, comments and
+layout.  Every K consecutive nodes form a fingerprint (k-grams, as in Schleimer, Wilkerson and Aiken, "Winnowing", 2003;
+answers are so short that all are kept).  Code that many students wrote is weak evidence: a fingerprint that occurs in df
+of N answers has weight log((N + 1) / df), the inverse document frequency, or 0 if df is above COMMON, as in Moss.  For
+complete programs, use Dolos or JPlag.
 """
 
 import ast
@@ -20,16 +20,18 @@ from cvdl.course.checks import find
 from cvdl.errors import CourseError
 
 K = 8  # nodes of a fingerprint
-COMMON = 10  # answers, the most that may have a fingerprint which counts
-ALIKE = 0.6  # likeness from which on two answers count as alike
-WEIGHT = 40.0  # of all that two students have alike, to be shown: 15 fingerprints that nobody else of 30 has
-SHOWN = 100  # pairs of students in likeness.html; the table has all
-SPOKEN = frozenset(dir(builtins)) | {"torch", "F", "nn", "math", "np"}  # names that are not of one's own choice
+COMMON = 10  # largest number of answers with a fingerprint that still counts
+ALIKE = 0.6  # least likeness at which two answers count as similar
+WEIGHT = (
+    40.0  # least total weight at which two students are shown: 15 fingerprints that nobody else in a class of 30 has
+)
+SHOWN = 100  # pairs of students in likeness.html; the table contains all
+SPOKEN = frozenset(dir(builtins)) | {"torch", "F", "nn", "math", "np"}  # names that students do not choose
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer to one exercise; older: it is not of this class."""
+    """One answer to one exercise; older: it is from an earlier class."""
 
     student: str
     source: str
@@ -39,9 +41,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two answers that are alike.
+    """Two similar answers.
 
-    likeness: weight of the fingerprints that both have / that one of them has, 0 to 1; weight: of those that both have.
+    likeness: weight of the fingerprints that both have / weight of those that at least one has, 0 to 1; weight: of those
+    that both have.
     """
 
     exercise: str
@@ -56,7 +59,7 @@ class Pair:
 
 
 def nodes(source):
-    """The nodes of a syntax tree in the order of the text, as strings; [] where Python cannot read it."""
+    """The nodes of a syntax tree in the order of the text, as strings; [] if Python cannot parse it."""
     try:
         return list(_walk(ast.parse(source)))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -86,18 +89,17 @@ def _walk(node):
 
 
 def fingerprints(source):
-    """Every K nodes in a row, as a set of tuples; all of them, if there are fewer."""
+    """All runs of K consecutive nodes, as a set of tuples; a single tuple of all nodes if there are fewer."""
     found = nodes(source)
     return {tuple(found[i : i + K]) for i in range(max(1, len(found) - K + 1))} if found else set()
 
 
 def compare(results, older=()):
-    """Pairs of students whose answers are alike -> list of Pair, one for each exercise; the weightiest students first, and of two
-    the weightiest exercise.
+    """Pairs of students with similar answers -> list of Pair, one for each exercise, sorted by weight.
 
-    results, older: lists of dicts as cvdl.course.results reads them, of this class and of earlier ones.  Students of the
-    class are compared with one another and with the older ones, in exercises of kind `code`: what one chooses from a list
-    is right in one way only.
+    Students with the largest total weight come first, and so do the exercises of a pair of students.  results, older: lists
+    of dicts as cvdl.course.results reads them, from this class and from earlier ones.  Students of this class are compared
+    with one another and with older ones, only in exercises of kind `code`: all correct choices from a list are the same.
     """
     answers = defaultdict(list)
     for old, group in ((False, results), (True, older)):
@@ -141,7 +143,7 @@ def _alike(id, answers):
 
 
 def write(pairs, out):
-    """Write OUT/likeness.html, with both sources side by side, and OUT/likeness.csv -> [what to tell, a line each]."""
+    """Write OUT/likeness.html, with both sources side by side, and OUT/likeness.csv -> list of lines for the teacher."""
     rows = [["student", "other", "other is older", "exercise", "likeness", "weight", "state", "other's state"]]
     for p in pairs:
         older, numbers = "yes" if p.second.older else "no", [f"{p.likeness:.2f}", f"{p.weight:.1f}"]
@@ -150,4 +152,5 @@ def write(pairs, out):
     said = {"groups": groups[:SHOWN], "count": len(groups), "k": K, "common": COMMON, "alike": ALIKE, "weight": WEIGHT}
     on_disk.save(out / "likeness.csv", export.as_csv(rows))
     on_disk.save(out / "likeness.html", pages.render("likeness.html", **said))
-    return [f"Students to look at: {len(groups)} pairs, in {out / 'likeness.html'} and {out / 'likeness.csv'}"]
+    count = pages.counted(groups, "pair")
+    return [f"Similar answers: {count} of students to look at, in {out / 'likeness.html'} and {out / 'likeness.csv'}"]

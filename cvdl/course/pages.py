@@ -1,7 +1,8 @@
-"""What is read of graded hand-ins: a page for each student, and an overview of the class.
+"""The pages about graded hand-ins: one for each student, and an overview of the class.
 
-Each page is one file that loads nothing, and whose policy forbids that it does.  It shows what `check` shows; never
-the tests' code, the seed, or what the hand-in put out.  All text is escaped, since most of it is the student's.
+Each page is a single file that loads nothing else; its content security policy forbids it.  A page shows what `check`
+shows, but never the tests' code, the seed or the output of the hand-in.  All text is escaped, since most of it is the
+student's.
 """
 
 import base64
@@ -28,19 +29,18 @@ STATES = {
     "missing": "open",
     on_disk.UNJUDGED: "open",
 }
-COMMONEST = 12  # mistakes that are listed
+COMMONEST = 12  # number of mistakes listed
 THEMES = {"light": ("#1d1d1f", "#0072B2"), "dark": ("#e8e8ea", "#56B4E9")}  # ink and bars of a figure
 TOPS = "|".join(map(re.escape, sorted(os.listdir("/"))))
 PATH = re.compile(rf"(?<![\w.])/(?:{TOPS})/(?:[^/'\":;,]*/)*")  # folders of this machine
-OURS = sorted(
-    {sys.prefix, sys.base_prefix, str(ROOT), str(data_path())}, key=len, reverse=True
-)  # which a hand-in can see
+# Folders that a hand-in can see.
+OURS = sorted({sys.prefix, sys.base_prefix, str(ROOT), str(data_path())}, key=len, reverse=True)
 
 
 def write(klass, out, unwritten):
-    """Write OUT/pages/STUDENT/NOTEBOOK.html for every hand-in, and OUT/overview.html -> [what to tell, a line each].
+    """Write OUT/pages/STUDENT/NOTEBOOK.html for every hand-in, and OUT/overview.html -> list of lines for the teacher.
 
-    unwritten: list, to which is added a line for each page that could not be written.
+    unwritten: list to which a line is added for each page that could not be written.
     """
     begin = len(unwritten)
     for result in filter(lambda r: status(r) != "missing", klass.by.values()):
@@ -79,7 +79,7 @@ def templates():
 
 
 def as_html(text):
-    """Mark text of our own as HTML, not to be escaped."""
+    """Mark the course's own text as HTML that must not be escaped."""
     from markupsafe import Markup
 
     return Markup(text)
@@ -93,7 +93,7 @@ def render(name, **values):
 
 
 def student_page(result):
-    """HTML of one hand-in, as its student may read it."""
+    """HTML page for one hand-in, as its student may see it."""
     return render(
         "page.html",
         **{key: result[key] for key in ("student", "notebook", "submitted", "late", "judged")},
@@ -107,7 +107,7 @@ def student_page(result):
 
 
 def without_folders(text):
-    """The text without the folders of this machine, which are nobody else's business."""
+    """The text without the names of folders on this machine, which are private."""
     for folder in OURS:
         text = text.replace(folder, "…")
     return PATH.sub("…/", text)
@@ -129,7 +129,7 @@ def _exercise(e):
 
 
 def overview(klass):
-    """HTML of the whole class: distribution of points, exercises, mistakes, and whom to look after."""
+    """HTML page for the class: distribution of points, exercises, mistakes, and hand-ins that need attention."""
     handins = [
         {
             "student": student,
@@ -191,8 +191,8 @@ def item_analysis(judged):
     """Difficulty and discrimination of each exercise of one notebook.
 
     judged: its results.  -> [{id, points, share, discrimination, not_attempted, missing}]; share: mean earned / points;
-    discrimination: correlation of the exercise's points with the sum of all others (item-rest), None where there is no
-    spread or fewer than 3 hand-ins.
+    discrimination: correlation between the exercise's points and the sum of all others (item-rest), None if all values are
+    equal or there are fewer than 3 hand-ins.
     """
     table = {}
     for n, result in enumerate(judged):
@@ -268,7 +268,7 @@ def _quality(name, items):
 
 
 def picture(draw, size, alt, caption):
-    """HTML of a figure in a light and a dark version; draw(figure, colour) fills an empty one of `size` inches."""
+    """HTML of a figure in a light and a dark version; draw(figure, colour) draws on an empty figure of `size` inches."""
     from matplotlib.figure import Figure
 
     from cvdl.figures import style

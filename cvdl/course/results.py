@@ -4,23 +4,23 @@ A result is a plain dict:
 
     format      1
     student     name, any text
-    platform    "moodle" or "canvas" where its name of the hand-in says whose it is, else ""; the first edition has none
-    number      of the student, where the platform's name says it; else "", or not there
+    platform    "moodle" or "canvas" if its name of the hand-in shows whose it is, else ""; missing in the first edition
+    number      of the student, if the platform's name contains it, else ""; may be missing
     notebook    stem, e.g. "01_rnn_from_scratch"
     file        the hand-in, as it was found
     sha256      of the hand-in
     submitted   ISO time, or None
-    late        bool, or None where no date was due
-    judged      bool: is every mark below the judge's?
-    problem     None, or why the hand-in could not be judged: as a whole, or those exercises whose state is "not judged"
-    notes       list of remarks for a human; one that ends in LOOK is for the teacher alone
+    late        bool, or None if there was no due time
+    judged      bool: did the judge decide every mark below?
+    problem     None, or why the hand-in, or those of its exercises whose state is "not judged", could not be judged
+    notes       list of remarks for a person to read; any that ends in LOOK is for the teacher only
     seconds     float
     exercises   list of {id, title, points, earned, state, mistake, hint, cases, source}, in the notebook's order:
-                state is "right", "partly right", "wrong", "not attempted", "missing" or "not judged", where hint
-                says why; mistake is None or the name
-                of the recognised one; cases is a list of {name, points, earned, message, hint}
+                state is "right", "partly right", "wrong", "not attempted", "missing" or "not judged", for
+                which hint gives the reason; mistake is None or the name of the recognised one; cases is a list of
+                {name, points, earned, message, hint}
 
-Names and messages are the student's text: escape them wherever they are shown.
+Names and messages contain the student's text: escape them wherever they are shown.
 """
 
 import hashlib
@@ -34,14 +34,15 @@ from cvdl.errors import CourseError
 
 FORMAT = 1
 LOOK = "look at it."
-FAULT = "the judge failed"  # in a problem that is not the student's, and whose words may be about this machine
-UNJUDGED = "not judged"  # state of an exercise that a human must look at: it has no points, rather than 0
+FAULT = "the judge failed"  # in a problem that the student did not cause; its text may reveal details of this machine
+UNJUDGED = "not judged"  # state of an exercise that a person must look at: it has no points, rather than 0
 
 
 def read(out, faults=None):
     """All results below the folder `out` -> list of dicts, by student and notebook.
 
-    faults: list to which is added what is wrong with files that are no results; without it, raises CourseError for the first.
+    faults: list to which a message is added for each file that is not a result; without it, the first such file raises
+    CourseError.
     """
     found = {}
     for path in sorted(out.glob("results/*/*.json")):
@@ -59,19 +60,19 @@ def read(out, faults=None):
 
 
 def known(out, student, notebook):
-    """The result of one student in one notebook, or None.  Raises CourseError where there is another's in its place."""
+    """The result of one student in one notebook, or None.  Raises CourseError if another student's is in its place."""
     for path in (place(out, student, notebook), place(out, student, notebook, first_edition=True)):
         if path.exists():
             result = load(path)
             if (result["student"], result["notebook"]) == (student, notebook):
                 return result
             if path == place(out, student, notebook):
-                raise CourseError(f"{path} is another student's result: look at it, and move it elsewhere.")
+                raise CourseError(f"{path} is another student's result: check it and move it elsewhere.")
     return None
 
 
 def write(out, result):
-    """Write one result, whole or not at all -> its path.  Raises CourseError where there is another's in its place."""
+    """Write one result, completely or not at all -> its path.  Raises CourseError if another student's is in its place."""
     whose = result["student"], result["notebook"]
     old = known(out, *whose)
     path = save(place(out, *whose), as_json(result))
@@ -88,14 +89,14 @@ def place(out, student, notebook, first_edition=False):
 
 
 def load(path):
-    """One result.  Raises CourseError where the file is none."""
+    """One result.  Raises CourseError if the file is not a result."""
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
         if result["format"] == FORMAT:
             return result
     except (OSError, ValueError, TypeError, KeyError):
         pass
-    raise CourseError(f"{path} is no result of this version of `cvdl grade`: delete it, and grade again.")
+    raise CourseError(f"{path} is not a result of this version of `cvdl grade`: delete it and grade again.")
 
 
 def as_json(data):
@@ -103,9 +104,9 @@ def as_json(data):
 
 
 def save(path, text, encoding="utf-8"):
-    """Write a file so that a reader sees the old one or the new one, never a part -> its path.
+    """Write a file so that a reader sees either the old one or the new one, never part of it -> its path.
 
-    Raises CourseError where that is not possible.
+    Raises CourseError if that is not possible.
     """
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
@@ -116,16 +117,16 @@ def save(path, text, encoding="utf-8"):
         with suppress(OSError):
             part.unlink()
         raise CourseError(
-            f"{path} could not be written ({error}). Is the disk full, or is it open in a spreadsheet? Then run the same "
-            "command again: what is judged stays judged."
+            f"{path} could not be written ({error}). Is the disk full, or is the file open in a spreadsheet? Fix that, "
+            "then run the same command again: hand-ins that have been judged are kept."
         ) from None
     return path
 
 
 def slug(name, first_edition=False):
-    """A safe file name for any text, another one for each: itself if it is safe, else letters and its SHA-256.
+    """A safe file name, unique for each text: the text itself if it is safe, else some of its letters and its SHA-256.
 
-    first_edition: the name that it had there, of which two texts might have the same.
+    first_edition: the name that the first edition used, which two texts could share.
     """
     ascii = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     safe = re.sub(r"[^a-z0-9_-]+", "-", ascii.lower()).strip("-")[:40]

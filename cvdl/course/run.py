@@ -1,4 +1,4 @@
-"""A run of `cvdl grade`: what was asked for, the secret seed, and what came of it."""
+"""A run of `cvdl grade`: its options, the secret seed, and its outcome."""
 
 import difflib
 import hashlib
@@ -25,7 +25,7 @@ from cvdl.course.names import shown
 from cvdl.errors import CourseError
 from cvdl.settings import ROOT
 
-LINE = 2000  # characters of a line that is told
+LINE = 2000  # characters of a line in the report
 
 
 def grade_all(
@@ -41,10 +41,11 @@ def grade_all(
     against=(),
     regrade=False,
 ):
-    """Grade all hand-ins and write their tables and pages -> (what to tell, were all of them judged?).
+    """Grade all hand-ins and write their tables and pages -> (the report as text, were all of them judged?).
 
-    due: a time, or several, each perhaps after a notebook and =; formats: of export.FORMATS; against: OUT folders of
-    earlier classes, or this one, to look for answers that are alike; regrade: let hand-ins replace marks which would stay.
+    due: one time or several, each optionally preceded by a notebook and =; formats: from export.FORMATS; against: OUT
+    folders of earlier classes, or this one, to search for similar answers; regrade: let hand-ins replace marks that would
+    otherwise be kept.
     Raises CourseError before anything is judged.
     """
     import torch
@@ -52,7 +53,7 @@ def grade_all(
     export.known(formats)
     older = [r for folder in against for r in earlier(folder, out)]
 
-    torch.set_num_threads(1)  # the workers share the processors
+    torch.set_num_threads(1)  # the workers share the CPUs
     stem = stem_named(notebook) if notebook else None
     given = dues_named([due] if isinstance(due, str) else due or ())
     names = names_in(students) if students else []
@@ -94,14 +95,14 @@ def grade_all(
     lines += unjudged + changes
     here = {(r["student"], r["notebook"]) for r in done} | stay
     everything = results.read(out, damaged := [])
-    lines += damaged  # their students have no mark until that is looked at
+    lines += damaged  # their students have no mark until someone looks at them
     for name in main if names else []:
         came = {folded(s) for s, n in here if n == name}
         marked = {folded(r["student"]) for r in everything if r["notebook"] == name and r["file"]}
         for student in [n for n in names if folded(n) not in came]:
             lines.append(f"{student}: nothing handed in for {name}")
             if folded(student) in marked or (damaged and results.place(out, student, name).exists()):
-                lines[-1] += " this time; what was handed in earlier stays"
+                lines[-1] += " this time; the earlier hand-in is kept"
                 continue
             results.write(out, missing(student, name))
             here.add((student, name))
@@ -124,32 +125,32 @@ def grade_all(
 
 
 def asked_for(handins):
-    """The notebooks that a run is about: those of more than half as many students as the most frequent one."""
+    """The notebooks that a run is about: those handed in by more than half as many students as the most frequent one."""
     count = Counter(h.notebook for h in handins if h.notebook != "unknown")
     return sorted(n for n in count if 2 * count[n] > max(count.values()))
 
 
 def of_run(handin, main):
-    """The hand-in as one of this run's notebooks, if it can be."""
-    if handin.notebook == "unknown" and len(main) == 1:  # then a text or a PDF was handed in for this one, too
+    """The hand-in, assigned to one of this run's notebooks if possible."""
+    if handin.notebook == "unknown" and len(main) == 1:  # then a text or a PDF was meant for this notebook, too
         return replace(handin, notebook=main[0])
     if handin.notebook not in main and handin.platform == "moodle":
-        return replace(handin, number="")  # it numbers participants anew for each assignment
+        return replace(handin, number="")  # it renumbers participants for each assignment
     return handin
 
 
 def sorted_out(handins, out, dues, main, regrade):
-    """Which hand-ins are to be graded, and what that changes in the marks that there are.
+    """Which hand-ins to grade, and how that changes the existing marks.
 
-    -> (list of HandIn, {(student, notebook)} whose marks stay, a line for each change and each that stays, is nothing
-    unclear?).
+    -> (list of HandIn, {(student, notebook)} whose marks are kept, a line for each mark that changes or is kept, is
+    everything clear?).
     """
     chosen, stay, lines, clear = [], set(), [], True
     for h in handins:
         try:
             old = results.known(out, h.student, h.notebook)
         except CourseError:
-            old = None  # which `grade` tells
+            old = None  # which `grade` reports
         if old is None or not old["file"] or not (old["judged"] or export.in_part(old)):
             chosen.append(h)
             continue
@@ -159,34 +160,34 @@ def sorted_out(handins, out, dues, main, regrade):
             was_late = datetime.fromisoformat(old["submitted"]) > dues[h.notebook]
         unclear = why = ""
         if h.number and old.get("platform") == h.platform and old["number"] not in ("", h.number):
-            unclear = f"is from number {h.number}, and the mark is that of number {old['number']}"
+            unclear = f"is from number {h.number}, but the mark belongs to number {old['number']}"
         elif same:
             pass
         elif h.problem:
             unclear = f"cannot be judged ({h.problem})"
         elif h.notebook not in main:
-            why = "is of another notebook than most"
+            why = "is for a different notebook from most hand-ins"
         elif late and not was_late:
-            why = "is late, and the earlier one was not"
+            why = "is late, but the earlier one was not"
         elif (
             h.submitted
             and old["submitted"]
             and h.submitted.replace(microsecond=0) < datetime.fromisoformat(old["submitted"])
         ):
-            why = "is older than what was judged"
+            why = "is older than the one that was judged"
         mark = f"{h.student} ({h.notebook}), {export.earned(old)} points"
         if (unclear or why) and not regrade:
             clear = clear and not unclear
-            lines.append(f"{mark}: stays. {h.file} {unclear or why}; --regrade lets it replace the mark.")
+            lines.append(f"{mark}: mark kept. {h.file} {unclear or why}; use --regrade to replace the mark.")
         elif same and h.notebook not in main and not regrade:
             pass
         else:
             if not same:
-                lines.append(f"{mark}: is replaced by what {h.file} gets")
+                lines.append(f"{mark}: replaced by the mark for {h.file}")
             elif old["course"] != course():
-                lines.append(f"{mark}: is judged again, since the course's code has changed")
+                lines.append(f"{mark}: judged again because the course's code has changed")
             elif bool(late) != bool(old["late"]):
-                lines.append(f"{mark}: is {'late' if late else 'no longer late'} now")
+                lines.append(f"{mark}: {'now' if late else 'no longer'} late")
             chosen.append(h)
             continue
         stay.add((h.student, h.notebook))
@@ -204,7 +205,7 @@ def strangers(done, names):
         if name in known:
             continue
         near = difflib.get_close_matches(plain(came[name]), keys, n=1, cutoff=0.6)
-        meant = f" Is it {free[keys[near[0]]]}, who has no hand-in?" if near else ""
+        meant = f" Could this be {free[keys[near[0]]]}, who has no hand-in?" if near else ""
         lines.append(
             f"{came[name]} is not on the list of students.{meant} Marks are kept under the name of the hand-in."
         )
@@ -212,15 +213,15 @@ def strangers(done, names):
 
 
 def plain(name):
-    """A name for comparing: its letters without accents, word by word in the order of the alphabet."""
+    """A name for comparison: its words without accents, in alphabetical order."""
     letters = unicodedata.normalize("NFKD", name.casefold()).encode("ascii", "ignore").decode()
     return " ".join(sorted(re.findall("[a-z]+", letters)))
 
 
 def note(path, seed, given, main, graded, names):
-    """Write down in run.json what is graded, beside what was graded into the same folder before -> what is in it.
+    """Record in run.json what is graded, in addition to earlier runs in the same folder -> its contents.
 
-    given: of dues_named; main: the notebooks that the run is about; graded: all of which there are hand-ins.
+    given: from dues_named; main: the notebooks that the run is about; graded: all notebooks for which there are hand-ins.
     """
     old = results.load(path) if path.exists() else {}
     dues = {n: given[""].isoformat() for n in main if "" in given} | {n: t.isoformat() for n, t in given.items() if n}
@@ -237,7 +238,7 @@ def note(path, seed, given, main, graded, names):
 
 
 def left(result, here, graded, names):
-    """Did an earlier run write this, for a hand-in (or a name on the list) that this run has not seen?"""
+    """Was this written by an earlier run, for a hand-in (or a name on the list) that is not part of this run?"""
     student, notebook = result["student"], result["notebook"]
     asked = notebook in graded or (notebook == "unknown" and student in {s for s, _ in here})
     return asked and (student, notebook) not in here and bool(result["file"] or names)
@@ -255,14 +256,14 @@ def earlier(folder, out):
 
 
 def self_test(jail="auto"):
-    """Run the attacks of tests/attacks in the jail of this machine, and print a table -> did it hold against all?
+    """Run the attacks from tests/attacks in this machine's jail, and print a table -> did it withstand all of them?
 
-    Raises CourseError where they are missing, or no jail works.
+    Raises CourseError if the attacks are missing or no jail works.
     """
     if not (ROOT / "tests/attacks").is_dir():
         raise CourseError(
-            f"There is no {ROOT / 'tests/attacks'}: students do not get the attacks. Run this in the teachers' "
-            "repository."
+            f"{ROOT / 'tests/attacks'} does not exist: the students' version of the course does not include the attacks. "
+            "Run this in the teachers' repository."
         )
     import torch
 
@@ -277,25 +278,25 @@ def stem_named(name):
     known = stems()
     found = [stem for chapter, stem in known.items() if name in (chapter, stem, stem[:2], f"{stem}.ipynb")]
     if not found:
-        raise CourseError(f"There is no notebook {name!r} with exercises; there are {', '.join(known.values())}.")
+        raise CourseError(f"There is no notebook {name!r} with exercises; choose one of {', '.join(known.values())}.")
     return found[0]
 
 
 def dues_named(texts):
-    """Times, each perhaps after a notebook and = -> {stem: datetime}, with "" for the notebooks of the run."""
+    """Times, each optionally preceded by a notebook and = -> {stem: datetime}, with "" for the notebooks of the run."""
     split = [text.rpartition("=") for text in texts]
     return {stem_named(name) if name else "": time_named(time) for name, _, time in split}
 
 
 def time_named(text):
-    """The time that is meant, in this machine's zone if none is named; a day without a time means its end."""
+    """Parse a time, in this machine's time zone if none is given; a date without a time means the end of that day."""
     try:
         with suppress(ValueError):
             text = f"{date.fromisoformat(text)}T23:59:59"
         return datetime.fromisoformat(text).astimezone()
     except ValueError:
         raise CourseError(
-            f"--due: cannot parse {text!r} as a date or time. Write it as in 2026-01-31T23:59 or 2026-01-31T23:59+01:00."
+            f"--due: cannot parse {text!r} as a date or time. Use the form 2026-01-31T23:59 or 2026-01-31T23:59+01:00."
         ) from None
 
 

@@ -1,7 +1,7 @@
-"""Strangers' files are opened, unpacked and parsed in processes of their own, with limits on time, memory and output.
+"""Students' files are opened, unpacked and parsed in separate processes, with limits on time, memory and output.
 
-`python -m cvdl.course.unpack` is started once, and forks a process for each hand-in, which is given open files and never
-a path.  Whatever happens in it is a fault of that hand-in alone.
+`python -m cvdl.course.unpack` is started once and forks a process for each hand-in, which is given open files but never
+a path.  Whatever happens in that process affects only that hand-in.
 """
 
 import hashlib
@@ -27,12 +27,12 @@ from cvdl.course.chapters import stem_of, stems
 from cvdl.course.names import NOTEBOOK, owner, platform
 from cvdl.errors import CourseError
 
-SECONDS, MEMORY = 30, 2 << 30  # for all that belongs to one hand-in
+SECONDS, MEMORY = 30, 2 << 30  # for all files of one hand-in
 LARGEST = 64 << 20  # bytes of one file
-MEMBERS, RATIO, TOTAL = 20_000, 200, 16 << 30  # of a zip: files, times that one may grow, bytes of all
+MEMBERS, RATIO, TOTAL = 20_000, 200, 16 << 30  # of a zip: number of files, largest compression ratio, total bytes
 OWN = 200  # notebooks in one student's zip
-REPLY = 8 << 20  # bytes of all that is said about a file
-PERHAPS = (".json", ".txt", "")  # endings of files that may be notebooks, as their content says
+REPLY = 8 << 20  # bytes of a complete reply about a file
+PERHAPS = (".json", ".txt", "")  # endings of files that may be notebooks, depending on their content
 SKIPPED = re.compile(r"(?:^|/)(?:\.(?!\.)|__MACOSX/|__pycache__/|Thumbs\.db$|desktop\.ini$)")
 DIED = f"cannot be read within {SECONDS} seconds and {MEMORY >> 30} GB of memory"
 
@@ -41,7 +41,7 @@ DIED = f"cannot be read within {SECONDS} seconds and {MEMORY >> 30} GB of memory
 
 
 class Server:
-    """The process that forks the others, started when it is first needed, and again should it have ended."""
+    """The process that forks the others, started when it is first needed, and restarted if it has ended."""
 
     program = ("-BP", "-m", "cvdl.course.unpack")
 
@@ -60,12 +60,12 @@ class Server:
 
     def start(self):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        root = str(Path(__file__).resolve().parents[2])  # and no other: hand-ins may lie in the working directory
+        root = str(Path(__file__).resolve().parents[2])  # this one only: there may be hand-ins in the working directory
         with theirs:
             subprocess.Popen(
                 [sys.executable, *self.program],
                 stdin=theirs,
-                start_new_session=True,  # Ctrl-C is not meant for it
+                start_new_session=True,  # so that it does not receive Ctrl-C
                 env=os.environ | {"PYTHONPATH": root},
                 cwd="/",
             )
@@ -76,40 +76,43 @@ SERVER = Server()
 
 
 def ask(file, task, *args, seconds=SECONDS, most=REPLY):
-    """The lines that one of TASKS yields for an open file, as far as it got, each at most once -> list of bytes.
+    """Run one of TASKS on an open file -> the bytes of its reply, one line per value, as far as it got.
 
-    Raises CourseError where it says too much.
+    Raises CourseError if the reply is too long.
     """
     ours, theirs = socket.socketpair()
     with ours, theirs:
         SERVER.send(json.dumps([task, *args, seconds]).encode(), [file, theirs.fileno()])
         theirs.close()
-        ours.settimeout(seconds + 5)  # it ends itself after `seconds`
+        ours.settimeout(seconds + 5)  # the process ends on its own after `seconds`
         reply = bytearray()
         with suppress(OSError):
             while part := ours.recv(1 << 20):
                 reply += part
                 if len(reply) > most:
-                    raise CourseError("cannot be read: there is too much in it")
+                    raise CourseError("cannot be read: it contains too much")
     return reply
 
 
 def members(file):
-    """What a zip holds -> list of dicts, as `listed` yields them.  Raises CourseError."""
+    """The members of a zip -> list of dicts, as `listed` yields them.  Raises CourseError."""
     return said(ask(file, "list", most=256 << 20))[0]
 
 
 def look(file, wanted, seconds):
-    """What the hand-ins in an open file are -> for each of `wanted`, a list of dicts, as `looked` yields them.
+    """The hand-ins in an open file -> for each of `wanted`, a list of dicts, as `looked` yields them.
 
-    wanted: the file's name, or numbers of the members of the zip that it is.
+    wanted: the file's name or, if the file is a zip, the numbers of some of its members.
     """
     found = said(ask(file, "look", wanted, seconds=seconds), 1 if isinstance(wanted, str) else len(wanted))
     return [f if isinstance(f, list) else [f] for f in found]
 
 
 def read(file, inside, most=LARGEST):
-    """The bytes of an open file, or of a member of zips in it; inside: numbers of the members.  Raises CourseError."""
+    """The bytes of an open file, or of a member of a zip, which may be nested.  Raises CourseError.
+
+    inside: the numbers of the members, from the outermost zip inwards.
+    """
     head, _, data = ask(file, "read", inside, most=most + 1000).partition(b"\n")
     told = json.loads(head) if head else {"fault": DIED}
     if told.get("fault") or len(data) != told["size"]:
@@ -118,7 +121,7 @@ def read(file, inside, most=LARGEST):
 
 
 def said(reply, count=1):
-    """The values on the complete lines of a reply; what is missing of `count` was too much for the process."""
+    """The values on the complete lines of a reply; for any that are missing from `count`, the process hit its limits."""
     lines = reply.split(b"\n")[:-1]
     values = [json.loads(line) for line in lines]
     return values + [{"fault": DIED}] * (count - len(values))
@@ -128,7 +131,7 @@ def said(reply, count=1):
 
 
 def serve(line):
-    """Fork a process for each request, until our side has ended."""
+    """Fork a process for each request until the other side has ended."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     stems()
     while True:
@@ -163,7 +166,7 @@ def limit(what, most):
 
 
 def guarded(task):
-    """The task, which yields a fault in place of what it raises."""
+    """The task, which yields a fault instead of raising an exception."""
 
     def run(*args):
         try:
@@ -172,7 +175,7 @@ def guarded(task):
             yield {"fault": DIED}
         except CourseError as error:
             yield {"fault": str(error)}
-        except Exception as error:  # there are many ways in which a file may be damaged
+        except Exception as error:  # a damaged file can raise almost anything
             verb = "unzipped" if isinstance(error, zipfile.BadZipFile) else "read"
             yield {"fault": f"cannot be {verb}: {str(error)[:200] or type(error).__name__}"}
 
@@ -197,7 +200,7 @@ def look_task(file, wanted):
 def looked(name, get, *args):
     """The notebooks in the file whose bytes are get(*args) -> one list of dicts.
 
-    Each has what `listed` yields, if it lies in a zip, and what `notebook_in` returns, if it could be read.
+    Each has the items that `listed` yields, if it is in a zip, and those that `notebook_in` returns, if it could be read.
     """
     data = get(*args)
     if not name.lower().endswith(".zip"):
@@ -207,7 +210,7 @@ def looked(name, get, *args):
     archive = zipfile.ZipFile(io.BytesIO(data))
     there = list(listed(archive))
     if sum(bool(NOTEBOOK.search(m["name"])) for m in there) > OWN:
-        raise CourseError(f"a zip with more than {OWN} notebooks: it was not opened")
+        raise CourseError(f"is a zip with more than {OWN} notebooks; it was not opened")
     if len({owner(parts(m["name"])) for m in there if platform(parts(m["name"]))}) > 1:
         raise CourseError("contains the hand-ins of a class: grade this zip separately")
     found = []
@@ -234,10 +237,10 @@ TASKS = {"list": list_task, "look": look_task, "read": read_task}
 
 
 def whole(file):
-    """All bytes of a file, at most LARGEST."""
+    """All bytes of a file.  Raises CourseError if there are more than LARGEST."""
     data = file.read(LARGEST + 1)
     if len(data) > LARGEST:
-        raise CourseError(f"is larger than {LARGEST >> 20} MB, the most that is read")
+        raise CourseError(f"is larger than the limit of {LARGEST >> 20} MB")
     return data
 
 
@@ -253,7 +256,7 @@ def may_be_notebook(name):
 
 
 def notebook_in(data, name):
-    """What these bytes are -> {size, sha256, stem, problem}, or None where neither name nor content says a notebook."""
+    """What these bytes are -> {size, sha256, stem, problem}, or None if neither name nor content suggests a notebook."""
     stem = stem_of(data)
     if not NOTEBOOK.search(name):
         begins = data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
@@ -262,7 +265,7 @@ def notebook_in(data, name):
     problem = None
     if not stem:
         try:
-            code_cells(data)  # says so where it is no notebook at all
+            code_cells(data)  # raises if it is not a notebook at all
             problem = "contains no exercise of this course"
         except CourseError as error:
             problem = str(error)
@@ -270,13 +273,14 @@ def notebook_in(data, name):
 
 
 def listed(archive):
-    """Members of a zip -> {name, number, made, fault} each, but for those that systems add.
+    """Members of a zip -> {name, number, made, fault} each, without files added by operating systems.
 
-    Raises CourseError if it is a bomb.
+    Raises CourseError if it is a zip bomb.
     """
     there = [(i, m) for i, m in enumerate(archive.infolist()) if not m.is_dir() and not SKIPPED.search(m.filename)]
     if len(there) > MEMBERS or sum(m.file_size for _, m in there) > TOTAL:
-        raise CourseError(f"a zip of {len(there)} files, or of more than can be meant: it was not opened")
+        size = f"{len(there)} files, {sum(m.file_size for _, m in there) >> 20} MB"
+        raise CourseError(f"is a zip with too much in it ({size}); it was not opened")
     for number, m in there:
         name, fault = member_name(m), None
         if stat.S_ISLNK(m.external_attr >> 16):
@@ -284,11 +288,11 @@ def listed(archive):
         elif m.flag_bits & 1:
             fault = "is encrypted"
         elif name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name):
-            fault = "has a name in the zip that points outside it"
+            fault = "has a name that points outside the zip"
         elif m.file_size > LARGEST:
-            fault = f"{m.file_size >> 20} MB, but files may have at most {LARGEST >> 20} MB"
+            fault = f"is {m.file_size >> 20} MB in size; the limit is {LARGEST >> 20} MB"
         elif m.file_size > max(RATIO * m.compress_size, 1 << 20):
-            fault = f"grows {m.file_size // max(m.compress_size, 1)} times when unzipped; it was not opened"
+            fault = f"grows by a factor of {m.file_size // max(m.compress_size, 1)} when unzipped; it was not opened"
         made = None
         with suppress(ValueError, OverflowError):
             made = datetime(*m.date_time).astimezone().isoformat()
@@ -296,15 +300,15 @@ def listed(archive):
 
 
 def parts(name):
-    """The names of folders and file in the name of a zip's member."""
+    """The names of the folders and the file in the name of a zip's member."""
     return tuple(p for p in re.split(r"[/\\]", name) if p not in ("", ".", "..")) or ("?",)
 
 
 def member_name(member):
     """The name of a member of a zip, in whatever encoding it was written.
 
-    Zips made by Linux and Macs have names in UTF-8 even if they do not say so; those made by Windows use the code page
-    of its terminal: 437 in America, 850 in Western Europe.
+    Zips from Linux and macOS have names in UTF-8 even if they are not marked as such; those from Windows use the code
+    page of its terminal: 437 in America, 850 in Western Europe.
     """
     name, extra = member.filename, member.extra
     if member.flag_bits & 0x800:

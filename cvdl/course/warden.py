@@ -1,4 +1,4 @@
-"""The judge's side of the sandbox: starts a process in it, sends calls, and reads the answers with care."""
+"""The judge's side of the sandbox: starts a process in it, sends calls, and reads the answers without trusting them."""
 
 import json
 import secrets
@@ -15,21 +15,21 @@ from cvdl.course.loading import LOAD
 from cvdl.errors import CourseError
 
 PROGRAM = ("-BP", "-m", "cvdl.course.inmate")
-START = 300  # seconds in which a sandbox has to start and a notebook to be cut
-CALL = CLOCK + 30  # seconds by the clock after which the sandbox is ended; it ends calls by itself before that
-ALL = 600  # seconds by the clock for one hand-in
-LACKS = 300  # characters, the most that are kept of what a sandbox lacks
+START = 300  # seconds within which a sandbox must start and cut the notebook
+CALL = CLOCK + 30  # seconds of wall-clock time after which the sandbox is killed, in case it did not stop the call
+ALL = 600  # seconds of wall-clock time for one hand-in
+LACKS = 300  # characters kept of the description of something missing in the sandbox
 
 
 class Notebook:
-    """A hand-in in a sandbox, which is started anew once it is lost.
+    """A hand-in in a sandbox, which is restarted when it is lost.
 
-    lacks: what the last calls said that the notebook had and the sandbox has not, a text each; lost: did one of them have
-    to be stopped?  stops: how many were stopped since the notebook was opened.
+    lacks: list of texts from the last calls about things that the notebook had but the sandbox does not have; lost: was one
+    of these calls stopped?  stops: number of calls stopped since the notebook was opened.
     """
 
     def __init__(self, data, backend, course, chapter):
-        """course: of loading.course_of; chapter: the one that the notebook is about."""
+        """course: from loading.course_of; chapter: of the notebook."""
         self.data, self.backend, self.package = data, backend, lent.package(chapter)
         self.inmate = self.library = None
         self.deadline = time.monotonic() + ALL
@@ -39,30 +39,30 @@ class Notebook:
         self.found = self._start()
 
     def _start(self):
-        """Raises CourseError where the sandbox does not cut the notebook: before any of its code has run."""
+        """Raises CourseError if the sandbox cannot cut the notebook, which happens before any of its code runs."""
         self.inmate, self.loaded = Inmate(self.backend, self.package), set()
         try:
             head = wire.LENGTHS.pack(len(self.known), len(self.data))
             found = self.inmate.ask(head + self.known + self.data, self._within(START))
         except (TimeoutError, MemoryError, EOFError, ValueError) as error:
             self.close()
-            raise CourseError(f"it could not be read in the sandbox: {error}") from None
+            raise CourseError(f"the notebook could not be read in the sandbox: {error}") from None
         if "problem" in found:
             self.close()
             raise CourseError(found["problem"])
         return found
 
     def _within(self, seconds):
-        """So many seconds, or those that are left for this hand-in.  Raises CourseError if none are."""
+        """The given seconds, or those left for this hand-in if fewer.  Raises CourseError if none are left."""
         left = self.deadline - time.monotonic()
         if left <= 0:
-            raise CourseError(f"it took more than {ALL // 60} minutes, of which each of its exercises may take a few")
+            raise CourseError(f"its exercises took more than {ALL // 60} minutes in total, the limit for one hand-in")
         return min(seconds, left)
 
     def call(self, id, way=0):
-        """The function that `judge.score` calls for answers to exercise `id`, loaded in one of its ways.
+        """The function that `judge.score` calls for answers to exercise `id`, loaded in one of the possible ways.
 
-        From then on, `lacks` and `lost` are about these calls.
+        From then on, `lacks` and `lost` refer to these calls.
         """
         self.lacks, self.lost = [], False
 
@@ -100,11 +100,11 @@ class Notebook:
     def _library_for(self, id, question):
         """The library's answer, for an answer to exercise `id` that calls another one -> the bytes of a message.
 
-        Raises ValueError for what is no question.
+        Raises ValueError if the message is not a valid question.
         """
         request = wire.unpack(question)
         if not isinstance(request, dict) or request.keys() != {"id", "args", "kwargs", "weights"}:
-            raise ValueError("no question")
+            raise ValueError("not a valid question")
         try:
             exercise.may_call(str(request["id"]), id)
         except CallFailed as failure:
@@ -116,7 +116,7 @@ class Notebook:
         except (TimeoutError, MemoryError, EOFError, ValueError) as error:
             self.library.close()
             self.library = None
-            return wire.pack({"failed": f"{request['id']} came to no end: {error}", "hint": exercise.SLOW})
+            return wire.pack({"failed": f"{request['id']} did not finish: {error}", "hint": exercise.SLOW})
 
     def close(self):
         for process in (self.inmate, self.library):
@@ -132,31 +132,31 @@ class Notebook:
 
 
 def lacks_in(reply):
-    """Remove from a reply what the jail lacks, and return it; "" if there is nothing."""
+    """Remove from a reply the text about what the jail lacks, and return it; "" if there is none."""
     lacks = reply.pop("lacks", "") if isinstance(reply, dict) else ""
     return lacks[:LACKS] if isinstance(lacks, str) else ""
 
 
 def answer_in(reply, token):
-    """The answer in a reply.  Raises CallFailed for a failure, ValueError if it is no reply to this request."""
+    """The answer in a reply.  Raises CallFailed for a failure, ValueError if it does not reply to this request."""
     if not isinstance(reply, dict) or reply.pop("token", None) != token:
-        raise ValueError("no answer to what was asked")
+        raise ValueError("the reply does not match the request")
     if reply.keys() == {"answer"}:
         return reply["answer"]
     if [type(reply.get(k)) for k in ("failed", "hint", "stopped")] != [str, str, bool]:
-        raise ValueError("no answer")
+        raise ValueError("not a valid answer")
     raise (CallStopped if reply["stopped"] else CallFailed)(reply["failed"][:1000], reply["hint"][:1000])
 
 
 class Inmate:
     """A process in a sandbox that answers messages, one after the other.
 
-    Whatever it sends was perhaps written by a student: it is read up to a size and up to a time, and taken apart with
-    care.  Not to be used after `ask` or `pass_on` has raised.
+    Anything it sends may have been written by a student: it is read only up to limits of size and time, and parsed with
+    care.  Must not be used after `ask` or `pass_on` has raised an exception.
     """
 
     def __init__(self, backend, package=None, *task):
-        """package: the folder that stands for the library `cvdl`, by default itself; task: what the program is told."""
+        """package: the folder to use as the library `cvdl`, by default the library itself; task: arguments of the program."""
         self.backend, self.name = backend, f"cvdl-{secrets.token_hex(8)}"
         ours, theirs = socket.socketpair()
         self.line = wire.Line(ours.detach())
@@ -170,15 +170,15 @@ class Inmate:
             )
 
     def ask(self, message, seconds, answer=None):
-        """Send the bytes of a message, and wait for the answer -> what it holds.
+        """Send the bytes of a message, and wait for the answer -> its content.
 
-        answer: the bytes of a question -> those of its answer.  Raises TimeoutError after `seconds`, MemoryError over
-        MEMORY, EOFError if the process has ended, ValueError for what is no message.
+        answer: function from the bytes of a question to those of its answer.  Raises TimeoutError after `seconds`,
+        MemoryError above MEMORY, EOFError if the process has ended, ValueError for an invalid message.
         """
         return wire.unpack(self.pass_on(message, seconds, answer))
 
     def pass_on(self, message, seconds, answer=None):
-        """As `ask` -> the bytes of the answer."""
+        """Like `ask`, but returns the bytes of the answer."""
         deadline = time.monotonic() + seconds
 
         def wait():
@@ -194,11 +194,11 @@ class Inmate:
             if kind == wire.ANSWER:
                 return message
             if kind != wire.QUESTION or answer is None:
-                raise ValueError("no answer to what was asked")
+                raise ValueError("the reply does not match the request")
             message = answer(message)
 
     def close(self):
-        """End the process and all that it started."""
+        """End the process and everything it started."""
         self.process.kill()
         self.process.wait()
         self.backend.stop(self.name)
@@ -206,7 +206,7 @@ class Inmate:
 
 
 def resident(pid):
-    """Bytes of memory that a process and its descendants hold, as far as they can be seen."""
+    """Bytes of memory used by a process and its descendants, as far as they are visible."""
     total = 0
     try:
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
@@ -215,5 +215,5 @@ def resident(pid):
         for task in Path(f"/proc/{pid}/task").iterdir():
             total += sum(map(resident, (task / "children").read_text().split()))
     except OSError:
-        pass  # it ended meanwhile, or there is no /proc: the limit of each process is left
+        pass  # it has ended, or there is no /proc: the limit of each process still applies
     return total

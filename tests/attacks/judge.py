@@ -83,7 +83,7 @@ ATTACKS = [
         wire.pack = lambda message: struct.pack(">II", len(text), 0) + text
         return None
         """,
-        "stopped: no answer",
+        "stopped: the reply does not match",
     ),
     *together(
         (

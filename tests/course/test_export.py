@@ -120,7 +120,7 @@ def test_canvas_knows_who_handed_in_something_else(tmp_path):
 def test_only_what_was_asked_for(tmp_path):
     export.publish([result("a")], tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == {"grades.csv", "exercises.csv", "overview.html", "pages"}
-    with pytest.raises(CourseError, match="no format excel; there are moodle and canvas"):
+    with pytest.raises(CourseError, match="no format excel; choose moodle or canvas"):
         export.publish([], tmp_path, ["excel"])
 
 

@@ -351,7 +351,7 @@ def test_what_was_handed_in_no_more_is_named_and_stays(tmp_path, judge_of_paper)
     (tmp_path / "names.txt").write_text("anna\nbo\ncleo\nDan\n", encoding="utf-8")
     told, _ = run.grade_all(top, out, students=tmp_path / "names.txt")
     assert f"not among these hand-ins: Dann ({STEM}), bo ({STEM})." in told
-    assert f"bo: nothing handed in for {STEM} this time; what was handed in earlier stays" in told
+    assert f"bo: nothing handed in for {STEM} this time; the earlier hand-in is kept" in told
     assert results.known(out, "bo", STEM)["exercises"][0]["earned"] == 15
     put(tmp_path / "next", "anna.ipynb", data=notebook('@exercise("bptt.do")\ndef f(): ...'))
     assert "not among" not in run.grade_all(tmp_path / "next", out)[0]  # of another notebook
@@ -379,7 +379,7 @@ def test_a_name_that_is_not_on_the_list_is_reported(tmp_path, judge_of_paper):
     put(tmp_path / "in", "Anna Muller/x.ipynb", "bo/x.ipynb", "Nobody Known/x.ipynb")
     (tmp_path / "names.txt").write_text("Müller Anna\nBo\nXu Qi\n", encoding="utf-8")
     told, _ = run.grade_all(tmp_path / "in", tmp_path / "out", students=tmp_path / "names.txt")
-    assert "Anna Muller is not on the list of students. Is it Müller Anna, who has no hand-in?" in told
+    assert "Anna Muller is not on the list of students. Could this be Müller Anna, who has no hand-in?" in told
     assert "Nobody Known is not on the list of students. Marks are kept" in told and "bo is not" not in told
 
 
@@ -541,13 +541,13 @@ def test_one_notebook_of_another_sheet_changes_nothing_there(tmp_path, judge_by_
     put(tmp_path / "two", "dan/x.ipynb", data=worth(7))  # of whom there is no mark yet
     told, _ = run.grade_all(tmp_path / "two", out, students=names, due="2027-12-31")
     assert {k: v for k, v in points(out).items() if k[1] == "01"} == {**kept, ("dan", "01"): 7}
-    assert "anna (01_rnn_from_scratch), 1 points: stays." in told and "of another notebook than most" in told
+    assert "anna (01_rnn_from_scratch), 1 points: mark kept." in told and "for a different notebook from most" in told
     dues = json.loads((out / "run.json").read_text())["dues"]
     assert dues[STEM].startswith("2026-01-31") and dues["02_bptt"].startswith("2027-12-31")
     assert results.known(out, "dan", STEM)["late"] is True  # by the notebook's own due time
     assert f"nothing handed in for {STEM}" not in told
     told, _ = run.grade_all(tmp_path / "two", out, regrade=True)
-    assert points(out)["anna", "01"] == 50 and "is replaced by" in told
+    assert points(out)["anna", "01"] == 50 and "replaced by the mark for" in told
     run.grade_all(tmp_path / "one", out, notebook="01", regrade=True)
     assert points(out)["anna", "01"] == 1
 
@@ -576,12 +576,12 @@ def test_attempts_and_due_times(tmp_path, judge_by_length, capsys):
 
     again(worth(1), 10)
     told, complete = again(worth(2), 12)  # newer, on time
-    assert points(out) == {("anna", "01"): 2} and "1 points: is replaced by" in told and complete
-    assert "1 points: is replaced by" in capsys.readouterr().err  # before it is
+    assert points(out) == {("anna", "01"): 2} and "1 points: replaced by" in told and complete
+    assert "1 points: replaced by" in capsys.readouterr().err  # before it is
     told, complete = again(worth(3), 25)  # late
-    assert points(out) == {("anna", "01"): 2} and "is late, and the earlier one was not" in told and complete
+    assert points(out) == {("anna", "01"): 2} and "is late, but the earlier one was not" in told and complete
     told, _ = again(worth(4), 11)  # older than what was judged
-    assert points(out) == {("anna", "01"): 2} and "is older than what was judged" in told
+    assert points(out) == {("anna", "01"): 2} and "is older than the one that was judged" in told
     told, complete = again(b"{", 15)
     assert points(out) == {("anna", "01"): 2} and "cannot be judged" in told and not complete
     told, _ = again(worth(3), 25, regrade=True)
@@ -609,7 +609,7 @@ def test_another_student_of_the_same_name(tmp_path, judge_by_length):
     run.grade_all(tmp_path / "one", out)
     told, complete = run.grade_all(tmp_path / "two", out)
     assert points(out) == {("Li Wei", "01"): 1} and not complete
-    assert "from number 102, and the mark is that of number 101" in told
+    assert "from number 102, but the mark belongs to number 101" in told
 
 
 def test_names_that_look_the_same_have_results_of_their_own(tmp_path, judge_by_length):

@@ -137,7 +137,7 @@ class Leaky(type(BACKENDS["bubblewrap"])):
         ("--nproc", "processes are not limited"),
         ("--data", "memory is not limited"),
         ("--fsize", "the size of files is not limited"),
-        ("--clearenv", "the environment is open"),
+        ("--clearenv", "environment variables can be read"),
     ],
 )
 def test_the_probe_notices_a_hole(backend, option, fault):
@@ -146,14 +146,14 @@ def test_the_probe_notices_a_hole(backend, option, fault):
 
 def test_the_probe_notices_another_process_1(backend):
     assert faults(Leaky("--as-pid-1")) == [
-        "the environment is open",
+        "environment variables can be read",
         "process 1 is another program, without these limits",
     ]
 
 
 def test_the_probe_notices_that_there_is_no_filter(backend):
     assert faults(Leaky("--seccomp", "9")) == ["system calls are not filtered"]
-    both = {"system calls are not filtered", "namespaces can be made"}
+    both = {"system calls are not filtered", "namespaces can be created"}
     assert set(faults(Leaky("--seccomp", "9", "--disable-userns"))) == both
 
 
@@ -163,7 +163,7 @@ def test_the_probe_notices_an_open_door(backend):
             return ["--unshare-uts" if w == "--unshare-all" else w for w in super().command(python, name, *package)]
 
     assert set(faults(Shared("--as-pid-1"))) == {
-        "the network is open",
+        "the network can be reached",
         "other programs can be seen",
         "process 1 is another program, without these limits",
     }
@@ -204,7 +204,7 @@ def test_a_probe_that_does_not_end_is_stopped_by_its_name(fake_docker, monkeypat
     command = backend.command
     monkeypatch.setattr(backend, "command", lambda python, name: names.append(name) or command(python, name))
     monkeypatch.setattr(backend, "stop", slowly(backend.stop, monkeypatch))
-    assert faults(backend) == ["a tiny program did not end in it within 0.2 seconds"]
+    assert faults(backend) == ["a tiny test program in it did not finish within 0.2 seconds"]
     assert (fake_docker / "called").read_text() == f"kill {names[0]}\n"
 
 

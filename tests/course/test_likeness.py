@@ -1,4 +1,4 @@
-"""Answers that are alike: copies are found whatever they are called, and what everybody writes is left alone."""
+"""Similar answers: copies are found whatever they are called, and what everybody writes is left alone."""
 
 import ast
 import csv
@@ -130,10 +130,10 @@ def test_pages_and_table(tmp_path, crowd):
     evil = "def f(x):\n    return '</pre><script>alert(1)</script>'\n" + ORIGINAL
     pairs = likeness.compare([hand_in("=ana", evil), hand_in("<b>bob</b>", evil), *crowd])
     (said,) = likeness.write(pairs, tmp_path)
-    assert said.startswith("Students to look at: 1 pairs")
+    assert said.startswith("Similar answers: 1 pair of students")
     html = (tmp_path / "likeness.html").read_text(encoding="utf-8")
     assert "<script" not in html and "<b>" not in html and html.count("&lt;/pre&gt;&lt;script&gt;") == 2
-    assert "likeness is no proof" in html and "cannot show" in html
+    assert "likeness is not proof" in html and "cannot show" in html
     with open(tmp_path / "likeness.csv", encoding="utf-8", newline="") as file:
         _, row = csv.reader(file)
     assert row[:4] == ["'=ana", "<b>bob</b>", "no", "rnn.step"]

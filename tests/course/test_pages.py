@@ -201,7 +201,7 @@ def test_the_same_class_gives_the_same_page():
 
 def test_no_path_of_the_teachers_machine(tmp_path):
     path = f"{tmp_path}/Exam secret/in/x.ipynb"
-    notes = [f"Handed in, too: {path} (older)", "see /usr/lib/python3/ast.py for it", "a /b/ c"]
+    notes = [f"Also handed in: {path} (older)", "see /usr/lib/python3/ast.py for it", "a /b/ c"]
     export.publish([result("anna", notes=notes), unjudged("bo", f"cannot open '{path}'")], tmp_path)
     export.publish([unjudged("cleo", f"{on_disk.FAULT}: OSError: {path}")], tmp_path)
     for own in tmp_path.glob("pages/*/*.html"):
