@@ -37,10 +37,10 @@ test: $(READY)  ## check style, library and built notebooks; run every notebook 
 	  $(PYTEST) -p tests.notebooks.plugin --nbval-lax --nbval-current-env $(sort $(dir $(NOTEBOOKS))))
 
 test-long: export OMP_NUM_THREADS = 1
-test-long: $(READY)  ## run the tests that `test` leaves out: attacks on the grader, a session in a browser, Colab's first cell
+test-long: $(READY)  ## run longer tests that `test` leaves out: a class of 200, a session in a browser, Colab's first cell
 	$(PYTEST) -m long tests
 
-test-all: test test-long  ## run both, then every notebook in the profile laptop and with Colab's packages (3 hours)
+test-all: test test-long  ## run both, then all attacks on the grader, and every notebook in the profile laptop and with Colab's packages (4 hours)
 	$(RUN) -m pytest -m tour tests
 	$(RUN) -m tests.notebooks.measure run laptop
 	$(RUN) -m tests.notebooks.colab --python $$(command -v python3.12 || echo $(RUN))

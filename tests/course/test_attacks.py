@@ -37,7 +37,7 @@ SHORT = {
     *("comparison replaced", "derivative replaced", "a circle of two, step", "library of the attempt", "four guesses"),
 }
 judge_find = checks.find
-BACKENDS = [b if b == "bubblewrap" else pytest.param(b, marks=pytest.mark.long) for b in jail.BACKENDS]
+BACKENDS = [b if b == "bubblewrap" else pytest.param(b, marks=pytest.mark.tour) for b in jail.BACKENDS]
 BECOME = ["setpriv", f"--reuid={jail.NOBODY}", f"--regid={jail.NOBODY}", "--clear-groups", "--"]
 
 
@@ -60,7 +60,7 @@ def outcome(request):
 
 
 def short_or_long(group):
-    marks = () if group[0].name in SHORT else pytest.mark.long
+    marks = () if group[0].name in SHORT else pytest.mark.tour
     return [pytest.param(attack, marks=marks, id=attack.name) for attack in group]
 
 
