@@ -38,7 +38,7 @@ def notebook_of(data):
     except UnicodeDecodeError:
         raise CourseError("no notebook: it is not in UTF-8") from None
     except ValueError as error:
-        raise CourseError(f"no notebook: {str(error)[:200]}") from None
+        raise CourseError(f"no notebook: the file is damaged or incomplete ({str(error)[:200]})") from None
 
 
 def code_cells(data):

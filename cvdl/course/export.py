@@ -117,7 +117,8 @@ def in_part(result):
 
 
 def remarks(result):
-    return "; ".join([*([result["problem"]] if result["problem"] else []), *result["notes"]])
+    told = [*([result["problem"]] if result["problem"] else []), *result["notes"]]
+    return "; ".join([text.removesuffix(".") for text in told[:-1]] + told[-1:])
 
 
 # --- the tables: each is a list of rows, of which the first is the header ------------------------------------------
@@ -244,9 +245,11 @@ def publish(results, out, formats=(), unwritten=None):
         save(out / name, as_csv(rows))
         said.append(f"To upload: {out / name}")
         place = rows[0].index("Identifier" if name.startswith("moodle") else "ID")
-        if unknown := sum(not row[place] for row in rows[1:] if row[0].strip() != "Points Possible"):
+        name_at = rows[0].index("Full name" if name.startswith("moodle") else "Student")
+        if unknown := [r[name_at] for r in rows[1:] if not r[place] and r[0].strip() != "Points Possible"]:
+            some = ", ".join(unknown[:5]) + (", …" if len(unknown) > 5 else "")
             said.append(
-                f"Rows without {rows[0][place]}: {unknown}. It is taken from the file names in {name[:6].capitalize()}'s "
+                f"Rows without {rows[0][place]}: {len(unknown)} ({some}). It is taken from the file names in {name[:6].capitalize()}'s "
                 f"download; copy what is missing from {name[:6].capitalize()}'s own list."
             )
     return said + pages.write(klass, out, [] if unwritten is None else unwritten)

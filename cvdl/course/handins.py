@@ -126,6 +126,8 @@ def find(submissions, ours=(), told=None):
             file = replace(own[0][1], fault=f"cannot be read: {error}")
             found = [HandIn(called[owner], "unknown", file, problem=file.fault)]
         handins += [replace(h, platform=owner.platform, number=owner.number) for h in found]
+    if top.is_file() and not top.name.lower().endswith(".zip") and handins[0].problem:
+        raise CourseError(f"{top} is neither a zip nor a notebook of this course ({handins[0].problem}).")
     return sorted(handins, key=lambda h: (h.student, h.notebook))
 
 
@@ -156,8 +158,9 @@ def of_student(student, files):
         chosen = [replace(h, notes=[*h.notes, said]) if h.notebook == beside else h for h in chosen]
     if not chosen:
         _, first, late = files[0]
-        listed = ", ".join(sorted({f.called.rpartition("/")[2] for _, f, _ in files}))[:200]
-        chosen = [HandIn(student, "unknown", first, first.changed, late, f"no notebook: {listed}")]
+        others = ", ".join(sorted({f.called.rpartition("/")[2] for _, f, _ in files}))[:200]
+        problem = "no notebook" if len(files) == 1 else f"no notebook among {others}"
+        chosen = [HandIn(student, "unknown", first, first.changed, late, problem)]
     return chosen
 
 
@@ -233,8 +236,7 @@ def walk(top, ours):
         with opened(top, ()) as file:
             there = unpack.members(file)
         if isinstance(there, dict):
-            yield (top.name,), Found(top, fault=there["fault"])
-            return
+            raise CourseError(f"{top} {there['fault']}. Download it again.")
         for m in there:
             made = datetime.fromisoformat(m["made"]) if m["made"] else None
             yield unpack.parts(m["name"]), Found(top, (), (m["name"],), (m["number"],), made, fault=m["fault"])

@@ -97,8 +97,8 @@ def student_page(result):
     return render(
         "page.html",
         **{key: result[key] for key in ("student", "notebook", "submitted", "late", "judged")},
-        problem="" if on_disk.FAULT in (result["problem"] or "") else without_folders(result["problem"] or ""),
-        notes=[without_folders(note) for note in result["notes"] if not note.endswith(on_disk.LOOK)],
+        problem="" if on_disk.FAULT in (result["problem"] or "") else for_student(result["problem"] or ""),
+        notes=[for_student(note) for note in result["notes"] if not note.endswith(on_disk.LOOK)],
         earned=earned(result),
         points=sum(e["points"] for e in result["exercises"]),
         exercises=[_exercise(e) for e in result["exercises"] if result["judged"] or in_part(result)],
@@ -106,11 +106,11 @@ def student_page(result):
     )
 
 
-def without_folders(text):
-    """The text without the names of folders on this machine, which are private."""
+def for_student(text):
+    """A message without what is not for the student: folders of this machine, and the request to look at it."""
     for folder in OURS:
         text = text.replace(folder, "…")
-    return PATH.sub("…/", text)
+    return PATH.sub("…/", text).replace(f"; {on_disk.LOOK}", "")
 
 
 def _exercise(e):
@@ -120,9 +120,9 @@ def _exercise(e):
         same = rows and case["message"] and case["message"] == message
         message = case["message"]
         mark = "✓" if case["earned"] == case["points"] else "✗"
-        told = {"message": "the same" if same else without_folders(message), "hint": without_folders(case["hint"])}
+        told = {"message": "the same" if same else for_student(message), "hint": for_student(case["hint"])}
         rows.append(case | told | {"mark": mark})
-    return {**e, "look": look, "symbol": LOOKS[look][0], "rows": rows, "hint": without_folders(e["hint"])}
+    return {**e, "look": look, "symbol": LOOKS[look][0], "rows": rows, "hint": for_student(e["hint"])}
 
 
 # --- the class ------------------------------------------------------------------------------------------
@@ -280,5 +280,5 @@ def picture(draw, size, alt, caption):
             figure, file = Figure(figsize=size, layout="constrained"), BytesIO()
             draw(figure, colour)
             figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
-        sources[theme] = "data:image/svg+xml;base64," + base64.b64encode(file.getvalue()).decode()
+        sources[theme] = as_html("data:image/svg+xml;base64," + base64.b64encode(file.getvalue()).decode())
     return as_html(render("figure.html", alt=alt, caption=caption, **sources))

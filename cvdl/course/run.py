@@ -23,6 +23,7 @@ from cvdl.course.grade import course, exercises_of, grade, is_late, missing
 from cvdl.course.handins import find
 from cvdl.course.names import shown
 from cvdl.errors import CourseError
+from cvdl.files import read_text
 from cvdl.settings import ROOT
 
 LINE = 2000  # characters of a line in the report
@@ -106,11 +107,13 @@ def grade_all(
                 continue
             results.write(out, missing(student, name))
             here.add((student, name))
-    lines += strangers(done, names)
+    lines += strangers(handins, names)
     judged = f"{sum(r['judged'] for r in done)} of {len(done)} hand-ins judged"
     times = ", ".join(sorted({f"{dues[n]:%Y-%m-%d %H:%M %Z}" for n in main if n in dues}))
-    late = f", {sum(bool(r['late']) for r in done)} late (due {times})" if times else ""
-    lines.append(f"{judged}{late}; the results are in {out / 'results'}")
+    count = sum(bool(r["late"]) for r in done)
+    late = (f", {count} late" + f" (due {times})" * bool(times)) if count or times else ""
+    kept = f"; {len(handins) - len(done)} not judged again, because the mark stays" if len(handins) > len(done) else ""
+    lines.append(f"{judged}{late}{kept}; the results are in {out / 'results'}")
     everything = results.read(out, [])
     if gone := [f"{r['student']} ({r['notebook']})" for r in everything if left(r, here, main, names)]:
         lines.append(
@@ -194,10 +197,10 @@ def sorted_out(handins, out, dues, main, regrade):
     return chosen, stay, lines, clear
 
 
-def strangers(done, names):
+def strangers(handins, names):
     """A line for each hand-in of a student who is not on the list, with the most similar name that has no hand-in."""
     known = {folded(name): name for name in names}
-    came = {folded(r["student"]): r["student"] for r in done}
+    came = {folded(h.student): h.student for h in handins}
     free = {name: known[name] for name in known if name not in came}
     keys = {plain(name): name for name in free}
     lines = []
@@ -285,7 +288,12 @@ def stem_named(name):
 def dues_named(texts):
     """Times, each optionally preceded by a notebook and = -> {stem: datetime}, with "" for the notebooks of the run."""
     split = [text.rpartition("=") for text in texts]
-    return {stem_named(name) if name else "": time_named(time) for name, _, time in split}
+    times = [(stem_named(name) if name else "", time_named(time)) for name, _, time in split]
+    if twice := [name for name, number in Counter(name for name, _ in times).items() if number > 1]:
+        raise CourseError(
+            f"--due is given twice for {twice[0] or 'the notebooks of this run'}. Give one time for each."
+        )
+    return dict(times)
 
 
 def time_named(text):
@@ -301,10 +309,12 @@ def time_named(text):
 
 
 def names_in(path):
+    """The names in a file, one per line, each once.  Raises CourseError if it cannot be read."""
     try:
-        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise CourseError(f"{path} cannot be read as a list of names in UTF-8: {error}") from None
+        lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
+    except OSError as error:
+        raise CourseError(f"{path} cannot be read as a list of names ({error.strerror}).") from None
+    return list({folded(line): line for line in reversed(lines)}.values())[::-1]
 
 
 def secret(path, seed):

@@ -362,7 +362,7 @@ def test_another_kind_of_file_is_handed_in_and_not_judged(tmp_path, judge_of_pap
     put(top, "Bo B_2_assignsubmission_file_/essay.pdf", data=b"%PDF")
     put(top, "Cleo C_3_assignsubmission_onlinetext_/onlinetext.html", data=b"<p>")
     told, complete = run.grade_all(top, out, formats=["moodle"])
-    assert not complete and "essay.pdf: no notebook: essay.pdf" in told and "1 of 3 hand-ins judged" in told
+    assert not complete and "essay.pdf: no notebook\n" in told and "1 of 3 hand-ins judged" in told
     (table,) = out.glob("moodle-*.csv")
     rows = [line.split(",")[:5] for line in table.read_text(encoding="utf-8").splitlines()[1:]]
     state = "Submitted for grading"
@@ -381,6 +381,42 @@ def test_a_name_that_is_not_on_the_list_is_reported(tmp_path, judge_of_paper):
     told, _ = run.grade_all(tmp_path / "in", tmp_path / "out", students=tmp_path / "names.txt")
     assert "Anna Muller is not on the list of students. Could this be Müller Anna, who has no hand-in?" in told
     assert "Nobody Known is not on the list of students. Marks are kept" in told and "bo is not" not in told
+
+
+def test_a_name_that_is_not_on_the_list_is_reported_again_where_its_mark_stays(tmp_path, judge_by_length):
+    names, out = tmp_path / "names.txt", tmp_path / "out"
+    names.write_text("bo\nBo\n", encoding="utf-8")  # twice the same one
+    for day in (10, 25):
+        path = put(tmp_path / "in", f"cleo/{STEM}.ipynb", data=worth(day)) / f"cleo/{STEM}.ipynb"
+        at(path, day)
+        told, _ = run.grade_all(tmp_path / "in", out, due="2026-01-20", students=names)
+        assert "cleo is not on the list" in told and told.count("bo: nothing handed in") == 1
+    assert "0 of 0 hand-ins judged, 0 late" in told and "; 1 not judged again, because the mark stays" in told
+
+
+@pytest.mark.parametrize(
+    "name, data, told",
+    [
+        ("all.zip", b"PK\x03\x04 cut off", r"all\.zip cannot be unzipped.*Download it again"),
+        ("names.txt", b"Anna\n", r"names\.txt is neither a zip nor a notebook of this course \(no notebook\)"),
+    ],
+)
+def test_a_wrong_file_is_not_a_student(tmp_path, judge_of_paper, name, data, told):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(CourseError, match=told):
+        run.grade_all(tmp_path / name, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_due_time_is_given_once(tmp_path, judge_of_paper):
+    with pytest.raises(CourseError, match="--due is given twice for 01_rnn_from_scratch"):
+        run.grade_all(put(tmp_path / "in", "a/x.ipynb"), tmp_path / "out", due=["01=2026-01-05", "rnn=2026-01-06"])
+
+
+def test_a_list_that_is_not_in_utf8(tmp_path, judge_of_paper):
+    (tmp_path / "names.txt").write_bytes("Jürgen".encode("latin-1"))
+    with pytest.raises(CourseError, match=r"names\.txt is not a text file in UTF-8"):
+        run.grade_all(put(tmp_path / "in", "a/x.ipynb"), tmp_path / "out", students=tmp_path / "names.txt")
 
 
 def test_each_notebook_has_its_own_due_time(tmp_path, judge_of_paper):
@@ -456,7 +492,7 @@ def test_the_command(tmp_path, judge_of_paper):
         assert exit_code == 1 and word in output
     put(tmp_path / "in", "bo.txt", data=b"no notebook")
     exit_code, output = code()
-    assert exit_code == 1 and "bo.txt: no notebook: bo.txt" in output and "1 of 2" in output
+    assert exit_code == 1 and "bo.txt: no notebook " in output and "1 of 2" in output
 
 
 def test_any_executor_will_do(tmp_path, judge_of_paper):
