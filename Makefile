@@ -31,7 +31,7 @@ test: export OMP_NUM_THREADS = 1
 test: $(READY)  ## check style, library and built notebooks; run every notebook at its smallest (10 minutes) [WORKERS=2]
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
-	$(if $(MASTERS),$(RUN) -m cvdl.course.build --check)
+	$(if $(MASTERS),$(RUN) -m cvdl.course.authoring.build --check)
 	$(PYTEST) -p no:nbval tests
 	$(if $(NOTEBOOKS),CVDL_PROFILE=quick CVDL_REAL= CVDL_TRY_SLIDERS=1 \
 	  $(PYTEST) -p tests.notebooks.plugin --nbval-lax --nbval-current-env $(sort $(dir $(NOTEBOOKS))))
@@ -51,11 +51,11 @@ test-gpu: $(READY)  ## run every notebook on a CUDA GPU and report time and memo
 
 # Executes a notebook only if its code, a function or constant that it uses, or data that it opens has changed.
 build: $(READY)  ## build the notebooks from their masters in solutions/ [NB=01] [STALE=no: keep old outputs]
-	$(RUN) -m cvdl.course.build $(NB) $(if $(STALE),--stale $(STALE))
+	$(RUN) -m cvdl.course.authoring.build $(NB) $(if $(STALE),--stale $(STALE))
 
 # If DEST holds an earlier release, this updates it and leaves work/ alone.
 release: $(READY)  ## write the students' version of the course, without answers, to DEST=../for-students
-	$(RUN) -m cvdl.course.release "$(DEST)"
+	$(RUN) -m cvdl.course.authoring.release "$(DEST)"
 
 # Installs the pinned packages from which data/ was made, so the result is the same byte for byte.
 assets: $(READY)  ## extract the files in data/ again from the packages they come from

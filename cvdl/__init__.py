@@ -8,8 +8,8 @@ __getattr__, __dir__, __all__ = lazily(
     __name__,
     {
         "cvdl.settings": ("budget", "device", "seed", "profile", "data_path"),
-        "cvdl.course.exercise": ("exercise", "check", "hint", "use_library", "progress"),
-        "cvdl.course.notebook": ("start", "explore", "outcome", "show"),
+        "cvdl.course.exercises.api": ("exercise", "check", "hint", "use_library", "progress"),
+        "cvdl.course.notebook.display": ("start", "explore", "outcome", "show"),
         "cvdl.train": ("zoo",),
     },
 )

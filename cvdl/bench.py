@@ -30,10 +30,10 @@ from cvdl.flow.data.chairs import FULL
 from cvdl.flow.data.pool import Mixture, Pool
 from cvdl.flow.data.rendered import RENDERED, rendered
 from cvdl.flow.losses import multiscale_epe
-from cvdl.flow.nets.flownet import FlowNetS
-from cvdl.flow.nets.spynet import SPyNet
+from cvdl.flow.models.flownet import FlowNetS
+from cvdl.flow.models.spynet import SPyNet
 from cvdl.sequence.lstm import LSTM
-from cvdl.train.flow_losses import WINDOW, WINDOWS, finest_level_on_windows, flows, pyramid_loss, window_loss
+from cvdl.train.recipes.flow_losses import WINDOW, WINDOWS, finest_level_on_windows, flows, pyramid_loss, window_loss
 
 CHANNELS, DISPLACEMENT, STRIDE = 256, 20, 2  # FlowNetC's
 PATIENCE = 60  # seconds after which a variant is not repeated any more

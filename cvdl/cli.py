@@ -110,7 +110,7 @@ def doctor():
 
     Exit code 0 means that every notebook can run.
     """
-    from cvdl.course.doctor import doctor
+    from cvdl.course.workspace.doctor import doctor
 
     card = doctor()
     typer.echo(card)
@@ -130,7 +130,7 @@ def lab(
     Missing copies are made first. When the course has a newer version of a notebook, it replaces your copy if you
     have never saved it; otherwise the new version is put next to yours as NN_name.new.ipynb.
     """
-    from cvdl.course.desk import lab
+    from cvdl.course.workspace.lab import lab
 
     lab(work, port, browser)
 
@@ -146,7 +146,7 @@ def handin(
 
     Your answers run on your own machine, just as they do in `check`. Save the notebook first (Ctrl-S).
     """
-    from cvdl.course.handin import handin
+    from cvdl.course.workspace.submit import handin
 
     typer.echo(handin(notebook, work, out))
 
@@ -264,7 +264,7 @@ def data_get(name: Annotated[str, typer.Argument(help="A dataset, as named in th
 
     An interrupted download continues where it stopped. Exit code 0 means that the dataset is complete.
     """
-    from cvdl.flow.data.fetch import fetch
+    from cvdl.data.downloads import fetch
     from cvdl.flow.data.inventory import entry_of, look, page
 
     if look(entry_of(name)).name != "here":
@@ -689,8 +689,8 @@ def grade(
     Students' code runs only in the jail, without a network; if no jail works, nothing is graded. One result for each
     hand-in is written to OUT. Exit code 0 means that every exercise of every hand-in was judged.
     """
-    from cvdl.course.run import grade_all
-    from cvdl.course.run import self_test as attack
+    from cvdl.course.grading.command import grade_all
+    from cvdl.course.grading.command import self_test as attack
 
     if self_test:
         raise typer.Exit(not attack(jail))

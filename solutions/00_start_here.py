@@ -22,10 +22,10 @@
 
 # %%
 from cvdl import check, exercise, hint, progress, show, use_library
-from cvdl.course import way
+from cvdl.course.notebook import course_map
 
 show(
-    way.picture(),
+    course_map.picture(),
     "The way through the course in two rows. Sequences: 1 RNN from scratch, 2 "
     "backpropagation through time, 3 LSTM, 4 first-person gestures. Optical flow: 5 FlowNet "
     "and correlation, 6 FlowNet 2.0, 7 SPyNet, 8 LikeNet. Chapters without a notebook yet "
@@ -43,7 +43,7 @@ show(
 # In a terminal, `cvdl doctor` does the same.
 
 # %%
-from cvdl.course.doctor import doctor
+from cvdl.course.workspace.doctor import doctor
 
 doctor()
 
@@ -95,7 +95,7 @@ to_unit(torch.tensor([[0, 51, 255]], dtype=torch.uint8))
 # A check of a wrong answer does not stop the notebook. Here is one, judged as yours would be.
 
 # %%
-from cvdl.course.exercise import judged
+from cvdl.course.exercises.api import judged
 
 
 def too_many_levels(image):

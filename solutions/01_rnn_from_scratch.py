@@ -32,7 +32,8 @@ from cvdl import (
     show,
     use_library,
 )
-from cvdl.sequence import draw, tasks
+from cvdl.sequence import tasks
+from cvdl.sequence.plotting import draw
 
 # %% [markdown]
 # ## A belief to lose

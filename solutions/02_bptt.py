@@ -33,7 +33,8 @@ from cvdl import (
     show,
     use_library,
 )
-from cvdl.sequence import bptt, draw_bptt, remedies, tasks
+from cvdl.sequence import bptt, remedies, tasks
+from cvdl.sequence.plotting import draw_bptt
 
 torch.set_num_threads(1)  # the matrices are small: more threads would wait for each other
 

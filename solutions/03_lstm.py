@@ -41,7 +41,8 @@ from cvdl import (
     show,
     use_library,
 )
-from cvdl.sequence import attention, draw, draw_lstm, lstm, rnn, tasks
+from cvdl.sequence import attention, lstm, rnn, tasks
+from cvdl.sequence.plotting import draw, draw_lstm
 
 torch.set_num_threads(1)  # products as small as these keep several threads waiting
 

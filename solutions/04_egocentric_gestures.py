@@ -42,10 +42,11 @@ from cvdl import (
     use_library,
     zoo,
 )
-from cvdl.course.upload import upload_clip
+from cvdl.course.notebook.upload import upload_clip
 from cvdl.errors import CourseError
-from cvdl.gesture import CLASSES, NONE, Gestures, Recogniser, draw, metrics, nets, open_gestures
+from cvdl.gesture import CLASSES, NONE, Gestures, Recogniser, metrics, nets, open_gestures
 from cvdl.gesture.nets import MEMORIES, RATE, MapLSTM, TrackLSTM, places
+from cvdl.gesture.plotting import draw
 from cvdl.gesture.render import PARTS
 
 SIZE = (120, 160)  # height and width of a frame

@@ -41,13 +41,14 @@ from cvdl import (
     use_library,
     zoo,
 )
-from cvdl.course.upload import upload_pair
+from cvdl.course.notebook.upload import upload_pair
 from cvdl.errors import CourseError
-from cvdl.flow import FlowNetC, FlowNetS, correlation, draw, draw_correlation, epe, evaluate
+from cvdl.flow import FlowNetC, FlowNetS, correlation, epe, evaluate
 from cvdl.flow.data.chairs import Chairs
 from cvdl.flow.data.rendered import rendered
 from cvdl.flow.data.things3d import Things
-from cvdl.flow.draw import describe
+from cvdl.flow.plotting import draw, draw_correlation
+from cvdl.flow.plotting.draw import describe
 
 # %% [markdown]
 # ## A belief to lose

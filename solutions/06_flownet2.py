@@ -47,24 +47,19 @@ from cvdl import (
     use_library,
     zoo,
 )
-from cvdl.course.upload import reduced
+from cvdl.course.notebook.upload import reduced
 from cvdl.errors import CourseError
-from cvdl.flow import FlowNetS, draw, draw_stack, epe, evaluate, in_frame, warp
+from cvdl.flow import FlowNetS, epe, evaluate, in_frame, warp
 from cvdl.flow.data.chairs import Chairs
 from cvdl.flow.data.rendered import rendered
 from cvdl.flow.data.things3d import Things
 from cvdl.flow.data.video import Video
-from cvdl.flow.draw import describe
 from cvdl.flow.losses import multiscale_epe
-from cvdl.flow.nets.flownet2 import (
-    FlowNet2,
-    FlowNet2CS,
-    FlowNet2CSS,
-    FlowNet2SS,
-    stack_input,
-)
+from cvdl.flow.models.flownet2 import FlowNet2, FlowNet2CS, FlowNet2CSS, FlowNet2SS, stack_input
+from cvdl.flow.plotting import draw, draw_stack
+from cvdl.flow.plotting.draw import describe
 from cvdl.settings import data_path
-from cvdl.train.flow import FLOW
+from cvdl.train.recipes.flow import FLOW
 from cvdl.train.runs import read_log
 
 # %% [markdown]

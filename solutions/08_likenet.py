@@ -36,12 +36,13 @@ from cvdl import (
     use_library,
     zoo,
 )
-from cvdl.course.memory import PeakMemory
+from cvdl.course.notebook.peak_memory import PeakMemory
 from cvdl.errors import CourseError
-from cvdl.flow import LikeNet, draw, draw_likelihood, epe, evaluate, likelihood
+from cvdl.flow import LikeNet, epe, evaluate, likelihood
 from cvdl.flow.data.chairs import Chairs
 from cvdl.flow.data.rendered import rendered
-from cvdl.flow.draw import describe
+from cvdl.flow.plotting import draw, draw_likelihood
+from cvdl.flow.plotting.draw import describe
 from cvdl.settings import data_path
 from cvdl.train.runs import read_log, running_mean
 

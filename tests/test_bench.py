@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from cvdl import bench, cli
 from cvdl.errors import CourseError
 from cvdl.flow.correlation import correlation_loop
-from cvdl.flow.nets.flownet import FlowNetS
+from cvdl.flow.models.flownet import FlowNetS
 
 
 @pytest.mark.parametrize("name", bench.CORRELATIONS)

@@ -50,7 +50,7 @@ def test_course_error_is_one_paragraph(monkeypatch):
     def fail(*_):
         raise CourseError("This went wrong. Do that.")
 
-    monkeypatch.setattr("cvdl.course.desk.lab", fail)
+    monkeypatch.setattr("cvdl.course.workspace.lab.lab", fail)
     result = CliRunner().invoke(cli.app, ["lab"])
     assert (result.exit_code, result.stdout, result.stderr) == (1, "", "This went wrong. Do that.\n")
 
@@ -86,7 +86,7 @@ main()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no signal that stands for Ctrl-C")
-@pytest.mark.parametrize("where", ["typer", "cvdl.course.doctor"])
+@pytest.mark.parametrize("where", ["typer", "cvdl.course.workspace.doctor"])
 def test_ctrl_c_is_one_line_from_the_first_import_to_the_end(where, tmp_path):
     code = STOPPED.replace("WHERE", repr(where))
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
@@ -108,7 +108,11 @@ def test_ctrl_c_within_a_command(monkeypatch, arguments, told):
     def stopped(*_, **__):
         raise KeyboardInterrupt
 
-    for place in ("cvdl.course.run.grade_all", "cvdl.course.handin.handin", "cvdl.train.loop.train"):
+    for place in (
+        "cvdl.course.grading.command.grade_all",
+        "cvdl.course.workspace.submit.handin",
+        "cvdl.train.loop.train",
+    ):
         monkeypatch.setattr(place, stopped)
     monkeypatch.setenv("CVDL_PROFILE", "quick")
     before = signal.getsignal(signal.SIGINT)
@@ -169,7 +173,7 @@ def test_errors_of_libraries_are_one_paragraph(monkeypatch, failure, told):
     def fail(*_):
         raise failure
 
-    monkeypatch.setattr("cvdl.course.desk.lab", fail)
+    monkeypatch.setattr("cvdl.course.workspace.lab.lab", fail)
     result = CliRunner().invoke(cli.app, ["lab"])
     assert result.exit_code == 1 and result.stdout == ""
     assert told in result.stderr and result.stderr.count("\n") == 1
@@ -188,7 +192,7 @@ def test_our_own_mistakes_keep_their_traceback(monkeypatch, mistake):
     def fail(*_):
         raise mistake
 
-    monkeypatch.setattr("cvdl.course.desk.lab", fail)
+    monkeypatch.setattr("cvdl.course.workspace.lab.lab", fail)
     assert CliRunner().invoke(cli.app, ["lab"]).exception is mistake
 
 
@@ -196,7 +200,7 @@ def test_a_closed_pipe_ends_quietly(monkeypatch):
     def fail(*_):
         raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 
-    monkeypatch.setattr("cvdl.course.desk.lab", fail)
+    monkeypatch.setattr("cvdl.course.workspace.lab.lab", fail)
     result = CliRunner().invoke(cli.app, ["lab"])
     assert result.exit_code == 1 and "Broken pipe" not in result.output
 

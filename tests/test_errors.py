@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from cvdl.course import jail
+from cvdl.course.grading.sandbox import backends
 from cvdl.errors import CourseError
 
 
@@ -24,7 +24,7 @@ def test_a_quoted_error_that_ends_with_a_full_stop_does_not_end_with_two(message
 
 
 def test_a_back_end_that_explains_itself_in_sentences(monkeypatch):
-    monkeypatch.setattr(jail, "faults", lambda backend: ["It is broken. Is it whole?"])
+    monkeypatch.setattr(backends, "faults", lambda backend: ["It is broken. Is it whole?"])
     with pytest.raises(CourseError) as error:
-        jail.choose("docker")
+        backends.choose("docker")
     assert "Is it whole?\n" in str(error.value)

@@ -15,18 +15,18 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from cvdl import figures
-from cvdl.course import notebook, way
-from cvdl.flow import draw, draw_correlation, draw_likelihood, draw_pyramid, draw_stack
+from cvdl.course.notebook import course_map, display
 from cvdl.flow.data import gallery
+from cvdl.flow.plotting import draw, draw_correlation, draw_likelihood, draw_pyramid, draw_stack
 from cvdl.gesture import CLASSES, GestureClip
-from cvdl.gesture import draw as gestures
-from cvdl.sequence import draw as sequences
-from cvdl.sequence import draw_bptt, draw_lstm
+from cvdl.gesture.plotting import draw as gestures
+from cvdl.sequence.plotting import draw as sequences
+from cvdl.sequence.plotting import draw_bptt, draw_lstm
 
 # As VS Code sets it for a dark theme, and what other styles change.
 DARK = ["dark_background", {"axes.grid": True, "font.size": 15, "xtick.direction": "in", "hatch.color": "white"}]
 
-MODULES = (figures, way, draw, draw_correlation, draw_likelihood, draw_pyramid, draw_stack)
+MODULES = (figures, course_map, draw, draw_correlation, draw_likelihood, draw_pyramid, draw_stack)
 MODULES += (gallery, gestures, sequences, draw_bptt, draw_lstm)
 
 IMAGE = torch.linspace(0, 1, 3 * 48 * 72).view(3, 48, 72)
@@ -51,7 +51,7 @@ POINTS = torch.tensor([[0.0, 0.0, 1.0], [0.5, 0.5, 0.0]])
 EXAMPLES = {
     figures.curves: lambda f: f(NAMED, "x", "y", [("level", 5.0)], log=True),
     figures.bars: lambda f: f({"one": [1.0, 20.0], "two": [2.0, 3.0]}, ["a", "b"], "y", [("level", 5.0)]),
-    way.picture: lambda f: f({1, 2, 3}),
+    course_map.picture: lambda f: f({1, 2, 3}),
     draw.flow: lambda f: f(FLOW, KNOWN, title="flow"),
     draw.magnitude: lambda f: f(FLOW, KNOWN),
     draw.error: lambda f: f(FLOW, FLOW * 0.5, KNOWN, "SPyNet"),
@@ -198,7 +198,7 @@ def test_the_users_own_figures_keep_their_style(chosen):
         figure, axes = plt.subplots()
         axes.plot([1, 2], label="mine")
         axes.set(title="own", xlabel="x")
-        picture = Image.open(io.BytesIO(notebook.as_picture(figure, "A line.").png)).convert("L")
+        picture = Image.open(io.BytesIO(display.as_picture(figure, "A line.").png)).convert("L")
         assert picture.getpixel((0, 0)) == (0 if chosen == DARK else 255)
         assert min(contrasts(figure)[0].values()) >= 4.5
 
@@ -206,5 +206,5 @@ def test_the_users_own_figures_keep_their_style(chosen):
 def test_a_figure_without_background_is_saved_on_white():
     with plt.style.context({"figure.facecolor": "none"}):
         figure, _ = plt.subplots()
-        picture = Image.open(io.BytesIO(notebook.as_picture(figure, "Axes.").png)).convert("L")
+        picture = Image.open(io.BytesIO(display.as_picture(figure, "Axes.").png)).convert("L")
     assert picture.getpixel((0, 0)) == 255

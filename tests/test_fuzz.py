@@ -14,9 +14,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from cvdl import cli
+from cvdl.data import pictures
 from cvdl.errors import CourseError
 from cvdl.flow import SPyNet, read_flow, write_flow
-from cvdl.flow.data import pictures
 from cvdl.flow.data.real import open_pairs
 from cvdl.flow.data.sample import read_image
 from cvdl.gesture.files import read_pictures, read_video

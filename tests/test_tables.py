@@ -5,12 +5,12 @@ import re
 import pytest
 
 from cvdl import bench, tables
+from cvdl.course.grading.sandbox import attacks
 from cvdl.flow import evaluate
 from cvdl.flow.data import inventory
 from cvdl.gesture import evaluate as gestures
 from cvdl.settings import ROOT
 from cvdl.train import recipes, zoo
-from tests import attacks
 
 LONG = "a-name-that-is-longer-than-any-column-was-ever-meant-to-be-in-this-course"
 
@@ -111,7 +111,7 @@ def test_attacks(monkeypatch, capsys):
     assert split(line) == [LONG, LONG, "GOT THROUGH", "12345.6"]
 
 
-@pytest.mark.parametrize("folder", ["cvdl", "tests/attacks"])
+@pytest.mark.parametrize("folder", ["cvdl", "cvdl/course/grading/sandbox/attacks"])
 def test_no_column_has_a_fixed_width(folder):
     """`{name:<12}` is too narrow for some name: `tables.table` measures."""
     width = re.compile(r"\{[^{}]*:[<>^]?[1-9]\d*[,.]?\d*[a-z%]?\}")

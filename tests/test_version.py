@@ -3,7 +3,7 @@
 import re
 
 import cvdl
-from cvdl.course.master import course_settings
+from cvdl.course.authoring.source import course_settings
 from cvdl.settings import ROOT
 
 

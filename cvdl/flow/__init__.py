@@ -27,10 +27,10 @@ from cvdl.lazy import lazily
 __getattr__, __dir__, __all__ = lazily(
     __name__,
     {
-        "cvdl.flow.draw": ("flow_to_image",),
+        "cvdl.flow.plotting.draw": ("flow_to_image",),
         "cvdl.flow.estimate": ("compute",),
-        "cvdl.flow.nets.flownet": ("FlowNetC", "FlowNetS"),
-        "cvdl.flow.nets.flownet2": (
+        "cvdl.flow.models.flownet": ("FlowNetC", "FlowNetS"),
+        "cvdl.flow.models.flownet2": (
             "FlowNet2",
             "FlowNet2CS",
             "FlowNet2CSS",
@@ -40,9 +40,9 @@ __getattr__, __dir__, __all__ = lazily(
             "fusion_input",
             "stack_input",
         ),
-        "cvdl.flow.nets.likenet": ("LikeNet",),
-        "cvdl.flow.nets.ported": ("load_published",),
-        "cvdl.flow.nets.spynet": ("SPyNet",),
+        "cvdl.flow.models.likenet": ("LikeNet",),
+        "cvdl.flow.models.ported": ("load_published",),
+        "cvdl.flow.models.spynet": ("SPyNet",),
     },
     eager=[f.__name__ for f in (angular_error, correlation, epe, fl_all, in_frame, read_flow, warp, write_flow)],
 )

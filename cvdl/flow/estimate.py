@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
+from cvdl.data.pictures import animation, read_picture
 from cvdl.errors import InvalidInput, is_out_of_memory, library_errors, told
 from cvdl.files import Names, expanded, is_file, is_folder
 from cvdl.flow.clips import CLIPS, Clip, overlay
 from cvdl.flow.data.folder import PICTURES, VIDEOS
-from cvdl.flow.data.pictures import animation, read_picture
 from cvdl.flow.data.real import Pairs, open_pairs
 from cvdl.flow.data.sample import Files, as_image, read_image
 from cvdl.flow.evaluate import count, leave_out, one_by_one, readable
@@ -69,7 +69,7 @@ def method_of(network, device=None):
     """A network, or its name or file, as a function of images (3, H, W) -> flow (2, H, W), float32 on the CPU."""
     if not isinstance(network, torch.nn.Module):
         from cvdl.settings import device as best
-        from cvdl.train import zoo  # imported here because it knows the networks of this package
+        from cvdl.train import zoo
 
         name, network = network, zoo.load(network)
         if type(network).__name__ in zoo.GESTURE_NETS:
@@ -229,7 +229,7 @@ def write(path, kind, flow):
     """Write one flow (2, H, W) in one of FORMATS except "clip"."""
     if kind != "image":
         return write_flow(path, flow)
-    from cvdl.flow.draw import flow_to_image
+    from cvdl.flow.plotting.draw import flow_to_image
 
     pixels = (255 * flow_to_image(flow)).round().byte().permute(1, 2, 0).numpy()
     Image.fromarray(pixels).save(path)
@@ -242,7 +242,7 @@ class Single:
         self.path, self.kind, self.line = path, kind, None
 
     def add(self, sample, flow, rate):
-        from cvdl.flow.draw import describe
+        from cvdl.flow.plotting.draw import describe
 
         write(self.path, self.kind, flow)
         self.line = f"{self.path}: {describe(flow)}"

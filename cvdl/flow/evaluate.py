@@ -375,7 +375,7 @@ def drawer(folder):
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    from cvdl.flow.draw import panels
+    from cvdl.flow.plotting.draw import panels
 
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from cvdl.errors import InvalidInput
-from cvdl.flow.nets.base import FLOW_SCALE
+from cvdl.flow.models.base import FLOW_SCALE
 from cvdl.flow.shapes import check_flow, check_same, mask_of
 
 WEIGHTS = (0.005, 0.01, 0.02, 0.08, 0.32)  # of FlowNet's levels, finest first: flow2 … flow6

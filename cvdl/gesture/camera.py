@@ -7,7 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from cvdl.flow.data.textures import photo_bank
+from cvdl.data.textures import photo_bank
 
 LEVEL = 1  # photographs are taken at half their size
 # From light to dark.

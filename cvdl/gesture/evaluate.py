@@ -4,7 +4,7 @@ import torch
 from tqdm import tqdm
 
 from cvdl import tables
-from cvdl.flow.data.catalogue import real_folder
+from cvdl.data.registry import real_folder
 from cvdl.gesture.clip import NONE
 from cvdl.gesture.metrics import (
     accuracy,

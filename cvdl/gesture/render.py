@@ -19,9 +19,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from cvdl.data.arguments import check_number, check_size, check_split, check_whole, is_pair, shown
+from cvdl.data.textures import read
 from cvdl.errors import InvalidInput
-from cvdl.flow.data.arguments import check_number, check_size, check_split, check_whole, is_pair, shown
-from cvdl.flow.data.textures import read
 from cvdl.gesture.camera import SKIN, Camera, backdrop, between, blobs, head_motion, photographs
 from cvdl.gesture.clip import CLASSES, NONE, GestureClip
 from cvdl.gesture.strokes import motion

@@ -1,6 +1,6 @@
 """The published sets of gestures: where each has to lie, and where to get it.  Terms and sizes: what their pages say."""
 
-from cvdl.flow.data.catalogue import Set
+from cvdl.data.registry import Set
 
 SETS = {
     each.name: each

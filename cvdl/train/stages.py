@@ -1,7 +1,7 @@
 """What a recipe is made of: stages and their hyper-parameters.
 
-A kind of stage adds its data, how the network is called, and what is measured: see `cvdl.train.flow.FlowStage` and
-`cvdl.train.gestures.GestureStage`.
+A kind of stage adds its data, how the network is called, and what is measured: see `cvdl.train.recipes.flow.FlowStage` and
+`cvdl.train.recipes.gestures.GestureStage`.
 """
 
 import ast

@@ -22,12 +22,12 @@ from cvdl import tables
 from cvdl.errors import CourseError, DataNotFound, InvalidInput, nearest
 from cvdl.files import expanded, is_file
 from cvdl.flow.data.chairs import FULL
-from cvdl.flow.nets.base import count
-from cvdl.flow.nets.flownet import FlowNetC, FlowNetS
-from cvdl.flow.nets.flownet2 import FlowNet2, FlowNet2SD, FlowNetStack
-from cvdl.flow.nets.likenet import LikeNet
-from cvdl.flow.nets.ported import published_net
-from cvdl.flow.nets.spynet import SPyNet
+from cvdl.flow.models.base import count
+from cvdl.flow.models.flownet import FlowNetC, FlowNetS
+from cvdl.flow.models.flownet2 import FlowNet2, FlowNet2SD, FlowNetStack
+from cvdl.flow.models.likenet import LikeNet
+from cvdl.flow.models.ported import published_net
+from cvdl.flow.models.spynet import SPyNet
 from cvdl.settings import ROOT, data_path
 from cvdl.train.runs import commit, hardware, read_json, replacing, write_json
 
@@ -250,7 +250,7 @@ def add(run, name, data=ROOT / "data", card_only=False, force=False):
 
 def incomplete(stages):
     """Why a run is not worth adding to the zoo, as text; None if it is.  stages: its cards."""
-    from cvdl.train.recipes import RECIPES  # imported here because their stages load weights of the zoo
+    from cvdl.train.recipes import RECIPES
 
     first = stages[0]
     if first["profile"] == "quick":
@@ -288,7 +288,7 @@ def measure(net, size=FULL):
 
     size: of the rendered pairs.  Small ones have smaller motions and cost less, so more of them are used.
     """
-    from cvdl.flow import evaluate  # with it comes torchvision, whose import takes longer than that of all else here
+    from cvdl.flow import evaluate
 
     methods = evaluate.classical() | evaluate.networks("net", net)
     measured = {"commit": commit(), "date": time.strftime("%Y-%m-%d"), "hardware": hardware("cpu"), "size": list(size)}

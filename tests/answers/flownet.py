@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from cvdl.course.checks.flownet import read_picture
+from cvdl.course.exercises.chapters.flownet import read_picture
 
 # --- flownet.picture
 

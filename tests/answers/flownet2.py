@@ -6,7 +6,7 @@ import statistics
 import torch
 import torch.nn.functional as F
 
-from cvdl.course.checks.flownet2 import what_is_frozen
+from cvdl.course.exercises.chapters.flownet2 import what_is_frozen
 from cvdl.flow import in_frame, warp
 
 # --- flownet2.rate

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from cvdl.course.checks.gesture import shapes, what_order_does
+from cvdl.course.exercises.chapters.gesture import shapes, what_order_does
 
 # --- gesture.resample
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cvdl.course.checks.likenet import count_branches, match_maps
+from cvdl.course.exercises.chapters.likenet import count_branches, match_maps
 
 LN2 = math.log(2)
 

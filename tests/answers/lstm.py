@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from cvdl.course.checks.lstm import shapes
+from cvdl.course.exercises.chapters.lstm import shapes
 
 # --- lstm.sigmoid
 

@@ -5,7 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from cvdl.course.checks.rnn import match_shapes
+from cvdl.course.exercises.chapters.rnn import match_shapes
 
 # --- rnn.step
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cvdl.course.checks.spynet import level_input, what_is_found
+from cvdl.course.exercises.chapters.spynet import level_input, what_is_found
 from cvdl.flow import warp
 
 # --- spynet.pyramid

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from cvdl.course import checks, export
-from tests.course.graded import nothing, result, unjudged
+from cvdl.course.exercises import chapters
+from cvdl.course.grading import tables
+from tests.course.grading.graded import nothing, result, unjudged
 
 pytestmark = pytest.mark.long
 
@@ -21,12 +22,12 @@ NAMES = (
 def overview(tmp_path_factory):
     """The file of a class with long names, long remarks and a missing hand-in."""
     out = tmp_path_factory.mktemp("out")
-    numbers = dict(zip(checks.chapter("rnn"), (0, 2, 3, "missing", "not attempted", 0, 2, 3), strict=True))
+    numbers = dict(zip(chapters.chapter("rnn"), (0, 2, 3, "missing", "not attempted", 0, 2, 3), strict=True))
     results = [result(name, numbers, "rnn", late=name == NAMES[0]) for name in NAMES]
     results += [unjudged("broken", "the file is not a notebook: Unterminated string starting at line 1", "rnn")]
     results += [nothing("nobody", "rnn")]
     (out / "run.json").write_text(json.dumps({"format": 1, "seed_sha256": "5eed" * 16}))
-    export.publish(results, out)
+    tables.publish(results, out)
     return out / "overview.html"
 
 

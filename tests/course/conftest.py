@@ -2,7 +2,7 @@
 
 import pytest
 
-from cvdl.course import jail
+from cvdl.course.grading.sandbox import backends
 from cvdl.errors import CourseError
 
 
@@ -10,6 +10,6 @@ from cvdl.errors import CourseError
 def backend():
     """The jail of this machine; without one the test is skipped, with what to install."""
     try:
-        return jail.choose("bubblewrap")
+        return backends.choose("bubblewrap")
     except CourseError as error:
         pytest.skip(str(error))

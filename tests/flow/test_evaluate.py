@@ -265,7 +265,7 @@ def test_small_images_are_refused_and_named(method):
 
 def test_a_video_whose_size_changes_is_measured(tmp_path, nets):
     pytest.importorskip("av", reason="PyAV, of the extra [data], reads videos")
-    from tests.flow.test_video import changing
+    from tests.flow.data.test_video import changing
 
     done = cvdl_eval(nets[0], "--no-compare", "--pairs", changing(tmp_path / "change.mjpeg"))
     assert done.exit_code == 1 and done.stdout.count("frame_") == 4

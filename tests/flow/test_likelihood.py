@@ -11,7 +11,7 @@ from scipy.spatial.distance import jensenshannon
 
 from cvdl.errors import CourseError
 from cvdl.flow import likelihood, unsupervised, warp
-from cvdl.flow.nets.likenet import LikeNet
+from cvdl.flow.models.likenet import LikeNet
 
 
 def noise(*shape, seed=0):

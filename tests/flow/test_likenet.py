@@ -8,8 +8,8 @@ import torch.nn.functional as F
 
 from cvdl.errors import CourseError
 from cvdl.flow import LikeNet, likelihood
-from cvdl.flow.nets import likenet
-from cvdl.flow.nets.base import count
+from cvdl.flow.models import likenet
+from cvdl.flow.models.base import count
 from cvdl.flow.unsupervised import likelihood_loss
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch.nn.utils.rnn import pad_sequence, unpad_sequence
 
-from cvdl.course.checks.gesture import shapes, what_order_does
+from cvdl.course.exercises.chapters.gesture import shapes, what_order_does
 from cvdl.gesture import sequences
 from cvdl.gesture.clip import CLASSES
 from cvdl.gesture.nets import RATE, GestureNet, TrackLSTM, cells, rows_and_columns, ticks

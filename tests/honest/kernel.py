@@ -14,8 +14,11 @@ from contextlib import redirect_stderr, redirect_stdout
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
-from cvdl.course import checks, exercise, handin, inmate, loading
-from cvdl.course.cut import cut
+from cvdl.course.exercises import api, chapters
+from cvdl.course.grading import loading
+from cvdl.course.grading.extraction import cut
+from cvdl.course.grading.sandbox import worker
+from cvdl.course.workspace import submit
 
 
 class Shell(InteractiveShell):
@@ -29,11 +32,11 @@ def as_student(cells):
     """Run the cells as a kernel does -> {exercise: [state, points]} as `check` said last."""
     Shell.clear_instance()
     shell, said = Shell.instance(config=Config({"HistoryManager": {"enabled": False}})), {}
-    for memory in (exercise._attempts, exercise._scores):
+    for memory in (api._attempts, api._scores):
         memory.clear()
     for source in cells:
         shell.run_cell(source.encode("utf-8", "replace").decode())  # as a browser sends it
-        said |= {id: [s.state, s.earned] for id, s in exercise._scores.items()}
+        said |= {id: [s.state, s.earned] for id, s in api._scores.items()}
     return said
 
 
@@ -42,8 +45,8 @@ def as_grader(cells):
     found, said = cut(notebook(cells)), {}
     chapter = next(iter(found.definitions), "rnn.").partition(".")[0]
     loader = loading.Loader(found, loading.course_of(loading.stems()[chapter]))
-    for spec in checks.chapter(chapter).values():
-        row = handin.row(spec, loader)
+    for spec in chapters.chapter(chapter).values():
+        row = submit.row(spec, loader)
         if row["state"] not in ("missing", "not attempted"):
             said[spec.id] = [row["state"], row["earned"]]
     return said
@@ -59,7 +62,7 @@ def main():
     role = {"student": as_student, "grader": as_grader}[sys.argv[1]]
     notebooks, said, path = json.load(sys.stdin), {}, list(sys.path)
     if sys.argv[1] == "grader":
-        inmate.quiet()
+        worker.quiet()
     home = os.getcwd()
     with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
         for name, cells in notebooks.items():

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from cvdl.course import grade
+from cvdl.course.grading import grade
 from cvdl.settings import ROOT
 from tests.course.conftest import backend  # noqa: F401
 from tests.honest.kernel import notebook

@@ -19,7 +19,7 @@ import typer
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from cvdl.course import master
+from cvdl.course.authoring import source
 from cvdl.errors import CourseError
 from cvdl.settings import ROOT
 
@@ -102,7 +102,7 @@ def copy_notebook(path, folder, course):
     """The student's notebook with the first cell that it would have if the course lay at that address."""
     nb = nbformat.read(path, 4)
     (first,) = (c for c in nb.cells if "bootstrap" in c.metadata.get("tags", ()))
-    first.source = master.bootstrap(course)
+    first.source = source.bootstrap(course)
     nbformat.write(nb, folder / path.name)
 
 
@@ -132,7 +132,7 @@ def main(
         env["JUPYTER_PATH"] = str(own.parents[1] / "share/jupyter")
         packages = call(own, "-m", "pip", "freeze", "--all")
         course = {"repository": bare.as_uri(), "tag": "course"}
-        try_without_network(own, content, master.bootstrap(course), env)
+        try_without_network(own, content, source.bootstrap(course), env)
         publish(bare, course["tag"])
         for path in notebooks or sorted((ROOT / "notebooks").glob("*.ipynb")):
             copy_notebook(path, content, course)

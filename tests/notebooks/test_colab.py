@@ -12,7 +12,7 @@ import nbformat
 import pytest
 import typer
 
-from cvdl.course import master
+from cvdl.course.authoring import source
 from cvdl.errors import CourseError
 from cvdl.settings import ROOT
 from tests import RUNAWAY
@@ -134,7 +134,7 @@ def test_the_bootstrap_cell(machine, repository, tmp_path):
     python, packages = machine
     before = {p.name: p.readlink() for p in packages.iterdir()}
     address = {"repository": f"file://{tmp_path}/course", "tag": "v1"}
-    cell = master.bootstrap(address)
+    cell = source.bootstrap(address)
     # without network it says what to do; run again in the same kernel when it is back, it works; and once more
     first = session(
         python,
@@ -185,7 +185,7 @@ def test_a_notebook_is_tried(machine, repository, tmp_path, monkeypatch):
     measured = json.loads((tmp_path / "out/results/measured.json").read_text())
     assert [(m["notebook"], m["passed"]) for m in measured] == [("01_a", True), ("02_b", False)]
     # a first cell that says nothing is noticed
-    monkeypatch.setattr(master, "bootstrap", lambda course: "import cvdl")
+    monkeypatch.setattr(source, "bootstrap", lambda course: "import cvdl")
     with pytest.raises(typer.Exit) as ended:
         colab.main(paths[:1], out=tmp_path / "out")
     assert ended.value.exit_code == 1

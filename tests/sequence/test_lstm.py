@@ -201,7 +201,7 @@ def test_conv_lstm_keeps_sizes_and_sees_its_surroundings():
 def test_figures():
     import matplotlib.pyplot as plt
 
-    from cvdl.sequence import draw_lstm
+    from cvdl.sequence.plotting import draw_lstm
 
     for part in (None, *draw_lstm._PARTS):
         draw_lstm.cell(part).canvas.draw()

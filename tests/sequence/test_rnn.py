@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from cvdl.sequence import draw, rnn
+from cvdl.sequence import rnn
+from cvdl.sequence.plotting import draw
 
 
 def torch_layer(D, H, dtype=torch.float32):

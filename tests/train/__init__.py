@@ -6,9 +6,9 @@ from functools import partial
 import lightning.fabric  # noqa: F401  its log goes to what is sys.stderr now, not to a test's that is closed later
 
 from cvdl.flow.data.augment import Augment
-from cvdl.flow.nets.spynet import SPyNet
-from cvdl.train.flow import FlowStage, add_level, use_levels
-from cvdl.train.flow_losses import pyramid_loss
+from cvdl.flow.models.spynet import SPyNet
+from cvdl.train.recipes.flow import FlowStage, add_level, use_levels
+from cvdl.train.recipes.flow_losses import pyramid_loss
 from cvdl.train.stages import Recipe
 
 SIZE = (32, 48)

@@ -21,15 +21,16 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from cvdl import cli
+from cvdl.data import textures
 from cvdl.errors import CourseError, InvalidInput, MissingDependency, TrainingDiverged
 from cvdl.flow import FlowNetS, SPyNet, epe
-from cvdl.flow.data import pool, textures
+from cvdl.flow.data import pool
 from cvdl.flow.data.pool import Mixture, Pool
 from cvdl.settings import ROOT
 from cvdl.train import loop
-from cvdl.train.flow import FlowStage, use_levels
-from cvdl.train.flow_losses import multiscale_loss, pyramid_loss
 from cvdl.train.recipes import RECIPES
+from cvdl.train.recipes.flow import FlowStage, use_levels
+from cvdl.train.recipes.flow_losses import multiscale_loss, pyramid_loss
 from cvdl.train.runs import read_json, read_log
 from cvdl.train.stages import Recipe, lr_factor, settings, unfreeze_all
 from cvdl.train.yardstick import Yardstick

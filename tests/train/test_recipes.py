@@ -14,13 +14,13 @@ from cvdl.flow import FlowNetS, LikeNet, SPyNet, epe
 from cvdl.flow.data.augment import Augment
 from cvdl.flow.data.chairs import Chairs
 from cvdl.flow.losses import multiscale_epe
-from cvdl.flow.nets.flownet2 import FlowNetStack
+from cvdl.flow.models.flownet2 import FlowNetStack
 from cvdl.flow.unsupervised import census_loss, likelihood_loss
 from cvdl.settings import PROFILES
-from cvdl.train import flow_losses as losses
 from cvdl.train import zoo
-from cvdl.train.flow import BASIC, FlowStage, add_level, stack_with_a_start, use_levels
 from cvdl.train.recipes import RECIPES, find, listing
+from cvdl.train.recipes import flow_losses as losses
+from cvdl.train.recipes.flow import BASIC, FlowStage, add_level, stack_with_a_start, use_levels
 from cvdl.train.stages import SCHEDULES, lr_factor, mean_and_error, override, settings
 
 STAGES = [
@@ -233,10 +233,10 @@ def test_several_levels_learn_together():
 
 def without_a_zoo(monkeypatch):
     """Whether the weights ship with which a stack begins is not asked here."""
-    monkeypatch.setattr("cvdl.train.flow.begin", lambda stack: None)
+    monkeypatch.setattr("cvdl.train.recipes.flow.begin", lambda stack: None)
     with torch.device("meta"):
         net = FlowNetS(1 / 4)
-    monkeypatch.setattr("cvdl.train.flow.load", lambda name: net)
+    monkeypatch.setattr("cvdl.train.recipes.flow.load", lambda name: net)
 
 
 @pytest.mark.parametrize("recipe, profile, stage", FLOW)
@@ -303,8 +303,8 @@ def test_of_a_stack_the_last_net_learns(monkeypatch):
 def test_the_last_net_of_a_stack_may_begin_with_trained_weights(monkeypatch, nets, channels):
     torch.manual_seed(0)
     shipped = FlowNetS(1 / 16)
-    monkeypatch.setattr("cvdl.train.flow.begin", lambda stack: None)
-    monkeypatch.setattr("cvdl.train.flow.load", lambda name: shipped)
+    monkeypatch.setattr("cvdl.train.recipes.flow.begin", lambda stack: None)
+    monkeypatch.setattr("cvdl.train.recipes.flow.load", lambda name: shipped)
     stack = FlowNetStack(nets, 1 / 16)
     before = shipped if channels == 6 else stack.nets[-2]
     stack_with_a_start(stack)

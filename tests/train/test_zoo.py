@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from cvdl import cli
 from cvdl.errors import CourseError
 from cvdl.flow import FlowNetC, FlowNetS, FlowNetStack, SPyNet
-from cvdl.flow.nets.base import count
+from cvdl.flow.models.base import count
 from cvdl.train import zoo
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from inspect import cleandoc
 
-from cvdl.course import checks
+from cvdl.course.exercises import chapters as checks
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Annotated
 import torch
 import typer
 
-from cvdl.course import checks, judge
-from cvdl.course.exercise import caller, judged
+from cvdl.course.exercises import chapters, scoring
+from cvdl.course.exercises.api import caller, judged
 from tests.unforeseen import answers
 
 app = typer.Typer(add_completion=False)
@@ -23,7 +23,7 @@ def report(answer):
     torch.manual_seed(0)  # for answers that draw random numbers of their own
     found = {"exercise": answer.exercise, "name": answer.name, "what": answer.what}
     try:
-        score = judge.score(answer.exercise, caller(answer.exercise, answer.function))
+        score = scoring.score(answer.exercise, caller(answer.exercise, answer.function))
         card = judged(answer.exercise, answer.function)
     except Exception as error:
         return {**found, "error": f"{type(error).__name__}: {error}"}
@@ -59,9 +59,9 @@ def main(
 
     Exits with status 1 if one was accepted or could not be judged.
     """
-    if unknown := set(chapter or ()) - set(checks.chapters()):
+    if unknown := set(chapter or ()) - set(chapters.chapters()):
         raise typer.BadParameter(
-            f"there is no chapter {', '.join(sorted(unknown))}; choose from {', '.join(checks.chapters())}."
+            f"there is no chapter {', '.join(sorted(unknown))}; choose from {', '.join(chapters.chapters())}."
         )
     reports = [report(answer) for answer in answers(chapter)]
     for r in reports:

@@ -6,7 +6,7 @@ from statistics import mean, median, stdev
 
 import torch
 
-from cvdl.course.checks.flownet2 import what_is_frozen
+from cvdl.course.exercises.chapters.flownet2 import what_is_frozen
 from cvdl.flow import in_frame, warp
 from tests.unforeseen import Collection
 

@@ -5,7 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from cvdl.course.checks.gesture import shapes, what_order_does
+from cvdl.course.exercises.chapters.gesture import shapes, what_order_does
 from tests.unforeseen import Collection
 
 WRONG = Collection()

@@ -5,7 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from cvdl.course.checks.likenet import count_branches, match_maps
+from cvdl.course.exercises.chapters.likenet import count_branches, match_maps
 from tests.unforeseen import Collection
 
 WRONG = Collection()

@@ -2,7 +2,7 @@
 
 import torch
 
-from cvdl.course.checks.lstm import shapes
+from cvdl.course.exercises.chapters.lstm import shapes
 from tests.unforeseen import Collection
 
 WRONG = Collection()

@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from cvdl.course.checks.rnn import match_shapes
+from cvdl.course.exercises.chapters.rnn import match_shapes
 from tests.unforeseen import Collection
 
 WRONG = Collection()

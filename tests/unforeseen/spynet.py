@@ -5,7 +5,7 @@ from itertools import pairwise
 import torch
 import torch.nn.functional as F
 
-from cvdl.course.checks.spynet import what_is_found
+from cvdl.course.exercises.chapters.spynet import what_is_found
 from cvdl.flow import warp
 from tests.unforeseen import Collection
 

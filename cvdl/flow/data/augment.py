@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from cvdl.data.arguments import check_size, check_whole
 from cvdl.errors import InvalidInput
 from cvdl.flow.data.affine import about, compose, invert, similarity
-from cvdl.flow.data.arguments import check_size, check_whole
-from cvdl.flow.data.dice import normal, throw
+from cvdl.flow.data.random_numbers import normal, throw
 
 GREY = (0.299, 0.587, 0.114)  # weights of red, green, blue (ITU-R BT.601)
 GEOMETRIC, PHOTOMETRIC = 10, 12  # random numbers per pair

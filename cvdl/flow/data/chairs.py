@@ -20,10 +20,10 @@ from typing import NamedTuple
 
 import torch
 
+from cvdl.data.arguments import check_counts, check_number, check_size, check_split, check_whole
+from cvdl.data.textures import LEVELS, chair_bank, photo_bank
 from cvdl.flow.data.affine import about, compose, invert, similarity
-from cvdl.flow.data.arguments import check_counts, check_number, check_size, check_split, check_whole
-from cvdl.flow.data.dice import heavy, normal, throw
-from cvdl.flow.data.textures import LEVELS, chair_bank, photo_bank
+from cvdl.flow.data.random_numbers import heavy, normal, throw
 
 FULL = (384, 512)  # FlyingChairs' height and width; lengths are given for it and shrink with the frame
 CHAIRS = (8, 16)  # fewest and most in a scene

@@ -255,7 +255,7 @@ MASKS = {
 
 
 def _with_masks(files):
-    """Files with the masks that a published set has for them, as in cvdl.flow.data.listing."""
+    """Files with the masks that a published set has for them, as in cvdl.flow.data.pair_lists."""
     if files.flow is None or files.flow.parent == files.image1.parent:
         return files
     found = {field: next(_parallel(files.image1, layouts), None) for field, layouts in MASKS.items()}

@@ -4,10 +4,10 @@ from collections import ChainMap
 from typing import NamedTuple
 
 from cvdl import tables
+from cvdl.data.registry import SETS as FLOW
+from cvdl.data.registry import absent, find, get, real_folder, sets_folder
 from cvdl.errors import CourseError, InvalidInput, nearest
-from cvdl.flow.data.catalogue import SETS as FLOW
-from cvdl.flow.data.catalogue import absent, find, get, real_folder, sets_folder
-from cvdl.flow.data.listing import real_files, set_files
+from cvdl.flow.data.pair_lists import real_files, set_files
 from cvdl.gesture.readers import find_gestures, open_gestures
 from cvdl.gesture.sets import SETS as GESTURES
 

@@ -26,10 +26,10 @@ from filelock import FileLock
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from cvdl.data.arguments import check_size, check_split, check_whole
 from cvdl.errors import InvalidInput, WriteFailed
-from cvdl.flow.data.arguments import check_size, check_split, check_whole
 from cvdl.flow.data.chairs import FULL, Pairs
-from cvdl.flow.data.dice import throw
+from cvdl.flow.data.random_numbers import throw
 from cvdl.flow.data.rendered import rendered
 
 VERSION = 1  # of the format

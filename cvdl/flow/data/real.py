@@ -11,12 +11,12 @@ Which files make a pair is decided in listing (published sets) and folder; a vid
 
 from collections.abc import Sequence
 
+from cvdl.data.pictures import animation
+from cvdl.data.registry import SETS
 from cvdl.errors import InvalidInput, nearest
 from cvdl.files import expanded, is_file, is_folder
-from cvdl.flow.data.catalogue import SETS
 from cvdl.flow.data.folder import PICTURES, VIDEOS, folder_files, single_video
-from cvdl.flow.data.listing import real_files, set_files
-from cvdl.flow.data.pictures import animation
+from cvdl.flow.data.pair_lists import real_files, set_files
 from cvdl.flow.data.sample import Sample, read_sample
 from cvdl.flow.data.video import Video
 
@@ -42,7 +42,7 @@ class Pairs(Sequence):
 def open_pairs(where, split=None, root=None, step=1, limit=None):
     """The pairs of `where` -> a sequence of Sample: len(pairs), pairs[i], for sample in pairs.
 
-    where: name of a set (`cvdl.flow.data.catalogue.SETS`), or "real" for the samples below CVDL_REAL, or a folder
+    where: name of a set (`cvdl.data.registry.SETS`), or "real" for the samples below CVDL_REAL, or a folder
     (see cvdl.flow.data.folder; one that contains a single video is read as that video), or a video, or an
     animated GIF, WebP or APNG.  A Path is never taken for a name.
     split: "train", "test" or "val", where the set has it; its first one, if not given.

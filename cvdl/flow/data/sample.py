@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from cvdl.data.pictures import read_rgb
 from cvdl.errors import DataNotFound, InvalidInput
-from cvdl.flow.data.pictures import read_rgb
 from cvdl.flow.io import read_flow
 
 
@@ -59,7 +59,7 @@ def read_sample(files):
 def read_image(path):
     """A picture of any kind that Pillow reads, turned upright -> (3, H, W) float in [0, 1].
 
-    Raises what `cvdl.flow.data.pictures.read_rgb` raises.
+    Raises what `cvdl.data.pictures.read_rgb` raises.
     """
     return as_image(read_rgb(path))
 

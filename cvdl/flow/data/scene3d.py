@@ -11,7 +11,7 @@ import torch
 
 from cvdl.flow.data import solids
 from cvdl.flow.data.chairs import FULL
-from cvdl.flow.data.dice import heavy, normal
+from cvdl.flow.data.random_numbers import heavy, normal
 
 SIZE = dict(mean=190.0, spread=110.0, least=40.0, most=400.0)  # a thing's diagonal in pixels of a frame of size FULL
 # Limits, such that nothing comes behind the camera: in radians, in distances to the nearest wall, and in depths.

@@ -21,12 +21,12 @@ from typing import NamedTuple
 
 import torch
 
+from cvdl.data.arguments import check_counts, check_number, check_whole
+from cvdl.data.textures import LEVELS, photo_bank
 from cvdl.flow.data import solids
-from cvdl.flow.data.arguments import check_counts, check_number, check_whole
 from cvdl.flow.data.chairs import FULL, Pairs, seen
-from cvdl.flow.data.dice import throw
+from cvdl.flow.data.random_numbers import throw
 from cvdl.flow.data.scene3d import DICE, arrange, columns, follow, look
-from cvdl.flow.data.textures import LEVELS, photo_bank
 
 THINGS = (8, 16)  # fewest and most in a scene
 FRAMES = (-0.5, 0.5)  # when they are taken

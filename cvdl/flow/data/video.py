@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cvdl.data.pictures import animation, read_frames
 from cvdl.errors import InvalidInput, MissingDependency
-from cvdl.flow.data.pictures import animation, read_frames
 from cvdl.flow.data.sample import Sample, as_image
 
 
