@@ -10,6 +10,6 @@ __getattr__, __dir__, __all__ = lazily(
         "cvdl.settings": ("budget", "device", "seed", "profile", "data_path"),
         "cvdl.course.exercises.api": ("exercise", "check", "hint", "use_library", "progress"),
         "cvdl.course.notebook.display": ("start", "explore", "outcome", "show"),
-        "cvdl.train": ("zoo",),
+        "cvdl": ("zoo",),
     },
 )

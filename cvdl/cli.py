@@ -487,9 +487,9 @@ def evaluate(
     A gesture network is measured on --limit rendered clips, on streams of them, and on the real clips in the folder
     CVDL_REAL.
     """
+    from cvdl import zoo
     from cvdl.bench import choose, machine
     from cvdl.flow import evaluate as measures
-    from cvdl.train import zoo
 
     networks = {name: zoo.load(name) for name in nets}
     gestures = [name for name, net in networks.items() if type(net).__name__ in zoo.GESTURE_NETS]
@@ -588,7 +588,7 @@ app.add_typer(zoo, name="zoo")
 def zoo_table(context: typer.Context):
     """List the trained weights that come with the course, and how well they perform. Without a command, print a table."""
     if not context.invoked_subcommand:
-        from cvdl.train.zoo import table
+        from cvdl.train.publish import table
 
         typer.echo(table())
 
@@ -598,7 +598,7 @@ def zoo_show(name: Annotated[str, typer.Argument(help="Weights, as named in the 
     """Print the card of these weights, with all stages and numbers."""
     import json
 
-    from cvdl.train.zoo import card
+    from cvdl.zoo import card
 
     typer.echo(json.dumps(card(name), indent=1, ensure_ascii=False))
 
@@ -617,7 +617,7 @@ def zoo_add(
     The weights are measured on held-out rendered pairs, and on the real samples if you have them. For real pairs, only
     numbers are kept, not images.
     """
-    from cvdl.train.zoo import add, row
+    from cvdl.train.publish import add, row
 
     for path in add(run, name, card_only=card_only, force=force):
         typer.echo(path)

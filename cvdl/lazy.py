@@ -15,6 +15,8 @@ def lazily(package, homes, eager=()):
     def find(name):
         if name not in home_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        if home_of[name] == package:  # a module in it
+            return import_module(f"{package}.{name}")
         home = import_module(home_of[name])
         return getattr(home, name) if hasattr(home, name) else import_module(f"{home_of[name]}.{name}")
 

@@ -13,14 +13,13 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from cvdl import cli
+from cvdl import cli, zoo
 from cvdl.data import pictures
 from cvdl.errors import CourseError
 from cvdl.flow import SPyNet, read_flow, write_flow
 from cvdl.flow.data.real import open_pairs
 from cvdl.flow.data.sample import read_image
 from cvdl.gesture.files import read_pictures, read_video
-from cvdl.train import zoo
 
 H, W = 9, 12
 

@@ -11,6 +11,7 @@ import torch
 import cvdl
 from cvdl import errors, settings
 from cvdl.errors import CourseError, DataNotFound
+from cvdl.train import publish
 
 
 def run(code):
@@ -80,7 +81,7 @@ def test_without_a_data_folder(monkeypatch, tmp_path):
     for ask in (cvdl.zoo.load, cvdl.zoo.card):
         with pytest.raises(CourseError, match=r"data folder .* does not exist"):
             ask("spynet")
-    assert "empty" in cvdl.zoo.table()
+    assert "empty" in publish.table()
 
     monkeypatch.setenv("CVDL_DATA", str(tmp_path / "elsewhere"))
     with pytest.raises(DataNotFound, match=r"elsewhere does not exist\. CVDL_DATA names that folder"):

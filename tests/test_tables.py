@@ -4,13 +4,13 @@ import re
 
 import pytest
 
-from cvdl import bench, tables
+from cvdl import bench, tables, zoo
 from cvdl.course.grading.sandbox import attacks
 from cvdl.flow import evaluate
 from cvdl.flow.data import inventory
 from cvdl.gesture import evaluate as gestures
 from cvdl.settings import ROOT
-from cvdl.train import recipes, zoo
+from cvdl.train import publish, recipes
 
 LONG = "a-name-that-is-longer-than-any-column-was-ever-meant-to-be-in-this-course"
 
@@ -58,7 +58,7 @@ def test_weights(monkeypatch):
     card = {"net": LONG, "parameters": 10**15, "size": LONG, "minutes": 1e9, "measured": {}}
     monkeypatch.setattr(zoo, "shipped_names", lambda: ["a", LONG])
     monkeypatch.setattr(zoo, "card", lambda name: card)
-    head, first, second, _ = zoo.table().splitlines()
+    head, first, second, _ = publish.table().splitlines()
     assert split(head) == ["name", "network", "parameters", "trained on", "minutes", "measured"]
     assert split(second) == [LONG, LONG, "1,000,000,000,000,000", LONG, "1000000000"]
     assert split(first)[1:] == split(second)[1:]

@@ -68,8 +68,8 @@ def compute(image1, image2, network="spynet", device=None):
 def method_of(network, device=None):
     """A network, or its name or file, as a function of images (3, H, W) -> flow (2, H, W), float32 on the CPU."""
     if not isinstance(network, torch.nn.Module):
+        from cvdl import zoo
         from cvdl.settings import device as best
-        from cvdl.train import zoo
 
         name, network = network, zoo.load(network)
         if type(network).__name__ in zoo.GESTURE_NETS:

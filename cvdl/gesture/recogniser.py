@@ -25,7 +25,7 @@ class Recogniser:
     @classmethod
     def load(cls, name="gesture"):
         """The recogniser with weights of the zoo, or of a file of `cvdl train`.  Raises CourseError for other names."""
-        from cvdl.train import zoo
+        from cvdl import zoo
 
         net = zoo.load(name)
         if not isinstance(net, (GestureNet, TrackLSTM)):

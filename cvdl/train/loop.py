@@ -30,13 +30,14 @@ from cvdl.errors import (
     TrainingDiverged,
     WriteFailed,
 )
+from cvdl.files import read_json, replacing, write_json
 from cvdl.flow.data.pool import TimeIsUp, passed
 from cvdl.train.processes import all_or_none
 from cvdl.train.recipes import find
-from cvdl.train.runs import Log, command, commit, hardware, read_json, replacing, write_json, write_rows
+from cvdl.train.runs import Log, command, commit, hardware, write_rows
 from cvdl.train.stages import lr_factor, settings
 from cvdl.train.stopping import StopRequest
-from cvdl.train.zoo import read_weights, write_weights
+from cvdl.zoo import read_weights, write_weights
 
 ROWS = 400  # at most, in a stage's log
 HELD_OUT = 10  # at most, of these rows with a measurement on held-out samples …

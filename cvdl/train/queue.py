@@ -15,12 +15,12 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from cvdl import tables
+from cvdl import tables, zoo
 from cvdl.errors import InvalidInput, TrainingDiverged
-from cvdl.train import zoo
+from cvdl.files import replacing
 from cvdl.train.recipes import RECIPES, find
-from cvdl.train.runs import read_log, replacing
-from cvdl.train.zoo import WEIGHTS_VARIABLE
+from cvdl.train.runs import read_log
+from cvdl.zoo import WEIGHTS_VARIABLE
 
 ORDER = (
     "spynet",

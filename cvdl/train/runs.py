@@ -12,50 +12,18 @@ file whole.
 """
 
 import csv
-import json
 import math
 import platform
 import re
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 
-from cvdl.errors import InvalidInput, WriteFailed
+from cvdl.errors import WriteFailed
+from cvdl.files import replacing
 from cvdl.settings import ROOT
-
-
-@contextmanager
-def replacing(path):
-    """A path to write to, moved to `path` when all is written.  A full disk becomes a WriteFailed."""
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.part")  # what a kill leaves of it is written over next time
-    try:
-        yield beside
-        beside.replace(path)
-    # A full disk reaches us as OSError, out of torch.save as RuntimeError, and out of safetensors as its own.
-    except (OSError, RuntimeError, SafetensorError) as error:
-        raise WriteFailed(
-            f"{path} could not be written ({error}). Is the disk full? What was saved before is whole: make room and "
-            "repeat the command, a training with --resume."
-        ) from error
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def write_json(path, content):
-    with replacing(path) as beside:
-        beside.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def read_json(path):
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InvalidInput(f"{path} is damaged: {error}. Fetch it again, or delete it and repeat the stage.") from error
 
 
 class Log:

@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 
 from cvdl.errors import CourseError, InvalidInput
+from cvdl.files import read_json, replacing
 from cvdl.settings import ROOT
-from cvdl.train.runs import read_json, replacing
 
 FOLDER = ROOT / "data/unfinished"
 WEIGHTS, CHECKPOINT = "weights.safetensors", "checkpoint.ckpt"

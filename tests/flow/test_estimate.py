@@ -9,10 +9,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import cvdl.flow
-from cvdl import cli
+from cvdl import cli, zoo
 from cvdl.errors import CourseError
 from cvdl.flow import compute, estimate, flow_to_image, read_flow
-from cvdl.train import zoo
 
 H, W = 37, 51
 

@@ -9,11 +9,10 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from cvdl import cli
+from cvdl import cli, zoo
 from cvdl.errors import InvalidInput, MissingDependency
 from cvdl.flow import LikeNet, SPyNet, evaluate, write_flow
 from cvdl.gesture.nets import TrackLSTM
-from cvdl.train import zoo
 
 H, W = 24, 32
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from cvdl import zoo
 from cvdl.errors import CourseError
 from cvdl.flow import SPyNet
 from cvdl.gesture import CLASSES, Recogniser
@@ -13,7 +14,6 @@ from cvdl.gesture.evaluate import of_clips, of_streams
 from cvdl.gesture.files import SIZE
 from cvdl.gesture.nets import MEMORIES, GestureNet, TrackLSTM, cells, heatmap_loss, places, soft_argmax, ticks
 from cvdl.gesture.render import Gestures
-from cvdl.train import zoo
 
 nan = float("nan")
 

@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 from cvdl import cli
 from cvdl.data import textures
 from cvdl.errors import CourseError, InvalidInput, MissingDependency, TrainingDiverged
+from cvdl.files import read_json
 from cvdl.flow import FlowNetS, SPyNet, epe
 from cvdl.flow.data import pool
 from cvdl.flow.data.pool import Mixture, Pool
@@ -31,10 +32,10 @@ from cvdl.train import loop
 from cvdl.train.recipes import RECIPES
 from cvdl.train.recipes.flow import FlowStage, use_levels
 from cvdl.train.recipes.flow_losses import multiscale_loss, pyramid_loss
-from cvdl.train.runs import read_json, read_log
+from cvdl.train.runs import read_log
 from cvdl.train.stages import Recipe, lr_factor, settings, unfreeze_all
 from cvdl.train.yardstick import Yardstick
-from cvdl.train.zoo import read_weights
+from cvdl.zoo import read_weights
 from tests import RUNAWAY
 from tests.train import FEW, SIZE, apart, full_disk, tiny
 

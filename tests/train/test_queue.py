@@ -18,10 +18,10 @@ from filelock import FileLock
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from cvdl import cli
+from cvdl import cli, zoo
 from cvdl.errors import CourseError, InvalidInput, TrainingDiverged
 from cvdl.settings import ROOT
-from cvdl.train import queue, zoo
+from cvdl.train import publish, queue
 from cvdl.train.recipes import RECIPES
 from tests import RUNAWAY
 
@@ -71,7 +71,7 @@ def test_weights_are_listed_and_whole():
     for name, size, digest in WEIGHTS:
         data = (ROOT / f"data/weights/{name}.safetensors").read_bytes()
         assert (len(data), hashlib.sha256(data).hexdigest()) == (int(size), digest), name
-        assert len(data) <= zoo.LARGEST
+        assert len(data) <= publish.LARGEST
 
 
 @pytest.mark.parametrize("name", zoo.names())

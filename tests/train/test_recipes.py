@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from cvdl import zoo
 from cvdl.errors import CourseError
 from cvdl.flow import FlowNetS, LikeNet, SPyNet, epe
 from cvdl.flow.data.augment import Augment
@@ -17,7 +18,6 @@ from cvdl.flow.losses import multiscale_epe
 from cvdl.flow.models.flownet2 import FlowNetStack
 from cvdl.flow.unsupervised import census_loss, likelihood_loss
 from cvdl.settings import PROFILES
-from cvdl.train import zoo
 from cvdl.train.recipes import RECIPES, find, listing
 from cvdl.train.recipes import flow_losses as losses
 from cvdl.train.recipes.flow import BASIC, FlowStage, add_level, stack_with_a_start, use_levels

@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import save_file
 
 from cvdl.errors import CourseError
+from cvdl.files import read_json, replacing, write_json
 from cvdl.train import runs
-from cvdl.train.runs import Log, read_json, read_log, replacing, write_json, write_rows
+from cvdl.train.runs import Log, read_log, write_rows
 from tests.train import full_disk
 
 ROW = dict(seconds=1.5, loss=0.123456789, epe=2.0, lr=1e-4, held_out=None)

@@ -6,9 +6,10 @@ from typer.testing import CliRunner
 
 from cvdl import cli
 from cvdl.errors import InvalidInput
+from cvdl.files import read_json
 from cvdl.train import loop, unfinished
 from cvdl.train.recipes import RECIPES
-from cvdl.train.runs import read_json, read_log
+from cvdl.train.runs import read_log
 from tests.train import FEW, tiny
 
 

@@ -8,11 +8,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
-from cvdl import cli
+from cvdl import cli, zoo
 from cvdl.errors import CourseError
 from cvdl.flow import FlowNetC, FlowNetS, FlowNetStack, SPyNet
 from cvdl.flow.models.base import count
-from cvdl.train import zoo
+from cvdl.train import publish
 
 
 @pytest.fixture
@@ -88,15 +88,15 @@ def test_foreign_and_damaged_files(tmp_path):
 
 
 def test_a_run_is_shipped(run, data):
-    paths = zoo.add(run, "small", data)
+    paths = publish.add(run, "small", data)
     assert all(path.exists() for path in paths)
     assert zoo.names() == ["small"] and len(zoo.load("small").levels) == 2
     card = zoo.card("small")
     assert card["parameters"] == 2 * 240_050 and card["size"] == "CPU" and card["minutes"] == 3
     assert [stage["stage"] for stage in card["stages"]] == ["level0", "level1"]
     assert (data / "runs/small/level1.csv").read_text().endswith("1,0\n")
-    assert "small" in zoo.table() and "chairs 1.00 (4.00)" in zoo.table()
-    assert zoo.row("small").startswith("| `weights/small.safetensors` | SPyNet, 480,100 parameters")
+    assert "small" in publish.table() and "chairs 1.00 (4.00)" in publish.table()
+    assert publish.row("small").startswith("| `weights/small.safetensors` | SPyNet, 480,100 parameters")
 
 
 def test_a_stack_ships_its_last_net_alone(data):
@@ -147,7 +147,7 @@ def test_a_stack_keeps_the_options_of_its_first_networks(data):
 
 def test_a_card_without_weights(run, data, monkeypatch):
     monkeypatch.setattr(zoo, "LARGEST", 1000)
-    paths = zoo.add(run, "small-s0", data, card_only=True)
+    paths = publish.add(run, "small-s0", data, card_only=True)
     assert [path.name for path in paths] == ["card.json", "level0.csv", "level1.csv"]
     assert zoo.names() == [] and zoo.runs() == zoo.runs("small") == ["small-s0"] and zoo.runs("large") == []
     about = zoo.card("small-s0")
@@ -157,10 +157,10 @@ def test_a_card_without_weights(run, data, monkeypatch):
 
 def test_what_cannot_be_shipped(run, data, tmp_path, monkeypatch):
     with pytest.raises(CourseError, match="no finished stage"):
-        zoo.add(tmp_path / "nothing", "small", data)
+        publish.add(tmp_path / "nothing", "small", data)
     monkeypatch.setattr(zoo, "LARGEST", 1000)
     with pytest.raises(CourseError, match="at most 1,000"):
-        zoo.add(run, "small", data)
+        publish.add(run, "small", data)
     assert zoo.names() == [] and not (data / "runs").exists()
 
 
@@ -178,13 +178,13 @@ def test_a_run_that_is_not_worth_it_is_shipped_by_force_alone(run, data, changed
     refused = CliRunner().invoke(cli.app, ["zoo", "add", str(run), "small"])
     assert refused.exit_code == 1 and told in refused.stderr and "--force" in refused.stderr
     assert zoo.names() == []
-    zoo.add(run, "small", data, force=True)
+    publish.add(run, "small", data, force=True)
     assert zoo.names() == ["small"]
 
 
 def test_weights_of_ones_own_come_first(run, data, tmp_path, monkeypatch):
     """Those in the folder that CVDL_WEIGHTS names, as in `cvdl train all`: under new names and under shipped ones."""
-    zoo.add(run, "small", data)
+    publish.add(run, "small", data)
     own = tmp_path / "own"
     monkeypatch.setenv(zoo.WEIGHTS_VARIABLE, str(own))
     assert zoo.names() == ["small"] and len(zoo.load("small").levels) == 2  # there is no such folder yet
@@ -196,13 +196,13 @@ def test_weights_of_ones_own_come_first(run, data, tmp_path, monkeypatch):
     stack = FlowNetStack("cs", 1 / 16, before="flownet-c")
     zoo.begin(stack)
     assert torch.equal(stack.nets[0].conv1[0].weight, zoo.load("flownet-c").conv1[0].weight)
-    assert "small" in zoo.table() and "flownet-c" not in zoo.table()  # the table shows what ships
+    assert "small" in publish.table() and "flownet-c" not in publish.table()  # the table shows what ships
     monkeypatch.delenv(zoo.WEIGHTS_VARIABLE)
     assert zoo.names() == ["small"] and len(zoo.load("small").levels) == 2
 
 
 def test_unknown_names(run, data):
-    zoo.add(run, "small", data)
+    publish.add(run, "small", data)
     for ask in (zoo.load, zoo.card):
         with pytest.raises(ValueError, match=r"(no file|no recorded run) 'large'.*small"):
             ask("large")
@@ -213,7 +213,7 @@ def test_commands(run, data):
         return CliRunner().invoke(cli.app, ["zoo", *map(str, arguments)])
 
     assert "empty" in cvdl().stdout
-    zoo.add(run, "small", data)
+    publish.add(run, "small", data)
     assert "small" in cvdl().stdout
     assert json.loads(cvdl("show", "small").stdout)["net"] == "SPyNet"
     for wrong in (("show", "large"), ("add", "no/run", "x")):

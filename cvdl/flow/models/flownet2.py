@@ -67,7 +67,7 @@ class FlowNetStack(Estimator):
     "bilinear", or "nearest", as NVIDIA's FlowNet2CSS has it.
 
     before: name in the zoo of the weights that all nets but the last have.  A file of weights holds the last one alone
-    then (`cvdl.train.zoo`).
+    then (`cvdl.zoo`).
     """
 
     def __init__(self, nets="css", width=1.0, warping=True, mean_of="photos", last="bilinear", before=None):

@@ -24,7 +24,7 @@ from cvdl.train import yardstick
 from cvdl.train.recipes import flow_losses as losses
 from cvdl.train.stages import Recipe, Stage, mean_text, unfreeze_all
 from cvdl.train.yardstick import Yardstick
-from cvdl.train.zoo import begin, load
+from cvdl.zoo import begin, load
 
 # Shares of the kinds of pairs (`cvdl.flow.data.rendered`).  Things come once matching is learned, as in FlowNet 2.0.
 BASIC = {"chairs": 0.5, "even": 0.35, "small": 0.15}

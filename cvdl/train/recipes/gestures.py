@@ -11,12 +11,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from cvdl import zoo
 from cvdl.errors import InvalidInput
 from cvdl.gesture.clip import NONE
 from cvdl.gesture.nets import GestureNet, TrackLSTM, heatmap_loss, places, soft_argmax, spread, ticks
 from cvdl.gesture.render import PARTS, SPLITS, Gestures
 from cvdl.gesture.sequences import many_to_many, many_to_one
-from cvdl.train import zoo
 from cvdl.train.stages import Recipe, Stage, unfreeze_all
 
 NEAR = 0.1  # half widths of the frame: a tip is found that is no farther away, 8 of 160 pixels

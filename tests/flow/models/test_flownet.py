@@ -5,10 +5,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from cvdl import zoo
 from cvdl.errors import CourseError
 from cvdl.flow import FlowNetC, FlowNetS
 from cvdl.flow.models.base import count
-from cvdl.train import zoo
 from tests.flow import smooth
 
 WIDTH = 1 / 16

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from cvdl import zoo
 from cvdl.errors import CourseError
 from cvdl.flow import (
     FlowNet2,
@@ -20,7 +21,6 @@ from cvdl.flow.losses import multiscale_epe
 from cvdl.flow.models.base import count
 from cvdl.flow.models.flownet2 import Fusion
 from cvdl.flow.models.ported import published_name
-from cvdl.train import zoo
 from tests.flow import smooth
 from tests.flow.models import ports
 from tests.flow.models.test_flownet import four_times, images

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 from typer.testing import CliRunner
 
-from cvdl import cli
+from cvdl import cli, zoo
 from cvdl.errors import CourseError
 from cvdl.flow import (
     FlowNet2,
@@ -25,7 +25,6 @@ from cvdl.flow import (
 )
 from cvdl.flow.models import ported
 from cvdl.flow.models.published import read_checkpoint
-from cvdl.train import zoo
 from tests.flow.models import ports
 from tests.flow.models.test_flownet import images
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from cvdl import zoo
 from cvdl.errors import CourseError
 from cvdl.flow.models import ported
 from cvdl.flow.models.published import read_checkpoint
-from cvdl.train import zoo
 from tests.flow.models import ports
 from tests.flow.models.test_spynet_published import published
 

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from cvdl import zoo
 from cvdl.errors import CourseError
+from cvdl.files import read_json
 from cvdl.gesture.clip import NONE
 from cvdl.gesture.nets import GestureNet, TrackLSTM, spread
 from cvdl.gesture.render import Gestures
 from cvdl.settings import PROFILES
-from cvdl.train import zoo
 from cvdl.train.loop import TrainConfig, train
 from cvdl.train.recipes import RECIPES, gestures
 from cvdl.train.recipes.gestures import (
@@ -24,7 +25,7 @@ from cvdl.train.recipes.gestures import (
     follow_tracks,
     sequence_loss,
 )
-from cvdl.train.runs import read_json, read_log
+from cvdl.train.runs import read_log
 from cvdl.train.stages import Recipe
 
 CPU = torch.device("cpu")

@@ -7,12 +7,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from cvdl.files import read_json
 from cvdl.flow.data.pool import Pool
 from cvdl.flow.models.base import count
 from cvdl.flow.models.likenet import LikeNet
 from cvdl.train.loop import TrainConfig, train
 from cvdl.train.recipes import RECIPES, find
-from cvdl.train.runs import read_json, read_log
+from cvdl.train.runs import read_log
 from cvdl.train.stages import Recipe
 
 UNSUPERVISED = ("likenet", "likenet-smooth", "likenet-occlusion")
