@@ -24,7 +24,7 @@ help:  ## list the targets
 
 # Notebooks are copied to work/ first, so that git never sees what a student writes.
 lab: $(READY)  ## open the notebooks in JupyterLab [PORT=8888] [BROWSER=no]
-	@$(RUN) -m cvdl.cli lab $(if $(PORT),--port $(PORT)) $(if $(filter no,$(BROWSER)),--no-browser)
+	@$(RUN) -m cvdl lab $(if $(PORT),--port $(PORT)) $(if $(filter no,$(BROWSER)),--no-browser)
 
 # Cheapest first. CVDL_REAL= hides any real data, so that all runs use the same data. Slowness never fails a run.
 test: export OMP_NUM_THREADS = 1
@@ -60,7 +60,7 @@ release: $(READY)  ## write the students' version of the course, without answers
 # Installs the pinned packages from which data/ was made, so the result is the same byte for byte.
 assets: $(READY)  ## extract the files in data/ again from the packages they come from
 	$(RUN) -m pip install --quiet --constraint .ci/constraints.txt --editable '.[assets]'
-	$(RUN) -m cvdl.course.assets
+	$(RUN) -m data.make.texts
 
 # This file marks a finished installation. It is removed while pip runs, and .venv is rebuilt from scratch if it is
 # missing: after an interrupted installation, pip would mistake a half-unpacked package for a complete one.

@@ -11,7 +11,7 @@ STOPPED = 130  # the exit code of what Ctrl-C has stopped
 def main():
     """Run the command, and leave Python with its exit code."""
     try:
-        from cvdl.cli import app
+        from cvdl.cli.app import app
 
         app()
     except KeyboardInterrupt:  # among the imports; the commands themselves catch it

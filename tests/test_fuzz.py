@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from cvdl import cli, zoo
+from cvdl.cli import app
+from cvdl import zoo
 from cvdl.data import pictures
 from cvdl.errors import CourseError
 from cvdl.flow import SPyNet, read_flow, write_flow
@@ -228,6 +229,6 @@ def test_paths_on_the_command_line(tmp_path, monkeypatch):
             ["zoo", "show", path],
             ["zoo", "add", path, path],
         ):
-            result = CliRunner().invoke(cli.app, command)
+            result = CliRunner().invoke(app.app, command)
             assert result.exception is None or isinstance(result.exception, SystemExit), (command, result.exception)
             assert result.exit_code in (0, 1, 2) and "Traceback" not in result.output, command

@@ -123,7 +123,7 @@ def test_import_is_lazy():
     out = run(
         f"import sys; before = {loaded}\n"
         f"import cvdl; print(*{loaded} - before - sys.stdlib_module_names)\n"
-        f"import cvdl.cli; print(*{loaded} & {{'torch', 'matplotlib', 'numpy', 'IPython'}})"
+        f"import cvdl.cli.app; print(*{loaded} & {{'torch', 'matplotlib', 'numpy', 'IPython'}})"
     )
     assert out == "cvdl\n\n"
 

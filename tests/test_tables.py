@@ -4,10 +4,11 @@ import re
 
 import pytest
 
-from cvdl import bench, tables, zoo
+from cvdl.cli import bench
+from cvdl import tables, zoo
 from cvdl.course.grading.sandbox import attacks
 from cvdl.flow import evaluate
-from cvdl.flow.data import inventory
+from cvdl.cli import inventory
 from cvdl.gesture import evaluate as gestures
 from cvdl.settings import ROOT
 from cvdl.train import publish, recipes

@@ -21,15 +21,7 @@ import torch
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from cvdl.errors import (
-    CourseError,
-    DataNotFound,
-    InvalidInput,
-    MissingDependency,
-    NotFinite,
-    TrainingDiverged,
-    WriteFailed,
-)
+from cvdl.errors import CourseError, DataNotFound, InvalidInput, MissingDependency, NotFinite, TrainingDiverged, WriteFailed
 from cvdl.files import read_json, replacing, write_json
 from cvdl.flow.data.pool import TimeIsUp, passed
 from cvdl.train.processes import all_or_none
@@ -159,7 +151,7 @@ def make_fabric(config):
     if config.nodes > 1 and not fabric.strategy.cluster_environment.creates_processes_externally:
         raise InvalidInput(  # it would wait for the others forever
             f"Training on {config.nodes} computers is started by torchrun: run torchrun --nnodes {config.nodes} --node-rank RANK "
-            f"--nproc-per-node {config.devices} --master-addr ADDRESS -m cvdl.cli train … on each of them."
+            f"--nproc-per-node {config.devices} --master-addr ADDRESS -m cvdl train … on each of them."
         )
     fabric.launch()
     return fabric, precision

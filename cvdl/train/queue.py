@@ -186,7 +186,7 @@ def collect(jobs, out):
 
 
 def start(job, out, device, minutes, nice, options):
-    command = [sys.executable, "-m", "cvdl.cli", "train", job.name, "--profile", job.profile, "--device", device]
+    command = [sys.executable, "-m", "cvdl", "train", job.name, "--profile", job.profile, "--device", device]
     command += ["--out", str(job.folder), "--resume", *options]
     if minutes is not None:
         command += ["--minutes", f"{max(0, minutes):.3f}"]

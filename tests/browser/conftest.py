@@ -43,7 +43,7 @@ def address(work, log):
     """JupyterLab as `make lab BROWSER=no` starts it -> its address, token included."""
     home = log.parent
     env = os.environ | {"HOME": str(home), "CVDL_PROFILE": "quick", "OMP_NUM_THREADS": "1", "JUPYTER_TOKEN": TOKEN}
-    command = [sys.executable, "-m", "cvdl.cli", "lab", "--no-browser", "--port", "8899", "--work", str(work)]
+    command = [sys.executable, "-m", "cvdl", "lab", "--no-browser", "--port", "8899", "--work", str(work)]
     with log.open("w") as out, subprocess.Popen(command, stdout=out, stderr=out, env=env) as server:
         try:
             yield listening(server, log)

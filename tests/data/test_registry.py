@@ -11,11 +11,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from typer.testing import CliRunner
 
-from cvdl import cli
+from cvdl.cli import app
 from cvdl.data.downloads import fetch
 from cvdl.data.registry import SETS, File, find, real_folder, sets_folder
 from cvdl.errors import CourseError
-from cvdl.flow.data.inventory import look, page, table
+from cvdl.cli.inventory import look, page, table
 from cvdl.flow.data.real import open_pairs
 from cvdl.settings import ROOT
 from tests.flow.trees import TREES
@@ -31,7 +31,7 @@ def nowhere(tmp_path, monkeypatch):
 
 
 def run(*arguments):
-    return CliRunner().invoke(cli.app, ["data", *arguments])
+    return CliRunner().invoke(app.app, ["data", *arguments])
 
 
 # Where sets lie.

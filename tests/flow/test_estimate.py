@@ -9,7 +9,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import cvdl.flow
-from cvdl import cli, zoo
+from cvdl.cli import app
+from cvdl import zoo
 from cvdl.errors import CourseError
 from cvdl.flow import compute, estimate, flow_to_image, read_flow
 
@@ -40,7 +41,7 @@ def images(tmp_path):
 def run(weights):
     def cvdl_flow(*arguments):
         arguments = ["flow", *map(str, arguments), "--network", str(weights), "--device", "cpu"]
-        return CliRunner().invoke(cli.app, arguments)
+        return CliRunner().invoke(app.app, arguments)
 
     return cvdl_flow
 

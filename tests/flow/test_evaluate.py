@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from cvdl import cli, zoo
+from cvdl.cli import app
+from cvdl import zoo
 from cvdl.errors import InvalidInput, MissingDependency
 from cvdl.flow import LikeNet, SPyNet, evaluate, write_flow
 from cvdl.gesture.nets import TrackLSTM
@@ -109,7 +110,7 @@ def test_command(folder, tmp_path):
     zoo.write_weights(net, SPyNet(2))
 
     def cvdl(*arguments):
-        return CliRunner().invoke(cli.app, ["eval", *map(str, arguments)])
+        return CliRunner().invoke(app.app, ["eval", *map(str, arguments)])
 
     out = tmp_path / "out"
     done = cvdl(net, "--pairs", folder, "--json", tmp_path / "a.json", "--save", out, "--device", "cpu")
@@ -160,7 +161,7 @@ def nets(tmp_path):
 
 
 def cvdl_eval(*arguments):
-    return CliRunner().invoke(cli.app, ["eval", *map(str, arguments), "--device", "cpu"])
+    return CliRunner().invoke(app.app, ["eval", *map(str, arguments), "--device", "cpu"])
 
 
 def test_command_compares_pair_by_pair(folder, nets, tmp_path):

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from cvdl import cli
+from cvdl.cli import app
 from cvdl.errors import CourseError
 from cvdl.gesture.clip import CLASSES, NONE
 from cvdl.gesture.files import read_numbers, read_video
@@ -210,7 +210,7 @@ def test_windows_of_one_recording_stay_together(sets):
 
 def test_cvdl_data_tells_of_them(sets):
     def data(*arguments):
-        return CliRunner().invoke(cli.app, ["data", *arguments])
+        return CliRunner().invoke(app.app, ["data", *arguments])
 
     jester(sets)
     states = dict(line.split()[:2] for line in data().stdout.splitlines() if line)

@@ -236,7 +236,7 @@ def test_measuring():
 def test_a_network_is_measured_from_the_command_line(tmp_path, monkeypatch):
     from typer.testing import CliRunner
 
-    from cvdl.cli import app
+    from cvdl.cli.app import app
 
     monkeypatch.setenv("CVDL_REAL", str(tmp_path))
     zoo.write_weights(tmp_path / "track.safetensors", TrackLSTM(hidden=8))

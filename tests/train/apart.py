@@ -13,7 +13,7 @@ import sys
 
 import torch
 
-from cvdl import cli
+from cvdl.cli import app
 from cvdl.errors import CourseError
 from cvdl.flow.data.pool import Mixture
 from cvdl.train import loop, processes
@@ -67,7 +67,7 @@ def child(command, environment, printed, fault):
     loop.SAVE_EVERY, processes.GRACE = 0, RUNAWAY
     if fault:
         fault()
-    cli.app(command)
+    app.app(command)
 
 
 # What is changed first: the length of a row, or a fault.

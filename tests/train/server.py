@@ -4,7 +4,7 @@ import torch
 
 torch.set_num_threads(1)  # a process that is forked would wait for threads that it does not have
 
-import cvdl.bench  # noqa: E402, F401  `cvdl train` imports it
+import cvdl.cli.bench  # noqa: E402, F401  `cvdl train` imports it
 from cvdl.data.textures import chair_bank, photo_bank  # noqa: E402
 from cvdl.flow.data.augment import noise_table  # noqa: E402
 from tests.train import apart  # noqa: E402, F401

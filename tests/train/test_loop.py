@@ -20,7 +20,7 @@ from lightning.fabric.plugins import MixedPrecision
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from cvdl import cli
+from cvdl.cli import app
 from cvdl.data import textures
 from cvdl.errors import CourseError, InvalidInput, MissingDependency, TrainingDiverged
 from cvdl.files import read_json
@@ -81,7 +81,7 @@ def small(monkeypatch):
 
 def cvdl_train(out, *options, recipe="tiny"):
     command = ["train", recipe, "--profile", "quick", "--device", "cpu", "--out", out, "--pool", cvdl_train.pools]
-    return CliRunner().invoke(cli.app, [*map(str, command), *map(str, options)])
+    return CliRunner().invoke(app.app, [*map(str, command), *map(str, options)])
 
 
 def finish(out, *options):
@@ -605,7 +605,7 @@ def test_a_file_where_a_folder_is_written_is_named(tmp_path, option):
 
 
 def test_without_a_recipe_all_are_listed():
-    result = CliRunner().invoke(cli.app, ["train"])
+    result = CliRunner().invoke(app.app, ["train"])
     assert result.exit_code == 0 and all(name in result.stdout for name in RECIPES)
 
 

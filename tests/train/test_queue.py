@@ -18,7 +18,8 @@ from filelock import FileLock
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from cvdl import cli, zoo
+from cvdl.cli import app
+from cvdl import zoo
 from cvdl.errors import CourseError, InvalidInput, TrainingDiverged
 from cvdl.settings import ROOT
 from cvdl.train import publish, queue
@@ -60,7 +61,7 @@ def test_commands_are_understood(name, line, tmp_path, monkeypatch):
     calls = []
     monkeypatch.setattr("cvdl.train.loop.train", calls.append)
     monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(cli.app, [*shlex.split(line), "--device", "cpu"])
+    result = CliRunner().invoke(app.app, [*shlex.split(line), "--device", "cpu"])
     assert result.exit_code == 0, result.output
     (config,) = calls
     assert config.recipe == name and config.profile in line and config.resume
@@ -190,7 +191,7 @@ def test_dry_run_shows_everything_and_writes_nothing(tmp_path):
     finish(job, 1)
     before = sorted(tmp_path.rglob("*"))
     command = ["train", "all", "--dry-run", "--profile", "quick", "--device", "cpu", "--out", str(tmp_path)]
-    done = CliRunner().invoke(cli.app, command)
+    done = CliRunner().invoke(app.app, command)
     assert done.exit_code == 0 and sorted(tmp_path.rglob("*")) == before
     lines = {line.split()[0]: line for line in done.stdout.splitlines()}
     assert list(lines)[1:] == queue.queue()
@@ -239,17 +240,17 @@ def test_what_is_needed_need_not_be_in_the_queue(tmp_path, started):
 def test_the_command_says_what_failed(tmp_path, started):
     started.how = {"spynet": {"code": 1}}
     command = ["train", "all", "--profile", "quick", "--device", "cpu", "--out", str(tmp_path)]
-    failed = CliRunner().invoke(cli.app, command)
+    failed = CliRunner().invoke(app.app, command)
     assert failed.exit_code == 1 and "Failed: spynet." in failed.stderr and "Traceback" not in failed.output
     assert sorted(started) == sorted(RECIPES)  # nothing needs it
     started.how = {}
-    done = CliRunner().invoke(cli.app, command)
+    done = CliRunner().invoke(app.app, command)
     assert done.exit_code == 0 and "all finished" in done.stderr and started[len(RECIPES) :] == ["spynet"]
     for wrong in (["--set", "lr=1"], ["--stage", "coarse"], ["--devices", "2"]):
-        refused = CliRunner().invoke(cli.app, [*command, *wrong])
+        refused = CliRunner().invoke(app.app, [*command, *wrong])
         assert refused.exit_code == 1 and "are for a single recipe" in refused.stderr
     for wrong in (["--dry-run"], ["--nice"], ["--jobs", "2"]):
-        refused = CliRunner().invoke(cli.app, ["train", "spynet", "--profile", "quick", *wrong])
+        refused = CliRunner().invoke(app.app, ["train", "spynet", "--profile", "quick", *wrong])
         assert refused.exit_code == 1 and "for `cvdl train all`" in refused.stderr
 
 
@@ -285,7 +286,7 @@ def test_how_a_job_is_started(tmp_path, monkeypatch):
     queue.start(job, tmp_path, "cpu", None, False, [])
     (timed, environment), (plain, _) = calls
     words = ["train", "gesture", "--profile", "laptop", "--device", "cuda", "--out", str(job.folder), "--resume"]
-    assert timed[1:] == ["-m", "cvdl.cli", *words, "--seed", "3", "--minutes", "12.500"] and "--minutes" not in plain
+    assert timed[1:] == ["-m", "cvdl.cli.app", *words, "--seed", "3", "--minutes", "12.500"] and "--minutes" not in plain
     assert environment["env"][zoo.WEIGHTS_VARIABLE] == str(tmp_path / "weights")
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from cvdl import cli
+from cvdl.cli import app
 from cvdl.errors import InvalidInput
 from cvdl.files import read_json
 from cvdl.train import loop, unfinished
@@ -22,7 +22,7 @@ def trained(tmp_path, monkeypatch):
 
     def train(out, *options):
         command = ["train", "tiny", "--profile", "quick", "--device", "cpu", "--pool", tmp_path / "pools"]
-        result = CliRunner().invoke(cli.app, [*map(str, command), "--out", str(out), *options])
+        result = CliRunner().invoke(app.app, [*map(str, command), "--out", str(out), *options])
         assert result.exit_code == 0, result.output
         return result.stderr
 

@@ -8,7 +8,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
-from cvdl import cli, zoo
+from cvdl.cli import app
+from cvdl import zoo
 from cvdl.errors import CourseError
 from cvdl.flow import FlowNetC, FlowNetS, FlowNetStack, SPyNet
 from cvdl.flow.models.base import count
@@ -175,7 +176,7 @@ def test_what_cannot_be_shipped(run, data, tmp_path, monkeypatch):
 def test_a_run_that_is_not_worth_it_is_shipped_by_force_alone(run, data, changed, told):
     for path in run.glob("*/card.json"):
         path.write_text(json.dumps(json.loads(path.read_text()) | changed))
-    refused = CliRunner().invoke(cli.app, ["zoo", "add", str(run), "small"])
+    refused = CliRunner().invoke(app.app, ["zoo", "add", str(run), "small"])
     assert refused.exit_code == 1 and told in refused.stderr and "--force" in refused.stderr
     assert zoo.names() == []
     publish.add(run, "small", data, force=True)
@@ -210,7 +211,7 @@ def test_unknown_names(run, data):
 
 def test_commands(run, data):
     def cvdl(*arguments):
-        return CliRunner().invoke(cli.app, ["zoo", *map(str, arguments)])
+        return CliRunner().invoke(app.app, ["zoo", *map(str, arguments)])
 
     assert "empty" in cvdl().stdout
     publish.add(run, "small", data)

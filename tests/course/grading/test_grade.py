@@ -15,7 +15,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from cvdl import cli
+from cvdl.cli import app
 from cvdl.course.exercises import chapters, scoring
 from cvdl.course.exercises.api import caller
 from cvdl.course.grading import command, grade, reports, results
@@ -482,7 +482,7 @@ def test_the_command(tmp_path, judge_of_paper):
     put(tmp_path / "in", "anna.ipynb")
 
     def code(*options):
-        done = CliRunner().invoke(cli.app, ["grade", str(tmp_path / "in"), "--out", str(tmp_path / "out"), *options])
+        done = CliRunner().invoke(app.app, ["grade", str(tmp_path / "in"), "--out", str(tmp_path / "out"), *options])
         return done.exit_code, re.sub(r"\s+", " ", done.output)
 
     assert code()[0] == 0

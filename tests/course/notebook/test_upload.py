@@ -98,7 +98,7 @@ def test_nothing_below_the_course_imports_it():
     assert len(below) > 30
     upward = [p for p in [*below, ROOT / "cvdl/figures.py"] if "cvdl.course" in imported(p)]
     assert {str(p.relative_to(ROOT)) for p in upward} == {
-        "cvdl/flow/data/assets.py"
+        "data/make/pictures.py"
     }  # a program of the course's keeper
 
 

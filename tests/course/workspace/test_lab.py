@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from cvdl.cli import app
+from cvdl.cli.app import app
 from cvdl.course.workspace import lab
 from cvdl.errors import CourseError, WriteFailed
 from cvdl.settings import ROOT

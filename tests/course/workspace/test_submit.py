@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from typer.testing import CliRunner
 
-from cvdl import cli
+from cvdl.cli import app
 from cvdl.course.grading import submissions
 from cvdl.course.grading.extraction import cut
 from cvdl.course.workspace import lab, submit
@@ -264,10 +264,10 @@ def test_cells_that_were_run_after_saving_are_noticed(work, unscored, jupyter):
 
 def test_the_command(work, unscored):
     runner = CliRunner()
-    result = runner.invoke(cli.app, ["handin", "01", "--work", str(work)])
+    result = runner.invoke(app.app, ["handin", "01", "--work", str(work)])
     assert result.exit_code == 1 and "Ctrl-S" in result.stderr and "Traceback" not in result.output
     edit(work / NAME, {"rnn.parameters": "return 0"})
-    result = runner.invoke(cli.app, ["handin", "01", "--work", str(work), "--out", str(work / "b.ipynb")])
+    result = runner.invoke(app.app, ["handin", "01", "--work", str(work), "--out", str(work / "b.ipynb")])
     assert result.exit_code == 0 and f"To upload: {work / 'b.ipynb'}" in result.stdout and (work / "b.ipynb").is_file()
 
 
@@ -283,7 +283,7 @@ def test_the_command(work, unscored):
 def test_what_is_no_notebook_is_told(tmp_path, monkeypatch, name, told):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "some.png").write_bytes(b"a picture")
-    result = CliRunner().invoke(cli.app, ["handin", name, "--work", "work"])
+    result = CliRunner().invoke(app.app, ["handin", name, "--work", "work"])
     assert result.exit_code == 1 and told in result.stderr and result.stderr.count("\n") == 1
 
 

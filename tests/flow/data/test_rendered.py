@@ -5,7 +5,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from cvdl import cli
+from cvdl.cli import app
 from cvdl.errors import CourseError
 from cvdl.flow.data.chairs import Chairs
 from cvdl.flow.data.gallery import gallery
@@ -44,7 +44,7 @@ def test_gallery(kind):
 
 def test_gallery_command(tmp_path):
     def run(*arguments):
-        return CliRunner().invoke(cli.app, ["data", "gallery", *map(str, arguments)])
+        return CliRunner().invoke(app.app, ["data", "gallery", *map(str, arguments)])
 
     done = run("chairs", tmp_path / "page.png", "--count", 1)
     assert done.exit_code == 0 and "pair 0" in done.stdout

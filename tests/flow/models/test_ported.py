@@ -9,20 +9,10 @@ from safetensors.torch import save_file
 from torch import nn
 from typer.testing import CliRunner
 
-from cvdl import cli, zoo
+from cvdl.cli import app
+from cvdl import zoo
 from cvdl.errors import CourseError
-from cvdl.flow import (
-    FlowNet2,
-    FlowNet2CS,
-    FlowNet2CSS,
-    FlowNet2SD,
-    FlowNet2SS,
-    FlowNetC,
-    FlowNetS,
-    SPyNet,
-    load_published,
-    write_flow,
-)
+from cvdl.flow import FlowNet2, FlowNet2CS, FlowNet2CSS, FlowNet2SD, FlowNet2SS, FlowNetC, FlowNetS, SPyNet, load_published, write_flow
 from cvdl.flow.models import ported
 from cvdl.flow.models.published import read_checkpoint
 from tests.flow.models import ports
@@ -226,10 +216,10 @@ def test_command(thin, tmp_path):
     for name in ("00000_img1.ppm", "00000_img2.ppm"):
         Image.new("RGB", (40, 32), (200, 100, 50)).save(tmp_path / name)
     write_flow(tmp_path / "00000_flow.flo", torch.zeros(2, 32, 40))
-    done = CliRunner().invoke(cli.app, ["eval", str(path), "--pairs", str(tmp_path), "--no-compare", "--device", "cpu"])
+    done = CliRunner().invoke(app.app, ["eval", str(path), "--pairs", str(tmp_path), "--no-compare", "--device", "cpu"])
     assert done.exit_code == 0 and done.stdout.count("flownets") == 2, done.output
     path.write_bytes(path.read_bytes()[:1000])
-    failed = CliRunner().invoke(cli.app, ["eval", str(path), "--device", "cpu"])
+    failed = CliRunner().invoke(app.app, ["eval", str(path), "--device", "cpu"])
     assert failed.exit_code == 1 and "Traceback" not in failed.output and "damaged" in failed.stderr
 
 

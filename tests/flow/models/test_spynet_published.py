@@ -7,7 +7,8 @@ from safetensors.torch import save_file
 from torch import nn
 from typer.testing import CliRunner
 
-from cvdl import cli, zoo
+from cvdl.cli import app
+from cvdl import zoo
 from cvdl.errors import CourseError
 from cvdl.flow import SPyNet, write_flow
 from cvdl.train import publish
@@ -248,11 +249,11 @@ def test_command(path, tmp_path):
     for name in ("00000_img1.ppm", "00000_img2.ppm"):
         Image.new("RGB", (40, 32), (200, 100, 50)).save(tmp_path / name)
     write_flow(tmp_path / "00000_flow.flo", torch.zeros(2, 32, 40))
-    done = CliRunner().invoke(cli.app, ["eval", str(path), "--pairs", str(tmp_path), "--no-compare", "--device", "cpu"])
+    done = CliRunner().invoke(app.app, ["eval", str(path), "--pairs", str(tmp_path), "--no-compare", "--device", "cpu"])
     assert done.exit_code == 0 and done.stdout.count("network-sintel-final") == 2, done.output
     (tmp_path / "bad.pytorch").write_bytes(b"nonsense")
     for wrong, told in (("bad.pytorch", "damaged"), ("none.pytorch", r".pytorch")):
-        failed = CliRunner().invoke(cli.app, ["eval", str(tmp_path / wrong), "--device", "cpu"])
+        failed = CliRunner().invoke(app.app, ["eval", str(tmp_path / wrong), "--device", "cpu"])
         assert failed.exit_code == 1 and "Traceback" not in failed.output and told in failed.stderr
 
 

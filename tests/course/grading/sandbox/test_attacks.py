@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cvdl import cli
+from cvdl.cli import app
 from cvdl.course.exercises import chapters, scoring
 from cvdl.course.exercises.comparison import CallFailed
 from cvdl.course.grading import command as runs
@@ -167,9 +167,9 @@ def test_an_ordinary_user(tmp_path):
 
 def test_the_command_needs_the_attacks(monkeypatch, tmp_path):
     monkeypatch.setattr(runs, "ROOT", tmp_path)
-    told = CliRunner().invoke(cli.app, ["grade", "--self-test"])
+    told = CliRunner().invoke(app.app, ["grade", "--self-test"])
     assert told.exit_code == 1 and "teachers' repository" in told.output
-    told = CliRunner().invoke(cli.app, ["grade"])
+    told = CliRunner().invoke(app.app, ["grade"])
     assert told.exit_code == 1 and "cvdl grade SUBMISSIONS --out DIR" in told.output
 
 

@@ -178,9 +178,9 @@ class Forked:
             os.environ.update(environment)
             for name, value in limits.items():
                 setattr(client, name, value)
-            from cvdl import cli
+            from cvdl.cli import app
 
-            cli.app(words)
+            app.app(words)
             code = 0
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else bool(end.code)

@@ -10,7 +10,7 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from cvdl import bench, cli
+from cvdl.cli import bench, app
 from cvdl.errors import CourseError
 from cvdl.flow.correlation import correlation_loop
 from cvdl.flow.models.flownet import FlowNetS
@@ -34,7 +34,7 @@ def test_table_and_file(tmp_path, monkeypatch, clock):
     monkeypatch.setattr(bench, "_memory", bench._growth)  # in this process: to start one for each variant takes long
     path = tmp_path / "bench.json"
     arguments = ["bench", "correlation", "--sizes", "3x4", "--repeats", "1", "--device", "cpu", "--json", str(path)]
-    result = CliRunner().invoke(cli.app, [*arguments, "--threads", str(torch.get_num_threads())])
+    result = CliRunner().invoke(app.app, [*arguments, "--threads", str(torch.get_num_threads())])
     assert result.exit_code == 0, result.output
     assert all(result.stdout.count(name) >= 2 for name in bench.CORRELATIONS)  # in the table and under growth
     assert "run 1 of" in result.stderr
@@ -58,7 +58,7 @@ def test_memory_is_that_of_a_fresh_process():
 def test_sequence(tmp_path, clock):
     path, threads = tmp_path / "bench.json", str(torch.get_num_threads())
     arguments = ["bench", "sequence", "--repeats", "1", "--device", "cpu", "--threads", threads, "--json", str(path)]
-    result = CliRunner().invoke(cli.app, arguments)
+    result = CliRunner().invoke(app.app, arguments)
     assert result.exit_code == 0, result.output
     torchs, ours = json.loads(path.read_text())["results"]
     assert [torchs["ms"], ours["ms"]] == [9000, 12000]  # runs 3 and 4: each layer has run once before
@@ -95,9 +95,9 @@ def test_data_command(tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "_pairs_per_second", lambda *_: 50.0)
     path = tmp_path / "bench.json"
     command = ["bench", "data", "--sizes", "64x64", "--device", "cpu", "--json", str(path)]
-    plain = CliRunner().invoke(cli.app, command)
+    plain = CliRunner().invoke(app.app, command)
     assert plain.exit_code == 0 and not calls and "augment it" not in plain.stdout, plain.output
-    done = CliRunner().invoke(cli.app, [*command, "--step", "--batch", "4"])
+    done = CliRunner().invoke(app.app, [*command, "--step", "--batch", "4"])
     assert done.exit_code == 0 and calls == [(4,)] and "augment it" in done.stdout, done.output
     *rendered, last = json.loads(path.read_text())["results"]
     assert last == step_ms and all(row["share_percent"] == pytest.approx(80) for row in rendered)
@@ -129,11 +129,11 @@ def test_sizes():
     "wrong", [["--sizes", "3"], ["--device", "abacus"], ["--json", "no/such/folder/x.json"], ["--repeats", "0"]]
 )
 def test_misuse(wrong):
-    result = CliRunner().invoke(cli.app, ["bench", "correlation", *wrong])
+    result = CliRunner().invoke(app.app, ["bench", "correlation", *wrong])
     assert result.exit_code in (1, 2) and "Traceback" not in result.output and result.stdout == ""
 
 
 def test_commands_explain_themselves():
-    for name, command in typer.main.get_command(cli.app).commands["bench"].commands.items():
+    for name, command in typer.main.get_command(app.app).commands["bench"].commands.items():
         assert command.help, name
         assert all(option.help for option in command.params), name

@@ -12,28 +12,28 @@ import typer
 from typer.testing import CliRunner
 
 import cvdl
-from cvdl import cli
+from cvdl.cli import app
 from cvdl.errors import CourseError
 
-COMMANDS = sorted(typer.main.get_command(cli.app).commands)
+COMMANDS = sorted(typer.main.get_command(app.app).commands)
 
 
 @pytest.mark.parametrize("command", [[], *([c] for c in COMMANDS)], ids=["cvdl", *COMMANDS])
 def test_help(command):
-    result = CliRunner().invoke(cli.app, [*command, "--help"])
+    result = CliRunner().invoke(app.app, [*command, "--help"])
     assert result.exit_code == 0
     assert "Usage:" in result.stdout
     assert all(name in result.stdout for name in COMMANDS if not command)
 
 
 def test_commands_explain_themselves():
-    for name, command in typer.main.get_command(cli.app).commands.items():
+    for name, command in typer.main.get_command(app.app).commands.items():
         assert command.help, name
         assert all(option.help for option in command.params), name
 
 
 def test_version():
-    result = CliRunner().invoke(cli.app, ["--version"])
+    result = CliRunner().invoke(app.app, ["--version"])
     assert (result.exit_code, result.stdout) == (0, f"cvdl {cvdl.__version__}\n")
 
 
@@ -41,7 +41,7 @@ def test_version():
     "arguments", [["nothing"], ["lab", "--port", "many"], ["lab", "--port", "0"], ["doctor", "now"]]
 )
 def test_misuse(arguments):
-    result = CliRunner().invoke(cli.app, arguments)
+    result = CliRunner().invoke(app.app, arguments)
     assert result.exit_code == 2
     assert "Error: " in result.stderr and "Traceback" not in result.output
 
@@ -51,14 +51,14 @@ def test_course_error_is_one_paragraph(monkeypatch):
         raise CourseError("This went wrong. Do that.")
 
     monkeypatch.setattr("cvdl.course.workspace.lab.lab", fail)
-    result = CliRunner().invoke(cli.app, ["lab"])
+    result = CliRunner().invoke(app.app, ["lab"])
     assert (result.exit_code, result.stdout, result.stderr) == (1, "", "This went wrong. Do that.\n")
 
 
 def test_course_error_of_the_real_command(tmp_path):
     code = (
         "import runpy, sys; sys.modules['jupyterlab'] = None; sys.argv = ['cvdl', 'lab'];"
-        "runpy.run_module('cvdl.cli', run_name='__main__')"
+        "runpy.run_module('cvdl', run_name='__main__')"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert (result.returncode, result.stdout) == (1, "")
@@ -117,7 +117,7 @@ def test_ctrl_c_within_a_command(monkeypatch, arguments, told):
     monkeypatch.setenv("CVDL_PROFILE", "quick")
     before = signal.getsignal(signal.SIGINT)
     try:
-        result = CliRunner().invoke(cli.app, arguments)
+        result = CliRunner().invoke(app.app, arguments)
     finally:
         signal.signal(signal.SIGINT, before)
     assert (result.exit_code, result.stderr.strip()) == (130, told)
@@ -125,7 +125,7 @@ def test_ctrl_c_within_a_command(monkeypatch, arguments, told):
 
 def test_doctor_exit_code(monkeypatch):
     monkeypatch.setenv("CVDL_PROFILE", "huge")
-    result = CliRunner().invoke(cli.app, ["doctor"])
+    result = CliRunner().invoke(app.app, ["doctor"])
     assert result.exit_code == 1
     assert "Problem: CVDL_PROFILE is 'huge'" in result.stdout and "Traceback" not in result.output
 
@@ -136,7 +136,7 @@ def test_a_code_page_without_check_mark(monkeypatch):
     monkeypatch.setattr(sys, "stderr", streams[1])
     monkeypatch.setenv("CVDL_PROFILE", "huge")
     with pytest.raises(SystemExit) as end:
-        cli.app(["doctor"])
+        app.app(["doctor"])
     assert end.value.code == 1
     out, err = (stream.buffer.getvalue().decode("latin-1") for stream in streams if not stream.flush())
     assert out.startswith("? 1 problem") and not err
@@ -174,7 +174,7 @@ def test_errors_of_libraries_are_one_paragraph(monkeypatch, failure, told):
         raise failure
 
     monkeypatch.setattr("cvdl.course.workspace.lab.lab", fail)
-    result = CliRunner().invoke(cli.app, ["lab"])
+    result = CliRunner().invoke(app.app, ["lab"])
     assert result.exit_code == 1 and result.stdout == ""
     assert told in result.stderr and result.stderr.count("\n") == 1
 
@@ -193,7 +193,7 @@ def test_our_own_mistakes_keep_their_traceback(monkeypatch, mistake):
         raise mistake
 
     monkeypatch.setattr("cvdl.course.workspace.lab.lab", fail)
-    assert CliRunner().invoke(cli.app, ["lab"]).exception is mistake
+    assert CliRunner().invoke(app.app, ["lab"]).exception is mistake
 
 
 def test_a_closed_pipe_ends_quietly(monkeypatch):
@@ -201,7 +201,7 @@ def test_a_closed_pipe_ends_quietly(monkeypatch):
         raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 
     monkeypatch.setattr("cvdl.course.workspace.lab.lab", fail)
-    result = CliRunner().invoke(cli.app, ["lab"])
+    result = CliRunner().invoke(app.app, ["lab"])
     assert result.exit_code == 1 and "Broken pipe" not in result.output
 
 
@@ -217,5 +217,5 @@ def test_warnings_of_the_course_are_notes():
 
 def test_the_nearest_set_is_suggested():
     for arguments in (["data", "sintel"], ["data", "show", "sintle-clean"]):
-        result = CliRunner().invoke(cli.app, arguments)
+        result = CliRunner().invoke(app.app, arguments)
         assert result.exit_code == 1 and "Did you mean sintel-clean" in result.stderr

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from cvdl.course import assets
+from data.make import texts
 from cvdl.errors import CourseError
 from cvdl.settings import ROOT
 
@@ -41,7 +41,7 @@ def test_extraction_gives_the_same_bytes(tmp_path):
             pytest.skip(f"{package} is not installed")
         if f"{package} {version}" not in README:
             pytest.skip(f"data/ was made with another version than {package} {version}")
-    for path in assets.extract(tmp_path):
+    for path in texts.extract(tmp_path):
         relative = path.relative_to(tmp_path).as_posix()
         assert hashlib.sha256(path.read_bytes()).hexdigest() == FILES[relative][1], relative
 
@@ -49,9 +49,9 @@ def test_extraction_gives_the_same_bytes(tmp_path):
 def test_missing_package_says_what_to_install(monkeypatch, capsys, tmp_path):
     monkeypatch.setitem(sys.modules, "faker.providers.person.fr_DZ", None)
     with pytest.raises(CourseError, match=r"\[assets\]"):
-        assets.name_rows()
+        texts.name_rows()
     with pytest.raises(SystemExit) as end:
-        assets.main(["--to", str(tmp_path)])
+        texts.main(["--to", str(tmp_path)])
     assert end.value.code == 1 and ".[assets]" in capsys.readouterr().err
 
 
@@ -70,4 +70,4 @@ def test_missing_package_says_what_to_install(monkeypatch, capsys, tmp_path):
     ],
 )
 def test_fold(name, folded):
-    assert assets.fold(name) == folded
+    assert texts.fold(name) == folded

@@ -1,4 +1,4 @@
-"""Make data/chairs/ and data/photos/ from Debian packages: `python -m cvdl.flow.data.assets --debs FOLDER`.
+"""Make data/chairs/ and data/photos/ from Debian packages: `python -m data.make.pictures --debs FOLDER`.
 
 Done once, by whoever keeps the course.  FOLDER holds the .deb files that the two tables SOURCES.tsv name;
 data/README.md says how to fetch them.  The same packages and the same Pillow give the same bytes.
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cvdl.course.assets import report
+from data.make.texts import report
 from cvdl.errors import DataNotFound
 from cvdl.settings import ROOT
 
@@ -214,7 +214,7 @@ def render(points, normals, colours, azimuth, elevation):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(prog="python -m cvdl.flow.data.assets", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m data.make.pictures", description=__doc__.splitlines()[0])
     parser.add_argument("--debs", type=Path, required=True, help="folder with the .deb files")
     parser.add_argument("--to", type=Path, default=ROOT / "data", help="folder to write to (default: data/)")
     parser.add_argument("--only", choices=("photos", "chairs"), help="make one of the two")

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cvdl.course import assets
+from data.make import texts
 from cvdl.errors import CourseError
-from cvdl.gesture import hand
+from data.make import hands
 from cvdl.gesture.render import REACH, WRIST, sprites
 from cvdl.settings import ROOT
 
@@ -29,12 +29,12 @@ def test_bytes_and_sha256_of_readme():
 
 def test_sprites_are_as_told():
     sheet = np.asarray(Image.open(ROOT / "data/hands/sprites.webp"))
-    assert sheet.shape == (32 * hand.SIZE[0], hand.SIZE[1], 4)
+    assert sheet.shape == (32 * hands.SIZE[0], hands.SIZE[1], 4)
     assert {pose: len(some) for pose, some in sprites().items()} == {"point": 24, "open": 4, "fist": 4}
     for sprite, _ in (pair for some in sprites().values() for pair in some):
         nx, ny, light, cover = sprite.numpy()
         assert not cover[0].any() and not cover[:, 0].any() and not cover[:, -1].any()
-        x, y = hand.WRIST
+        x, y = hands.WRIST
         assert cover[y, x] == 1 and light.max() < 1.28 and (nx**2 + ny**2)[cover == 1].max() < 1.02
         arm = cover[-1].nonzero()[0]  # straight down from the wrist, in one piece
         assert len(arm) == arm[-1] - arm[0] + 1 and abs((arm[0] + arm[-1]) / 2 - x) < 5
@@ -43,11 +43,11 @@ def test_sprites_are_as_told():
 
 def test_the_finger_tip_is_where_the_table_says():
     for sprite, (x, y) in sprites()["point"]:
-        rows, columns = np.mgrid[: hand.SIZE[0], : hand.SIZE[1]]
+        rows, columns = np.mgrid[: hands.SIZE[0], : hands.SIZE[1]]
         near = sprite[3].numpy() * (np.hypot(columns - x, rows - y) < 4)
         assert near.sum() > 5
-        assert 15 < np.hypot(x - hand.WRIST[0], y - hand.WRIST[1]) < 1.15 * REACH
-    assert np.abs(np.subtract(hand.WRIST, WRIST)).max() < 1
+        assert 15 < np.hypot(x - hands.WRIST[0], y - hands.WRIST[1]) < 1.15 * REACH
+    assert np.abs(np.subtract(hands.WRIST, WRIST)).max() < 1
 
 
 def test_a_model_that_cannot_be_fetched(tmp_path, monkeypatch, capsys):
@@ -55,46 +55,46 @@ def test_a_model_that_cannot_be_fetched(tmp_path, monkeypatch, capsys):
         raise urllib.error.URLError("no route")
 
     monkeypatch.setattr(urllib.request, "urlopen", fail)
-    monkeypatch.setattr(assets, "ROOT", tmp_path)
-    assert assets.make_hands(tmp_path) == [] and "could not be fetched" in capsys.readouterr().out
+    monkeypatch.setattr(texts, "ROOT", tmp_path)
+    assert texts.make_hands(tmp_path) == [] and "could not be fetched" in capsys.readouterr().out
     with pytest.raises(CourseError, match=r"left\.glb"):
-        hand.fetch(tmp_path / "left.glb")
+        hands.fetch(tmp_path / "left.glb")
 
 
 def test_the_model_is_taken_out_of_the_archive(tmp_path, monkeypatch):
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w:gz") as file:
-        for name, data in (("package/other", b"other"), (hand.MODEL, b"model")):
+        for name, data in (("package/other", b"other"), (hands.MODEL, b"model")):
             entry = tarfile.TarInfo(name)
             entry.size = len(data)
             file.addfile(entry, io.BytesIO(data))
     monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: io.BytesIO(archive.getvalue()))
     with pytest.raises(CourseError, match="Remove it"):
-        hand.fetch(tmp_path / "x/left.glb")
+        hands.fetch(tmp_path / "x/left.glb")
     assert (tmp_path / "x/left.glb").read_bytes() == b"model"
-    monkeypatch.setattr(hand, "SHA256", hashlib.sha256(b"model").hexdigest())
-    assert hand.fetch(tmp_path / "x/left.glb") == tmp_path / "x/left.glb"
+    monkeypatch.setattr(hands, "SHA256", hashlib.sha256(b"model").hexdigest())
+    assert hands.fetch(tmp_path / "x/left.glb") == tmp_path / "x/left.glb"
 
 
 @pytest.fixture(scope="module")
 def mesh():
     if not MODEL.is_file():
         pytest.skip(f"{MODEL} is not there; `make assets` fetches it")
-    return hand.read_hand(MODEL)
+    return hands.read_hand(MODEL)
 
 
-STRAIGHT = hand.Pose("point", (0, 0, 0), (0, 0, 0), (0, 0, 0, 0), 0, 0, 0)
+STRAIGHT = hands.Pose("point", (0, 0, 0), (0, 0, 0), (0, 0, 0, 0), 0, 0, 0)
 
 
 def test_a_straight_hand_is_the_hand_at_rest(mesh):
-    frames = hand.bent(mesh.rest, STRAIGHT)
+    frames = hands.bent(mesh.rest, STRAIGHT)
     assert frames.keys() == mesh.rest.keys() and len(frames) == 25
     for name, frame in frames.items():
         np.testing.assert_allclose(frame, mesh.rest[name], atol=1e-6)
 
 
 def test_a_bent_finger_goes_to_the_palm_and_takes_its_tip_along(mesh):
-    frames = hand.bent(mesh.rest, STRAIGHT._replace(index=(80, 0, 0)))
+    frames = hands.bent(mesh.rest, STRAIGHT._replace(index=(80, 0, 0)))
     before, after = (some["index-finger-tip"][:3, 3] for some in (mesh.rest, frames))
     knuckle = mesh.rest["index-finger-phalanx-proximal"][:3, 3]
     assert after[0] - before[0] > 0.05  # x leads out of the palm
@@ -104,21 +104,21 @@ def test_a_bent_finger_goes_to_the_palm_and_takes_its_tip_along(mesh):
 
 def test_it_is_drawn_as_a_right_hand(mesh):
     flat = STRAIGHT._replace(name="open")
-    points, normals, _, _, tip = hand.place(mesh, flat)
+    points, normals, _, _, tip = hands.place(mesh, flat)
     thumb = points[: len(mesh.points)][
         (mesh.weights * (mesh.joints == list(mesh.rest).index("thumb-phalanx-distal"))).sum(1) > 0.5
     ]
     assert thumb[:, 0].mean() < tip[0] - 10  # the back of a right hand has its thumb on the left
-    assert tip[1] < hand.WRIST[1] - 60
+    assert tip[1] < hands.WRIST[1] - 60
     np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1, atol=2e-6)
 
 
 def test_the_same_sprite_comes_out(mesh):
     number = 13
-    points, normals, triangles, nails, tip = hand.place(mesh, list(hand.poses())[number])
+    points, normals, triangles, nails, tip = hands.place(mesh, list(hands.poses())[number])
     sheet = np.asarray(Image.open(ROOT / "data/hands/sprites.webp"))
-    height = hand.SIZE[0]
-    drawn = hand.draw(points, normals, triangles, nails)
+    height = hands.SIZE[0]
+    drawn = hands.draw(points, normals, triangles, nails)
     np.testing.assert_array_equal(drawn, sheet[number * height : (number + 1) * height])
     line = (ROOT / "data/hands/sprites.tsv").read_text().splitlines()[1 + number]
     assert line == f"point\t{tip[0]:.2f}\t{tip[1]:.2f}"

