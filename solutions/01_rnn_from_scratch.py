@@ -20,7 +20,18 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
-from cvdl import budget, check, exercise, explore, hint, outcome, progress, seed, show, use_library
+from cvdl import (
+    budget,
+    check,
+    exercise,
+    explore,
+    hint,
+    outcome,
+    progress,
+    seed,
+    show,
+    use_library,
+)
 from cvdl.sequence import tasks
 from cvdl.sequence.plotting import draw
 

@@ -21,7 +21,18 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
-from cvdl import budget, check, exercise, explore, hint, outcome, progress, seed, show, use_library
+from cvdl import (
+    budget,
+    check,
+    exercise,
+    explore,
+    hint,
+    outcome,
+    progress,
+    seed,
+    show,
+    use_library,
+)
 from cvdl.sequence import bptt, remedies, tasks
 from cvdl.sequence.plotting import draw_bptt
 

@@ -28,7 +28,19 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from tqdm import tqdm
 
-from cvdl import budget, check, exercise, explore, figures, hint, outcome, progress, seed, show, use_library
+from cvdl import (
+    budget,
+    check,
+    exercise,
+    explore,
+    figures,
+    hint,
+    outcome,
+    progress,
+    seed,
+    show,
+    use_library,
+)
 from cvdl.sequence import attention, lstm, rnn, tasks
 from cvdl.sequence.plotting import draw, draw_lstm
 

@@ -28,7 +28,20 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
-from cvdl import budget, check, exercise, explore, figures, hint, outcome, progress, seed, show, use_library, zoo
+from cvdl import (
+    budget,
+    check,
+    exercise,
+    explore,
+    figures,
+    hint,
+    outcome,
+    progress,
+    seed,
+    show,
+    use_library,
+    zoo,
+)
 from cvdl.course.notebook.upload import upload_clip
 from cvdl.errors import CourseError
 from cvdl.gesture import CLASSES, NONE, Gestures, Recogniser, metrics, nets, open_gestures

@@ -26,7 +26,21 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from cvdl import budget, check, device, exercise, explore, figures, hint, outcome, progress, seed, show, use_library, zoo
+from cvdl import (
+    budget,
+    check,
+    device,
+    exercise,
+    explore,
+    figures,
+    hint,
+    outcome,
+    progress,
+    seed,
+    show,
+    use_library,
+    zoo,
+)
 from cvdl.course.notebook.upload import upload_pair
 from cvdl.errors import CourseError
 from cvdl.flow import FlowNetC, FlowNetS, correlation, epe, evaluate

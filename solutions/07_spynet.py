@@ -28,7 +28,21 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from cvdl import budget, check, device, exercise, explore, figures, hint, outcome, progress, seed, show, use_library, zoo
+from cvdl import (
+    budget,
+    check,
+    device,
+    exercise,
+    explore,
+    figures,
+    hint,
+    outcome,
+    progress,
+    seed,
+    show,
+    use_library,
+    zoo,
+)
 from cvdl.errors import CourseError
 from cvdl.flow import FlowNetS, epe, evaluate, warp
 from cvdl.flow.data.chairs import Chairs

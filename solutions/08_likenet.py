@@ -22,7 +22,20 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
-from cvdl import budget, check, exercise, explore, figures, hint, outcome, progress, seed, show, use_library, zoo
+from cvdl import (
+    budget,
+    check,
+    exercise,
+    explore,
+    figures,
+    hint,
+    outcome,
+    progress,
+    seed,
+    show,
+    use_library,
+    zoo,
+)
 from cvdl.course.notebook.peak_memory import PeakMemory
 from cvdl.errors import CourseError
 from cvdl.flow import LikeNet, epe, evaluate, likelihood

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from cvdl.cli import app
 from cvdl import zoo
+from cvdl.cli import app
 from cvdl.data import pictures
 from cvdl.errors import CourseError
 from cvdl.flow import SPyNet, read_flow, write_flow

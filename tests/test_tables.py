@@ -4,11 +4,10 @@ import re
 
 import pytest
 
-from cvdl.cli import bench
-from cvdl import tables, zoo
+from cvdl import tables
+from cvdl.cli import bench, inventory
 from cvdl.course.grading.sandbox import attacks
 from cvdl.flow import evaluate
-from cvdl.cli import inventory
 from cvdl.gesture import evaluate as gestures
 from cvdl.settings import ROOT
 from cvdl.train import publish, recipes
@@ -57,8 +56,8 @@ def test_recipes(monkeypatch):
 
 def test_weights(monkeypatch):
     card = {"net": LONG, "parameters": 10**15, "size": LONG, "minutes": 1e9, "measured": {}}
-    monkeypatch.setattr(zoo, "shipped_names", lambda: ["a", LONG])
-    monkeypatch.setattr(zoo, "card", lambda name: card)
+    monkeypatch.setattr(publish, "shipped_names", lambda: ["a", LONG])
+    monkeypatch.setattr(publish, "card", lambda name: card)
     head, first, second, _ = publish.table().splitlines()
     assert split(head) == ["name", "network", "parameters", "trained on", "minutes", "measured"]
     assert split(second) == [LONG, LONG, "1,000,000,000,000,000", LONG, "1000000000"]
@@ -103,7 +102,7 @@ def test_gestures():
 
 def test_attacks(monkeypatch, capsys):
     attack = attacks.Attack(LONG, LONG, lambda folder, trap: None)
-    monkeypatch.setattr(attacks.jail, "choose", lambda name, hidden=(): attacks.Open())
+    monkeypatch.setattr(attacks.backends, "choose", lambda name, hidden=(): attacks.Open())
     monkeypatch.setattr(attacks, "hand_ins", lambda: [[attack]])
     monkeypatch.setattr(attacks, "suite", lambda backend: [attacks.Outcome(attack, ["x"], 12345.6)])
     attacks.table()

@@ -12,7 +12,15 @@ import torch
 from tqdm import tqdm
 
 from cvdl import tables
-from cvdl.errors import CourseError, InvalidInput, MissingDependency, WriteFailed, is_out_of_memory, library_errors, told
+from cvdl.errors import (
+    CourseError,
+    InvalidInput,
+    MissingDependency,
+    WriteFailed,
+    is_out_of_memory,
+    library_errors,
+    told,
+)
 from cvdl.files import Names
 from cvdl.flow.data.chairs import FULL
 from cvdl.flow.data.real import Sample, open_pairs

@@ -6,7 +6,16 @@ from tqdm import tqdm
 from cvdl import tables
 from cvdl.data.registry import real_folder
 from cvdl.gesture.clip import NONE
-from cvdl.gesture.metrics import accuracy, accuracy_by_fraction, confusion, events, false_alarms_per_minute, levenshtein_accuracy, time_to_decision, true_events
+from cvdl.gesture.metrics import (
+    accuracy,
+    accuracy_by_fraction,
+    confusion,
+    events,
+    false_alarms_per_minute,
+    levenshtein_accuracy,
+    time_to_decision,
+    true_events,
+)
 from cvdl.gesture.nets import TrackLSTM
 from cvdl.gesture.readers import open_gestures
 from cvdl.gesture.recogniser import Recogniser

@@ -21,7 +21,15 @@ import torch
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from cvdl.errors import CourseError, DataNotFound, InvalidInput, MissingDependency, NotFinite, TrainingDiverged, WriteFailed
+from cvdl.errors import (
+    CourseError,
+    DataNotFound,
+    InvalidInput,
+    MissingDependency,
+    NotFinite,
+    TrainingDiverged,
+    WriteFailed,
+)
 from cvdl.files import read_json, replacing, write_json
 from cvdl.flow.data.pool import TimeIsUp, passed
 from cvdl.train.processes import all_or_none

@@ -116,7 +116,7 @@ def processor():
 
 def command():
     """What was typed, to be printed on a card; without the folder, which is of one machine."""
-    if Path(sys.argv[0]).stem not in ("cvdl", "cli"):
+    if Path(sys.argv[0]).stem not in ("cvdl", "__main__"):
         return None
     typed, words = iter(sys.argv[1:]), ["cvdl"]
     for word in typed:

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data.make.texts import report
 from cvdl.errors import DataNotFound
 from cvdl.settings import ROOT
+from data.make.texts import report
 
 PHOTO = (768, 576)  # width, height
 SPRITE = 192  # pixels, both ways

@@ -207,7 +207,7 @@ def test_a_closed_pipe_ends_quietly(monkeypatch):
 
 def test_warnings_of_the_course_are_notes():
     code = (
-        "import warnings; from cvdl import cli, errors; cli.main(False);"
+        "import warnings; from cvdl import errors; from cvdl.cli import base; base.main(False);"
         "warnings.warn('This is so.', errors.CourseWarning); warnings.warn('other')"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -10,7 +10,7 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from cvdl.cli import bench, app
+from cvdl.cli import app, bench
 from cvdl.errors import CourseError
 from cvdl.flow.correlation import correlation_loop
 from cvdl.flow.models.flownet import FlowNetS

@@ -12,10 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 from cvdl.cli import app
+from cvdl.cli.inventory import look, page, table
 from cvdl.data.downloads import fetch
 from cvdl.data.registry import SETS, File, find, real_folder, sets_folder
 from cvdl.errors import CourseError
-from cvdl.cli.inventory import look, page, table
 from cvdl.flow.data.real import open_pairs
 from cvdl.settings import ROOT
 from tests.flow.trees import TREES

@@ -9,8 +9,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import cvdl.flow
-from cvdl.cli import app
 from cvdl import zoo
+from cvdl.cli import app
 from cvdl.errors import CourseError
 from cvdl.flow import compute, estimate, flow_to_image, read_flow
 

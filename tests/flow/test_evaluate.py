@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from cvdl.cli import app
 from cvdl import zoo
+from cvdl.cli import app
 from cvdl.errors import InvalidInput, MissingDependency
 from cvdl.flow import LikeNet, SPyNet, evaluate, write_flow
 from cvdl.gesture.nets import TrackLSTM

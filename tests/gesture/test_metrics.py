@@ -9,7 +9,19 @@ import torch.nn.functional as F
 
 from cvdl.errors import CourseError
 from cvdl.gesture import metrics
-from cvdl.gesture.metrics import FRACTIONS, accuracy, accuracy_by_fraction, confusion, decide, edit_distance, events, false_alarms_per_minute, levenshtein_accuracy, time_to_decision, true_events
+from cvdl.gesture.metrics import (
+    FRACTIONS,
+    accuracy,
+    accuracy_by_fraction,
+    confusion,
+    decide,
+    edit_distance,
+    events,
+    false_alarms_per_minute,
+    levenshtein_accuracy,
+    time_to_decision,
+    true_events,
+)
 
 NONE = 3
 

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.make import texts
 from cvdl.errors import CourseError
-from data.make import hands
 from cvdl.gesture.render import REACH, WRIST, sprites
 from cvdl.settings import ROOT
+from data.make import hands, texts
 
 README = (ROOT / "data/README.md").read_text(encoding="utf-8")
 FILES = {p: (int(n), h) for p, n, h in re.findall(r"^\| `(hands/[^`]+)` .*\| (\d+) \| `(\w{64})` \|$", README, re.M)}

@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from data.make import pictures
 from cvdl.flow.data.chairs import Chairs
 from cvdl.settings import ROOT
+from data.make import pictures
 
 README = (ROOT / "data/README.md").read_text(encoding="utf-8")
 FILES = {p: (int(n), h) for p, n, h in re.findall(r"^\| `([^`]+)` .*\| (\d+) \| `(\w{64})` \|$", README, re.M)}

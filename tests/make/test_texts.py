@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from data.make import texts
 from cvdl.errors import CourseError
 from cvdl.settings import ROOT
+from data.make import texts
 
 README = (ROOT / "data/README.md").read_text(encoding="utf-8")
 # | `path` | … | bytes | `sha256` |

@@ -410,14 +410,14 @@ def test_two_processes_do_as_one(whole, tmp_path, pools):
 
 
 SCRIPT = """
-from cvdl import cli
+from cvdl.cli.app import app
 from cvdl.train import loop
 from cvdl.train.recipes import RECIPES
 from tests.train import FEW, tiny
 
 RECIPES["tiny"] = tiny()
 vars(loop).update(FEW)
-cli.app()
+app()
 """
 
 

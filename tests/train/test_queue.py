@@ -18,8 +18,8 @@ from filelock import FileLock
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from cvdl.cli import app
 from cvdl import zoo
+from cvdl.cli import app
 from cvdl.errors import CourseError, InvalidInput, TrainingDiverged
 from cvdl.settings import ROOT
 from cvdl.train import publish, queue
@@ -286,7 +286,7 @@ def test_how_a_job_is_started(tmp_path, monkeypatch):
     queue.start(job, tmp_path, "cpu", None, False, [])
     (timed, environment), (plain, _) = calls
     words = ["train", "gesture", "--profile", "laptop", "--device", "cuda", "--out", str(job.folder), "--resume"]
-    assert timed[1:] == ["-m", "cvdl.cli.app", *words, "--seed", "3", "--minutes", "12.500"] and "--minutes" not in plain
+    assert timed[1:] == ["-m", "cvdl", *words, "--seed", "3", "--minutes", "12.500"] and "--minutes" not in plain
     assert environment["env"][zoo.WEIGHTS_VARIABLE] == str(tmp_path / "weights")
 
 

@@ -194,7 +194,7 @@ def test_hardware(monkeypatch):
     "called, told",
     [
         ("/x/.venv/bin/cvdl", "cvdl train spynet"),
-        ("/x/cvdl/cli/app.py", "cvdl train spynet"),
+        ("/x/cvdl/__main__.py", "cvdl train spynet"),
         ("/home/client/bin/pytest", None),
         ("-c", None),
     ],

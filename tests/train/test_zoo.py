@@ -8,8 +8,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
-from cvdl.cli import app
 from cvdl import zoo
+from cvdl.cli import app
 from cvdl.errors import CourseError
 from cvdl.flow import FlowNetC, FlowNetS, FlowNetStack, SPyNet
 from cvdl.flow.models.base import count
@@ -37,7 +37,7 @@ def data(tmp_path, monkeypatch):
     (tmp_path / "data/weights").mkdir(parents=True)
     monkeypatch.setenv("CVDL_DATA", str(tmp_path / "data"))
     epe = {"net": 1.0, "zero flow": 4.0}
-    monkeypatch.setattr(zoo, "measure", lambda net, size: {"size": size, "chairs": {"pairs": 16, "epe": epe}})
+    monkeypatch.setattr(publish, "measure", lambda net, size: {"size": size, "chairs": {"pairs": 16, "epe": epe}})
     return tmp_path / "data"
 
 
@@ -147,7 +147,7 @@ def test_a_stack_keeps_the_options_of_its_first_networks(data):
 
 
 def test_a_card_without_weights(run, data, monkeypatch):
-    monkeypatch.setattr(zoo, "LARGEST", 1000)
+    monkeypatch.setattr(publish, "LARGEST", 1000)
     paths = publish.add(run, "small-s0", data, card_only=True)
     assert [path.name for path in paths] == ["card.json", "level0.csv", "level1.csv"]
     assert zoo.names() == [] and zoo.runs() == zoo.runs("small") == ["small-s0"] and zoo.runs("large") == []
@@ -159,7 +159,7 @@ def test_a_card_without_weights(run, data, monkeypatch):
 def test_what_cannot_be_shipped(run, data, tmp_path, monkeypatch):
     with pytest.raises(CourseError, match="no finished stage"):
         publish.add(tmp_path / "nothing", "small", data)
-    monkeypatch.setattr(zoo, "LARGEST", 1000)
+    monkeypatch.setattr(publish, "LARGEST", 1000)
     with pytest.raises(CourseError, match="at most 1,000"):
         publish.add(run, "small", data)
     assert zoo.names() == [] and not (data / "runs").exists()

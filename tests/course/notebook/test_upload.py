@@ -97,9 +97,7 @@ def test_nothing_below_the_course_imports_it():
     below = [p for name in ("flow", "gesture", "sequence", "train") for p in (ROOT / "cvdl" / name).rglob("*.py")]
     assert len(below) > 30
     upward = [p for p in [*below, ROOT / "cvdl/figures.py"] if "cvdl.course" in imported(p)]
-    assert {str(p.relative_to(ROOT)) for p in upward} == {
-        "data/make/pictures.py"
-    }  # a program of the course's keeper
+    assert {str(p.relative_to(ROOT)) for p in upward} == {"data/make/pictures.py"}  # a program of the course's keeper
 
 
 def imported(path):

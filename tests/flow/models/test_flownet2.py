@@ -5,7 +5,18 @@ import torch
 
 from cvdl import zoo
 from cvdl.errors import CourseError
-from cvdl.flow import FlowNet2, FlowNet2CS, FlowNet2CSS, FlowNet2SD, FlowNet2SS, FlowNetC, FlowNetS, FlowNetStack, fusion_input, stack_input
+from cvdl.flow import (
+    FlowNet2,
+    FlowNet2CS,
+    FlowNet2CSS,
+    FlowNet2SD,
+    FlowNet2SS,
+    FlowNetC,
+    FlowNetS,
+    FlowNetStack,
+    fusion_input,
+    stack_input,
+)
 from cvdl.flow.losses import multiscale_epe
 from cvdl.flow.models.base import count
 from cvdl.flow.models.flownet2 import Fusion

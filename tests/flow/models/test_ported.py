@@ -9,10 +9,21 @@ from safetensors.torch import save_file
 from torch import nn
 from typer.testing import CliRunner
 
-from cvdl.cli import app
 from cvdl import zoo
+from cvdl.cli import app
 from cvdl.errors import CourseError
-from cvdl.flow import FlowNet2, FlowNet2CS, FlowNet2CSS, FlowNet2SD, FlowNet2SS, FlowNetC, FlowNetS, SPyNet, load_published, write_flow
+from cvdl.flow import (
+    FlowNet2,
+    FlowNet2CS,
+    FlowNet2CSS,
+    FlowNet2SD,
+    FlowNet2SS,
+    FlowNetC,
+    FlowNetS,
+    SPyNet,
+    load_published,
+    write_flow,
+)
 from cvdl.flow.models import ported
 from cvdl.flow.models.published import read_checkpoint
 from tests.flow.models import ports

@@ -7,8 +7,8 @@ from safetensors.torch import save_file
 from torch import nn
 from typer.testing import CliRunner
 
-from cvdl.cli import app
 from cvdl import zoo
+from cvdl.cli import app
 from cvdl.errors import CourseError
 from cvdl.flow import SPyNet, write_flow
 from cvdl.train import publish

@@ -15,7 +15,16 @@ from cvdl.gesture.render import Gestures
 from cvdl.settings import PROFILES
 from cvdl.train.loop import TrainConfig, train
 from cvdl.train.recipes import RECIPES, gestures
-from cvdl.train.recipes.gestures import GESTURES, GestureStage, Rendered, detect, fingertip_loss, follow_clips, follow_tracks, sequence_loss
+from cvdl.train.recipes.gestures import (
+    GESTURES,
+    GestureStage,
+    Rendered,
+    detect,
+    fingertip_loss,
+    follow_clips,
+    follow_tracks,
+    sequence_loss,
+)
 from cvdl.train.runs import read_log
 from cvdl.train.stages import Recipe
 

@@ -9,7 +9,16 @@ import math
 import torch
 import torch.nn.functional as F
 
-from cvdl.course.exercises.case_helpers import GRADIENT, answered, around, choice_case, given, misordered, normal, shape_only
+from cvdl.course.exercises.case_helpers import (
+    GRADIENT,
+    answered,
+    around,
+    choice_case,
+    given,
+    misordered,
+    normal,
+    shape_only,
+)
 from cvdl.course.exercises.scoring import Case, Exercise, Mistake
 from cvdl.flow import metrics
 from cvdl.flow.correlation import correlation_loop

@@ -10,7 +10,16 @@ import statistics
 
 import torch
 
-from cvdl.course.exercises.case_helpers import GRADIENT, answered, around, choice_case, given, misordered, normal, shape_only
+from cvdl.course.exercises.case_helpers import (
+    GRADIENT,
+    answered,
+    around,
+    choice_case,
+    given,
+    misordered,
+    normal,
+    shape_only,
+)
 from cvdl.course.exercises.comparison import difference
 from cvdl.course.exercises.scoring import Case, Exercise, Mistake
 from cvdl.flow import in_frame, warp

@@ -11,7 +11,17 @@ from itertools import pairwise
 import torch
 import torch.nn.functional as F
 
-from cvdl.course.exercises.case_helpers import GRADIENT, answered, around, choice_case, given, misordered, normal, shape_cases, shape_only
+from cvdl.course.exercises.case_helpers import (
+    GRADIENT,
+    answered,
+    around,
+    choice_case,
+    given,
+    misordered,
+    normal,
+    shape_cases,
+    shape_only,
+)
 from cvdl.course.exercises.comparison import Misfit, difference, quoted
 from cvdl.course.exercises.scoring import Case, Exercise, Mistake
 from cvdl.gesture import metrics, sequences

@@ -10,7 +10,16 @@ from itertools import pairwise
 import torch
 import torch.nn.functional as F
 
-from cvdl.course.exercises.case_helpers import GRADIENT, answer_case, answered, around, choice_case, given, of_shape, shape_only
+from cvdl.course.exercises.case_helpers import (
+    GRADIENT,
+    answer_case,
+    answered,
+    around,
+    choice_case,
+    given,
+    of_shape,
+    shape_only,
+)
 from cvdl.course.exercises.comparison import difference
 from cvdl.course.exercises.scoring import Case, Exercise, Mistake
 from cvdl.flow import likelihood

@@ -7,7 +7,16 @@ import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call
 
-from cvdl.course.exercises.case_helpers import GRADIENT, answered, around, given, misordered, normal, shape_cases, shape_only
+from cvdl.course.exercises.case_helpers import (
+    GRADIENT,
+    answered,
+    around,
+    given,
+    misordered,
+    normal,
+    shape_cases,
+    shape_only,
+)
 from cvdl.course.exercises.comparison import difference, in_member, quoted
 from cvdl.course.exercises.scoring import Case, Exercise, Mistake
 from cvdl.sequence import attention, lstm

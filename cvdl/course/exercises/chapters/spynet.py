@@ -11,7 +11,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cvdl.course.exercises.case_helpers import GRADIENT, answered, around, choice_case, given, normal, of_shape, shape_only
+from cvdl.course.exercises.case_helpers import (
+    GRADIENT,
+    answered,
+    around,
+    choice_case,
+    given,
+    normal,
+    of_shape,
+    shape_only,
+)
 from cvdl.course.exercises.comparison import NOTHING, Misfit, difference, in_member
 from cvdl.course.exercises.scoring import Case, Exercise, Mistake
 from cvdl.flow.warp import warp

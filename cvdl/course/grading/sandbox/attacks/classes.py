@@ -31,11 +31,11 @@ GOOD = notebook(answer())
 WRONG = notebook(answer("return image / 256"))
 PROGRAM = """
 import sys
-from cvdl.course import warden
+from cvdl.course.grading.sandbox import client
 for name, value in {limits!r}.items():
-    setattr(warden, name, value)
-from cvdl import cli
-cli.app()
+    setattr(client, name, value)
+from cvdl.cli.app import app
+app()
 """
 
 
