@@ -72,7 +72,7 @@ def record(root, cell):
 import json, sys
 from pathlib import Path
 sys.path[:0] = [{str(root)!r}, {str(ROOT)!r}]
-from cvdl.course import dependencies
+from cvdl.course.authoring import dependencies
 dependencies.CODE, dependencies.DATA = Path({str(root / "toylib")!r}), Path({str(root / "data")!r})
 recorder = dependencies.Recorder()
 """ + textwrap.dedent(cell)

@@ -220,7 +220,7 @@ def test_what_torch_imports_late_takes_no_time_from_a_student(monkeypatch):
 
 def test_a_first_gradient_imports_what_later_ones_need():
     code = (
-        "import sys, torch; from cvdl.course import exercise; from cvdl.sequence import rnn; exercise.first_gradient();"
+        "import sys, torch; from cvdl.course.exercises import api as exercise; from cvdl.sequence import rnn; exercise.first_gradient();"
         "before = set(sys.modules); args = [torch.randn(s, requires_grad=True) for s in ((2, 3), (2, 4), (4, 3), (4, 4), 4)];"
         "rnn.step(*args).sum().backward(); torch.nn.functional.conv2d(torch.ones(1, 1, 5, 5), torch.ones(1, 1, 3, 3,"
         " requires_grad=True)).sum().backward(); print(len(set(sys.modules) - before))"

@@ -116,7 +116,7 @@ BROKEN = (b"", b"{", b"\xff\xfe\x00", b"PK\x03\x04", notebook("1 + 1"))
 PROGRAM = """
 import hashlib, os, signal, sys
 from pathlib import Path
-from cvdl.course import grade, handins, jail, results, run, unpack
+from cvdl.course.grading import grade; from cvdl.course.grading import submissions as handins; from cvdl.course.grading.sandbox import backends as jail; from cvdl.course.grading import results; from cvdl.course.grading import command as run; from cvdl.course.grading import archives as unpack
 
 top, out, log, left = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
 there = {r["sha256"] for r in results.read(out) if r["judged"]}

@@ -122,7 +122,9 @@ HOSTILE = {
 def test_whoever_breaks_the_jail_loses_that_exercise_alone(backend, monkeypatch):
     monkeypatch.setattr(warden, "CALL", 8)
     monkeypatch.setattr(warden, "LOAD", 0)
-    forged = "from cvdl.course import wire\nFORGED = wire.pack({'token': '', 'answer': 0.0})"
+    forged = (
+        "from cvdl.course.grading.sandbox import protocol as wire\nFORGED = wire.pack({'token': '', 'answer': 0.0})"
+    )
     cells = [answer(id, f"f{n}", body) for n, (id, body) in enumerate(HOSTILE.items())]
     rows, _ = judged(forged, *cells, answer("rnn.parameters", "count", RIGHT), backend=backend)
     assert rows["rnn.parameters"]["state"] == "right"

@@ -300,7 +300,7 @@ def test_a_process_that_fails_in_any_way_is_one_hand_ins_fault(tmp_path, monkeyp
     program = tmp_path / "hostile.py"
     program.write_text(
         "import os, socket\n"
-        "from cvdl.course import unpack\n"
+        "from cvdl.course.grading import archives as unpack\n"
         "honest = unpack.notebook_in\n"
         "def hostile(data, name):\n"
         "    if b'HOSTILE' in data:\n"

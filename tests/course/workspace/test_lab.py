@@ -233,7 +233,7 @@ def test_the_users_own_settings_do_not_move_the_course(course, tmp_path):
         "c.ServerApp.base_url, c.ServerApp.default_url, c.ServerApp.file_to_run = '/me/', '/me', 'mine.ipynb'\n"
     )
     code = (
-        "import pathlib, sys; from cvdl.course import desk; from jupyter_server.serverapp import ServerApp\n"
+        "import pathlib, sys; from cvdl.course.workspace import lab as desk; from jupyter_server.serverapp import ServerApp\n"
         "desk.ROOT, folder = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[1]) / 'work'\n"
         "def start(server):\n"
         "    manager = server.contents_manager\n"

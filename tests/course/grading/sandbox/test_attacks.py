@@ -153,11 +153,11 @@ def test_an_ordinary_user(tmp_path):
         words = [*become(tmp_path), "-c", program, str(ROOT)]
         return subprocess.run(words, cwd="/", env=environment, capture_output=True, text=True)
 
-    tried = run("from cvdl.course import jail; jail.choose('bubblewrap')")
+    tried = run("from cvdl.course.grading.sandbox import backends as jail; jail.choose('bubblewrap')")
     if tried.returncode:
         pytest.skip(f"an ordinary user cannot read this checkout, or has no jail: {tried.stderr[-300:]}")
     done = run(
-        "import sys; sys.path.insert(0, sys.argv[1]); from tests import attacks\n"
+        "import sys; sys.path.insert(0, sys.argv[1]); from cvdl.course.grading.sandbox import attacks\n"
         "from cvdl.course.grading.sandbox.attacks import classes, kernel, machine; classes.attacks = lambda: []\n"
         "attacks.attacks = lambda: [*machine.ATTACKS, *kernel.ATTACKS]; sys.exit(not attacks.table())"
     )

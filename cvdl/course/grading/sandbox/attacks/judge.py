@@ -62,7 +62,7 @@ ATTACKS = [
         "replaces the judge's functions, and the points of its cases",
         """
         import torch
-        from cvdl.course import checks, compare, exercise, judge
+        from cvdl.course.exercises import chapters as checks; from cvdl.course.exercises import comparison as compare; from cvdl.course.exercises import api as exercise; from cvdl.course.exercises import scoring as judge
         judge.difference = compare.difference = lambda *_: None
         judge.Trial.verdict = lambda *_: None
         judge.CaseResult.earned = 100
@@ -78,7 +78,7 @@ ATTACKS = [
         "replaces what packs its answers",
         """
         import json, struct
-        from cvdl.course import wire
+        from cvdl.course.grading.sandbox import protocol as wire
         text = json.dumps({"dict": [["earned", 100], ["state", "right"], ["answer", None]]}).encode()
         wire.pack = lambda message: struct.pack(">II", len(text), 0) + text
         return None
@@ -226,7 +226,7 @@ class Evil(Exception):
         before=FRAMES
         + """
 def forged():
-    from cvdl.course import wire
+    from cvdl.course.grading.sandbox import protocol as wire
     return wire.pack({"token": "0" * 32, "answer": None, "earned": 100, "points": 100, "state": "right"}) * 9
 """,
     ),
@@ -235,7 +235,7 @@ def forged():
         "finds the question's token, and sends a verdict with it",
         """
         import sys
-        from cvdl.course import wire
+        from cvdl.course.grading.sandbox import protocol as wire
         send(wire.pack({"token": token(sys._getframe()), "answer": None, "earned": 100, "state": "right"}))
         return None
         """,

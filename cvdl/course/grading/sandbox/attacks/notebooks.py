@@ -63,7 +63,7 @@ ATTACKS = [
     attack("markup in outputs", "HTML and script", WRONG, change=with_outputs, seen="off by a factor"),
     attack("another exercise's id", "points for what is not there", WRONG, '@exercise("start.bonus", points=100)\ndef bonus(): return 1', seen="do not belong to this notebook"),
     attack("defined many times", "right first, wrong last", answer(), *[WRONG] * 50, seen="defined 51 times"),
-    attack("decorators", "one that swaps the judge's function", "def swap(f):\n    from cvdl.course import exercise as e\n    e.caller = lambda *_: lambda *_, **__: None\n    return f", f"@swap\n{WRONG}", seen="."),
+    attack("decorators", "one that swaps the judge's function", "def swap(f):\n    from cvdl.course.exercises import api as e\n    e.caller = lambda *_: lambda *_, **__: None\n    return f", f"@swap\n{WRONG}", seen="."),
     attack("deep code", "brackets and signs without end", "x = " + "(" * 5000 + ")" * 5000, "y = " + "-" * 50_000 + "1", WRONG, seen="."),
     attack("long chain", "a sum of 60 000 terms", f"z = {'+'.join(['1'] * 60_000)}", WRONG, seen="."),
     attack("whitespace that takes a pattern long", "200 000 empty lines before a broken cell", *["x = (\n" + "\n" * 190_000] * 3, WRONG, seen="cannot be parsed", limits={"START": 30}, seconds=400),

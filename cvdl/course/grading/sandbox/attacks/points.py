@@ -53,8 +53,8 @@ SPELLINGS = (
     ("library of the attempt", "asks its own decorated function for the course's", "return rnn_step.spec.library(x, h, V, W, b_h)"),
     ("use_library", "switches its own function to the course's", "rnn_unroll.use_library = True\nreturn rnn_unroll(xs, h0, V, W, b_h)"),
     ("oracle of the attempt", "asks its own decorated function for the oracle", "return rnn_parameters.spec.oracle(D, H, K, T)"),
-    ("globals of the attempt", "finds the exercises among the globals of its class", "return type(rnn_match).__init__.__globals__['checks'].find('rnn.match').oracle()"),
-    ("globals of the decorator", "finds the exercises among the globals of @exercise", "return exercise.__globals__['checks'].find('rnn.loss').oracle(logits, targets, mask)"),
+    ("globals of the attempt", "finds the exercises among the globals of its class", "return type(rnn_match).__init__.__globals__['chapters'].find('rnn.match').oracle()"),
+    ("globals of the decorator", "finds the exercises among the globals of @exercise", "return exercise.__globals__['chapters'].find('rnn.loss').oracle(logits, targets, mask)"),
     ("modules of torch's sys", "finds the module of the exercises without an import", "return vars(torch)['sys'].modules['cvdl.course.exercises.chapters.rnn'].last.oracle(hs, lengths)"),
     ("all objects", "finds the exercise among all objects", "return next(o for o in torch.utils.weak.__builtins__['__import__']('gc').get_objects() if type(o).__name__ == 'Exercise' and o.id == 'rnn.sample').oracle(logits, temperature, u)"),
     ("closure of the decorator", "finds the exercise in what @exercise closes over", "spec = next(c.cell_contents for c in exercise('rnn.teacher').__closure__ if hasattr(c.cell_contents, 'oracle'))\nreturn spec.oracle(targets, start)"),
@@ -138,7 +138,7 @@ ATTACKS = [
         "rnn.step",
         """
         import sys
-        from cvdl.course import wire
+        from cvdl.course.grading.sandbox import protocol as wire
         frame = sys._getframe()
         while not isinstance(frame.f_locals.get("request"), dict): frame = frame.f_back
         request = frame.f_locals["request"]
@@ -152,7 +152,7 @@ ATTACKS = [
     attack(
         "comparison replaced",
         "writes over its argument, and replaces what would notice",
-        "from cvdl.course import judge\njudge._changed = lambda *_: False\nr = image / 255\nimage.zero_()\nreturn r",
+        "from cvdl.course.exercises import scoring as judge\njudge._changed = lambda *_: False\nr = image / 255\nimage.zero_()\nreturn r",
     ),
     attack(
         "argument restored later",
@@ -168,7 +168,7 @@ ATTACKS = [
         "a thread answers for the process, late",
         """
         import signal, sys, threading
-        from cvdl.course import wire
+        from cvdl.course.grading.sandbox import protocol as wire
         frame = sys._getframe()
         while "request" not in frame.f_locals or "line" not in frame.f_locals: frame = frame.f_back
         line, request = frame.f_locals["line"], frame.f_locals["request"]
@@ -188,12 +188,12 @@ ATTACKS = [
     Attack("a circle of two, step", "rnn.step by the course's rnn_unroll", CIRCLE, ".", id="rnn.step"),
     Attack("a circle of two, unroll", "rnn.unroll by the course's rnn_step, which may earn its points", CIRCLE, ".", id="rnn.unroll", most=15),
     *together(*((name, tries, body, "", ".") for name, tries, body in SPELLINGS)),
-    attack("classes of everything", "finds the class of exercises among all classes", "import torch\nfor c in object.__subclasses__():\n    if c.__name__ == 'Attempt': return c.__call__.__globals__['checks'].find('start.to_unit').library(image)"),
-    attack("frames above", "walks up the frames to the course's own modules", "f = [n for n in [1]]\ntry:\n    raise ValueError\nexcept ValueError as e:\n    frame = e.__traceback__.tb_frame\nwhile 'checks' not in frame.f_globals: frame = frame.f_back\nreturn frame.f_globals['checks'].find('start.to_unit').oracle(image)"),
-    attack("spelled in parts", "puts the name of the module together", "m = getattr(__builtins__, 'get', lambda n: getattr(__builtins__, n))('__imp' + 'ort__')\nreturn m('cv' + 'dl.course.checks', fromlist=['x']).find('start.to_unit').oracle(image)"),
-    attack("source of the course", "reads the course's own file, and runs it", "import torch, sys\nt = open(torch.__spec__.loader.__class__.__init__ and exercise.__code__.co_filename.replace('exercise.py', 'checks/start.py')).read()\ng = {}\ni = t.index('def to_unit')\nexec(t[i:t.index('def _oracle')], g)\nreturn g['to_unit'](image)"),
+    attack("classes of everything", "finds the class of exercises among all classes", "import torch\nfor c in object.__subclasses__():\n    if c.__name__ == 'Attempt': return c.__call__.__globals__['chapters'].find('start.to_unit').library(image)"),
+    attack("frames above", "walks up the frames to the course's own modules", "f = [n for n in [1]]\ntry:\n    raise ValueError\nexcept ValueError as e:\n    frame = e.__traceback__.tb_frame\nwhile 'chapters' not in frame.f_globals: frame = frame.f_back\nreturn frame.f_globals['chapters'].find('start.to_unit').oracle(image)"),
+    attack("spelled in parts", "puts the name of the module together", "m = getattr(__builtins__, 'get', lambda n: getattr(__builtins__, n))('__imp' + 'ort__')\nreturn m('cv' + 'dl.course.exercises.chapters', fromlist=['x']).find('start.to_unit').oracle(image)"),
+    attack("source of the course", "reads the course's own file, and runs it", "import torch, sys\nt = open(torch.__spec__.loader.__class__.__init__ and exercise.__code__.co_filename.replace('api.py', 'chapters/start.py')).read()\ng = {}\ni = t.index('def to_unit')\nexec(t[i:t.index('def _oracle')], g)\nreturn g['to_unit'](image)"),
     Attack("later exercises", "one answer makes the process answer all later ones by the course's code", of_rnn({
-        "rnn.step": "m = type(rnn_step).__init__.__globals__\ne = m['sys'].modules['cvdl.course.exercises.api']\nold = e.caller\ne.caller = lambda id, f: old(id, m['checks'].find(id).library)\nreturn None",
+        "rnn.step": "m = type(rnn_step).__init__.__globals__\ne = m['sys'].modules['cvdl.course.exercises.api']\nold = e.caller\ne.caller = lambda id, f: old(id, m['chapters'].find(id).library)\nreturn None",
         "rnn.unroll": "return xs",
     }), ".", id="rnn.unroll"),
     Attack("a stand-in that stays", "one answer replaces torch.tanh, for an answer after it", of_rnn({
@@ -204,7 +204,7 @@ ATTACKS = [
         "before": FRAMES,
         "rnn.step": """
 import sys
-from cvdl.course import checks, wire
+from cvdl.course.exercises import chapters as checks; from cvdl.course.grading.sandbox import protocol as wire
 frame = sys._getframe()
 while "request" not in frame.f_locals or "line" not in frame.f_locals: frame = frame.f_back
 line = frame.f_locals["line"]
