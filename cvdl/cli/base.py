@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 import cvdl
-from cvdl.__main__ import STOPPED, say_stopped
+from cvdl.cli.interrupt import STOPPED, say_stopped
 from cvdl.errors import CourseError, CourseWarning, is_out_of_memory, library_errors, told
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from cvdl.course.exercises import chapters
-from cvdl.course.grading import tables
+from cvdl.course.grading import publish
 from tests.course.grading.graded import nothing, result, unjudged
 
 pytestmark = pytest.mark.long
@@ -27,7 +27,7 @@ def overview(tmp_path_factory):
     results += [unjudged("broken", "the file is not a notebook: Unterminated string starting at line 1", "rnn")]
     results += [nothing("nobody", "rnn")]
     (out / "run.json").write_text(json.dumps({"format": 1, "seed_sha256": "5eed" * 16}))
-    tables.publish(results, out)
+    publish.publish(results, out)
     return out / "overview.html"
 
 

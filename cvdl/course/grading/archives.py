@@ -22,9 +22,9 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 
-from cvdl.course.cells import code_cells
-from cvdl.course.chapters import stem_of, stems
 from cvdl.course.grading.names import NOTEBOOK, owner, platform
+from cvdl.course.notebook.cells import code_cells
+from cvdl.course.notebook.chapters import stem_of, stems
 from cvdl.errors import CourseError
 
 SECONDS, MEMORY = 30, 2 << 30  # for all files of one hand-in

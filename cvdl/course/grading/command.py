@@ -15,13 +15,13 @@ from importlib import import_module
 
 from tqdm import tqdm
 
-from cvdl.course.chapters import stems
-from cvdl.course.grading import results, similarity, tables
+from cvdl.course.grading import gradebook, publish, results, similarity, tables
 from cvdl.course.grading.grade import course, exercises_of, grade, is_late, missing
+from cvdl.course.grading.gradebook import folded
 from cvdl.course.grading.names import shown
 from cvdl.course.grading.sandbox import backends as jails
 from cvdl.course.grading.submissions import find
-from cvdl.course.grading.tables import folded
+from cvdl.course.notebook.chapters import stems
 from cvdl.errors import CourseError
 from cvdl.files import read_text
 from cvdl.settings import ROOT
@@ -121,7 +121,7 @@ def grade_all(
             "there and its page, and run the same command again."
         )
     unwritten = []
-    lines += tables.publish(everything, out, formats, unwritten)
+    lines += publish.publish(everything, out, formats, unwritten)
     if against:
         lines += similarity.write(similarity.compare(everything, older), out)
     return "\n".join(shown(line, most=LINE) for line in lines), clear and not unjudged + damaged + unwritten
@@ -154,7 +154,7 @@ def sorted_out(handins, out, dues, main, regrade):
             old = results.known(out, h.student, h.notebook)
         except CourseError:
             old = None  # which `grade` reports
-        if old is None or not old["file"] or not (old["judged"] or tables.in_part(old)):
+        if old is None or not old["file"] or not (old["judged"] or gradebook.in_part(old)):
             chosen.append(h)
             continue
         same = bool(h.file.sha256) and old["sha256"] == h.file.sha256
@@ -178,7 +178,7 @@ def sorted_out(handins, out, dues, main, regrade):
             and h.submitted.replace(microsecond=0) < datetime.fromisoformat(old["submitted"])
         ):
             why = "is older than the one that was judged"
-        mark = f"{h.student} ({h.notebook}), {tables.earned(old)} points"
+        mark = f"{h.student} ({h.notebook}), {gradebook.earned(old)} points"
         if (unclear or why) and not regrade:
             clear = clear and not unclear
             lines.append(f"{mark}: mark kept. {h.file} {unclear or why}; use --regrade to replace the mark.")

@@ -13,10 +13,10 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from cvdl.course.cells import SOURCE, names_given, notebook_of, parse, sources_of, too_new, version_of
 from cvdl.course.exercises.api import FUNCTIONS, is_stub
 from cvdl.course.exercises.chapters import chapters
 from cvdl.course.grading.effects import HARMLESS, Effects, effects, root
+from cvdl.course.notebook.cells import SOURCE, names_given, notebook_of, parse, sources_of, too_new, version_of
 
 CALL = re.compile(
     r"""^[ \t]*@(?:\w+\.)?exercise\(\s*(?:id\s*=\s*)?["']([\w.]+)["'](?:[^\n]*\n(?:[ \t]*@[^\n]*\n|[ \t]*#[^\n]*\n)*"""

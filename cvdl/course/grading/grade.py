@@ -9,12 +9,12 @@ import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from functools import cache
 
-from cvdl.course.chapters import stems
 from cvdl.course.exercises import chapters, scoring
 from cvdl.course.exercises.scoring import LONGEST
 from cvdl.course.grading import results
 from cvdl.course.grading.loading import course_of
 from cvdl.course.grading.sandbox.client import Notebook
+from cvdl.course.notebook.chapters import stems
 from cvdl.errors import CourseError
 from cvdl.settings import ROOT
 

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
 
-from cvdl.course.chapters import stems
 from cvdl.course.exercises import api
 from cvdl.course.exercises.comparison import CallFailed, CallStopped
 from cvdl.course.exercises.time_limit import TimeIsUp
 from cvdl.course.grading.effects import root
 from cvdl.course.grading.extraction import cut
+from cvdl.course.notebook.chapters import stems
 from cvdl.settings import ROOT
 
 LOAD = 30  # seconds of processor time for the imports and helpers of one exercise, and again for running its notebook

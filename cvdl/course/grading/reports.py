@@ -16,8 +16,8 @@ from io import BytesIO
 from statistics import StatisticsError, correlation, mean, median
 
 from cvdl.course.grading import results as on_disk
+from cvdl.course.grading.gradebook import earned, in_part, remarks, status
 from cvdl.course.grading.names import shown
-from cvdl.course.grading.tables import earned, in_part, remarks, status
 from cvdl.course.notebook.feedback import LOOKS
 from cvdl.settings import ROOT, data_path
 

@@ -17,9 +17,9 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from zoneinfo import ZoneInfo
 
-from cvdl.course.chapters import named, stems
 from cvdl.course.grading import archives, names
 from cvdl.course.grading.names import BLACKBOARD, NBGRADER, Owner
+from cvdl.course.notebook.chapters import named, stems
 from cvdl.errors import CourseError
 
 DEEPEST = 40  # levels of nested folders

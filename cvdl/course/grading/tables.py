@@ -5,13 +5,11 @@ A hand-in that was not judged has no mark: its cells are empty and do not count 
 
 import csv
 import io
-import json
 import re
-import unicodedata
 from collections import Counter
 
-from cvdl.course.grading.names import first_edition, shown
-from cvdl.course.grading.results import UNJUDGED, save
+from cvdl.course.grading.gradebook import earned, in_part, mark, remarks, status
+from cvdl.course.grading.names import shown
 from cvdl.errors import CourseError
 
 FORMATS = ("moodle", "canvas")
@@ -24,101 +22,9 @@ MOODLE = (
     "Last modified (submission),Last modified (grade),Feedback comments"
 )
 CANVAS = "Student,ID,SIS User ID,SIS Login ID,Section"
-TEAM = re.compile(
-    r"\d|\b(?:team|group|default group|gruppe|groupe|équipe|equipe|equipo|grupo|gruppo|squadra|skupina|tutorium"
-    r"|zespół|groep|ryhmä|grupp)\b",
-    re.I,
-)
 # What a spreadsheet treats as a formula: at the beginning, or after a possible separator or quotation mark.
 FORMULA = re.compile(r"(^|[,;|\"'\t\r\n])([\s\x00-\x1f]*)(?=[=+\-@＝＋－＠﹢﹣﹦﹫])")
 CELL = 30_000  # characters; Excel takes 32,767
-
-
-class Class:
-    """The hand-ins of a class, by student and notebook.
-
-    results: list of dicts as cvdl.course.grading.results reads them; run: the content of OUT/run.json.  These of its items are used
-    if present: `dues`, {notebook: time}; `notebooks`, {notebook: {exercise: points}}; `asked_for`, the notebooks for which
-    students can count as missing; and `names`, a list.
-    """
-
-    def __init__(self, results, run=None):
-        run = run or {}
-        results = [r if "platform" in r else r | first_edition(r["file"]) for r in results]
-        self.dues = run.get("dues", {})
-        self.names = set(run.get("names", ()))  # on the list of students, folded
-        self.by = {(r["student"], r["notebook"]): r for r in results}
-        self.students = sorted({r["student"] for r in results}, key=str.casefold)
-        self.points = {}
-        for r in sorted(results, key=lambda r: r["notebook"]):
-            self.points.setdefault(r["notebook"], {}).update({e["id"]: e["points"] for e in r["exercises"]})
-        self.points = {name: run.get("notebooks", {}).get(name, own) for name, own in self.points.items() if own}
-        self.notebooks = list(self.points)
-        self.asked_for = set(run.get("asked_for", self.notebooks))
-
-    def __iter__(self):
-        """(student, notebook, result or None) for every student and notebook, then results that belong to no notebook."""
-        for student in self.students:
-            for notebook in self.notebooks:
-                if notebook in self.asked_for or (student, notebook) in self.by:
-                    yield student, notebook, self.by.get((student, notebook))
-        yield from ((s, n, r) for (s, n), r in self.by.items() if n not in self.points)
-
-    def of(self, student):
-        """All results of a student."""
-        return [r for (s, _), r in self.by.items() if s == student]
-
-    def is_person(self, student, number):
-        """Is this the name of one person, as Moodle writes it, rather than that of a team?
-
-        Decided by the list of students, if there is one; otherwise a person's name has at least two words, no digits, and
-        no word for a team.
-        """
-        student = student.removesuffix(f" ({number})")  # which distinguishes two students with the same name
-        if self.names:
-            return folded(student) in self.names
-        return student == f"Participant {number}" or (len(student.split()) > 1 and not TEAM.search(student))
-
-    def judged(self, notebook):
-        """The judged hand-ins of one notebook."""
-        return [r for (_, n), r in self.by.items() if n == notebook and status(r) in ("handed in", "late")]
-
-    def maximum(self, notebook):
-        return sum(self.points.get(notebook, {}).values())
-
-
-def folded(name):
-    """The name for comparison: the same letters may be encoded differently, as in zips from macOS."""
-    return " ".join(unicodedata.normalize("NFC", name).casefold().split())
-
-
-def earned(result):
-    """Points of a hand-in, or "" if it was not judged."""
-    return sum(e["earned"] for e in result["exercises"]) if result["judged"] else ""
-
-
-def status(result):
-    """The status of a hand-in: "missing", "not judged", "late", or "handed in"."""
-    if result is None or not result["file"]:
-        return "missing"
-    if not result["judged"]:
-        return "not judged"
-    return "late" if result["late"] else "handed in"
-
-
-def mark(exercise):
-    """A cell: the points, or the state that explains why there are none."""
-    return exercise["state"] if exercise["state"] in ("missing", "not attempted", UNJUDGED) else exercise["earned"]
-
-
-def in_part(result):
-    """Was a hand-in judged except for some exercises, which a person must look at?"""
-    return any(e["state"] == UNJUDGED for e in result["exercises"])
-
-
-def remarks(result):
-    told = [*([result["problem"]] if result["problem"] else []), *result["notes"]]
-    return "; ".join([text.removesuffix(".") for text in told[:-1]] + told[-1:])
 
 
 # --- the tables: each is a list of rows, of which the first is the header ------------------------------------------
@@ -218,38 +124,3 @@ def known(formats):
     """Raises CourseError for a format that is not in FORMATS."""
     if unknown := set(formats) - set(FORMATS):
         raise CourseError(f"There is no format {', '.join(sorted(unknown))}; choose {' or '.join(FORMATS)}.")
-
-
-def publish(results, out, formats=(), unwritten=None):
-    """Write all tables and pages of graded hand-ins to the folder `out` -> list of lines for the teacher.
-
-    results: list of dicts as cvdl.course.grading.results reads them; formats: from FORMATS, for uploading marks; unwritten: list to
-    which a line is added for each page that could not be written.  Raises CourseError for an unknown format, or if a table
-    cannot be written.
-    """
-    from cvdl.course.grading import reports
-
-    known(formats)
-    path = out / "run.json"
-    klass = Class(results, json.loads(path.read_text(encoding="utf-8")) if path.exists() else {})
-    save(out / "grades.csv", as_csv(nbgrader_table(klass)))
-    # Excel reads a file as UTF-8 only if it begins with a byte order mark, which confuses programs: only this file has it.
-    save(out / "exercises.csv", as_csv(exercise_table(klass)), encoding="utf-8-sig")
-    said = [f"Marks: {out / 'grades.csv'}, {out / 'exercises.csv'}"]
-    tables = {}
-    if "moodle" in formats:
-        tables |= {f"moodle-{n}.csv": moodle_table(klass, n) for n in klass.notebooks if n in klass.asked_for}
-    if "canvas" in formats:
-        tables["canvas.csv"] = canvas_table(klass)
-    for name, rows in tables.items():
-        save(out / name, as_csv(rows))
-        said.append(f"To upload: {out / name}")
-        place = rows[0].index("Identifier" if name.startswith("moodle") else "ID")
-        name_at = rows[0].index("Full name" if name.startswith("moodle") else "Student")
-        if unknown := [r[name_at] for r in rows[1:] if not r[place] and r[0].strip() != "Points Possible"]:
-            some = ", ".join(unknown[:5]) + (", …" if len(unknown) > 5 else "")
-            said.append(
-                f"Rows without {rows[0][place]}: {len(unknown)} ({some}). It is taken from the file names in {name[:6].capitalize()}'s "
-                f"download; copy what is missing from {name[:6].capitalize()}'s own list."
-            )
-    return said + reports.write(klass, out, [] if unwritten is None else unwritten)

@@ -16,12 +16,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from cvdl.course.cells import notebook_of, unmarked
-from cvdl.course.chapters import chapter_of, stems
 from cvdl.course.exercises import api, chapters, scoring
 from cvdl.course.grading.extraction import cut
 from cvdl.course.grading.loading import Loader, course_of
 from cvdl.course.grading.sandbox import worker
+from cvdl.course.notebook.cells import notebook_of, unmarked
+from cvdl.course.notebook.chapters import chapter_of, stems
 from cvdl.course.notebook.feedback import Card
 from cvdl.course.workspace import lab
 from cvdl.errors import CourseError

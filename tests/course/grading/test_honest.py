@@ -13,10 +13,10 @@ from importlib import import_module
 
 import pytest
 
-from cvdl.course import chapters
 from cvdl.course.exercises import api, scoring
 from cvdl.course.exercises import chapters as checks
 from cvdl.course.grading import grade, submissions
+from cvdl.course.notebook import chapters
 from cvdl.settings import ROOT
 from tests.course.exercises.test_answers import RELEASED
 

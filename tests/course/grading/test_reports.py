@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from cvdl.course.exercises import chapters
-from cvdl.course.grading import grade, reports, tables
+from cvdl.course.grading import grade, gradebook, publish, reports
 from cvdl.course.grading import results as on_disk
 from cvdl.course.grading.names import shown, unseen
 from tests.course.grading.graded import nothing, result, unjudged
@@ -56,7 +56,7 @@ def out(tmp_path_factory, rnn):
     results.append(nothing("nobody", "rnn"))
     run = {"format": 1, "seed_sha256": "5eed" * 16}
     (tmp_path / "run.json").write_text(json.dumps(run))
-    tables.publish(results, tmp_path)
+    publish.publish(results, tmp_path)
     return tmp_path
 
 
@@ -102,7 +102,7 @@ def test_what_is_for_the_teacher_stays_with_the_teacher(tmp_path):
         "rnn.step is defined 2 times; the last one counts.",
         *grade.remarks({"id": "a.b", "state": "right", "source": "open('x')"}, ""),
     ]
-    tables.publish([result("anna", notes=told)], tmp_path)
+    publish.publish([result("anna", notes=told)], tmp_path)
     (own,) = tmp_path.glob("pages/*/*.html")
     seen = [
         [note.removesuffix(".") in Page(path.read_text(encoding="utf-8")).text for note in told]
@@ -118,7 +118,7 @@ def test_everything_is_escaped(tmp_path, out):
         case = {"name": evil, "points": 1, "earned": 0, "message": evil, "hint": evil}
         results += [result(evil, 1, notes=[evil], submitted=evil), unjudged(evil, evil, "rnn")]
         results[-2]["exercises"][0] |= {"cases": [case], "hint": evil, "mistake": evil, "title": evil}
-    tables.publish(results, tmp_path)
+    publish.publish(results, tmp_path)
     assert len(every_page(tmp_path)) == 1 + 2 * len(EVIL)
     for path, text in every_page(tmp_path).items():
         page = Page(text)
@@ -196,21 +196,21 @@ def test_difficulty_and_discrimination_by_hand():
 
 def test_the_commonest_mistakes_are_counted_by_name():
     results = [result(str(n), 1) for n in range(3)] + [result("x", 2)]
-    text = " ".join(Page(reports.overview(tables.Class(results))).text.split())
+    text = " ".join(Page(reports.overview(gradebook.Class(results))).text.split())
     (first, second) = (r["exercises"][0]["mistake"] for r in (results[0], results[-1]))
     assert f"3 start.to_unit {first} 1 start.to_unit {second}" in text
 
 
 def test_the_same_class_gives_the_same_page():
     results = [result("a"), result("b", 1)]
-    assert reports.overview(tables.Class(results)) == reports.overview(tables.Class(results))
+    assert reports.overview(gradebook.Class(results)) == reports.overview(gradebook.Class(results))
 
 
 def test_no_path_of_the_teachers_machine(tmp_path):
     path = f"{tmp_path}/Exam secret/in/x.ipynb"
     notes = [f"Also handed in: {path} (older)", "see /usr/lib/python3/ast.py for it", "a /b/ c"]
-    tables.publish([result("anna", notes=notes), unjudged("bo", f"cannot open '{path}'")], tmp_path)
-    tables.publish([unjudged("cleo", f"{on_disk.FAULT}: OSError: {path}")], tmp_path)
+    publish.publish([result("anna", notes=notes), unjudged("bo", f"cannot open '{path}'")], tmp_path)
+    publish.publish([unjudged("cleo", f"{on_disk.FAULT}: OSError: {path}")], tmp_path)
     for own in tmp_path.glob("pages/*/*.html"):
         text = own.read_text(encoding="utf-8")
         assert "secret" not in text and "/usr" not in text and tmp_path.name not in text
@@ -222,7 +222,7 @@ def test_a_page_that_cannot_be_written_is_named_and_the_others_are(tmp_path):
     unwritten = []
     (tmp_path / "pages").mkdir()
     (tmp_path / "pages/bo").write_text("in the way")
-    told = tables.publish([result("anna"), result("bo"), result("cleo")], tmp_path, unwritten=unwritten)
+    told = publish.publish([result("anna"), result("bo"), result("cleo")], tmp_path, unwritten=unwritten)
     assert len(unwritten) == 1 and "bo" in unwritten[0] and unwritten[0] in told
     assert {p.parent.name for p in tmp_path.glob("pages/*/*.html")} == {"anna", "cleo"}
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from cvdl.course.exercises import chapters
-from cvdl.course.grading import tables
+from cvdl.course.grading import gradebook, publish, tables
 from cvdl.errors import CourseError
 from tests.course.grading.graded import nothing, result, unjudged
 
@@ -46,7 +46,7 @@ def published(tmp_path_factory, rnn):
     (tmp_path / "run.json").write_text(json.dumps(run))
     return (
         tmp_path,
-        tables.publish(results, tmp_path, tables.FORMATS),
+        publish.publish(results, tmp_path, tables.FORMATS),
         {(r["student"], r["notebook"]): r for r in results},
     )
 
@@ -114,24 +114,24 @@ def test_canvas(published):
 
 def test_canvas_knows_who_handed_in_something_else(tmp_path):
     other = unjudged("bo", "no notebook: essay.docx") | {"notebook": "unknown", "file": "in/bo_4711_99_essay.docx"}
-    tables.publish([result("anna"), other | {"exercises": []}], tmp_path, ["canvas"])
+    publish.publish([result("anna"), other | {"exercises": []}], tmp_path, ["canvas"])
     assert read(tmp_path / "canvas.csv")[3][:2] == ["bo", "4711"]
 
 
 def test_only_what_was_asked_for(tmp_path):
-    tables.publish([result("a")], tmp_path)
+    publish.publish([result("a")], tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == {"grades.csv", "exercises.csv", "overview.html", "pages"}
     with pytest.raises(CourseError, match="no format excel; choose moodle or canvas"):
-        tables.publish([], tmp_path, ["excel"])
+        publish.publish([], tmp_path, ["excel"])
 
 
 def test_an_empty_class(tmp_path):
-    tables.publish([], tmp_path, tables.FORMATS)
+    publish.publish([], tmp_path, tables.FORMATS)
     assert len(read(tmp_path / "grades.csv")) == 1
 
 
 def test_names_of_any_script(tmp_path):
-    tables.publish([result(name) for name in NAMES], tmp_path, tables.FORMATS)
+    publish.publish([result(name) for name in NAMES], tmp_path, tables.FORMATS)
     for file, column, skip in (("grades", 3, 1), ("moodle-00_start_here", 1, 1), ("canvas", 0, 2)):
         assert {row[column] for row in read(tmp_path / f"{file}.csv")[skip:]} == set(SHOWN)
     assert {row[0] for row in read(tmp_path / "exercises.csv", "utf-8-sig")[1:]} == set(SHOWN)
@@ -139,7 +139,7 @@ def test_names_of_any_script(tmp_path):
 
 def test_formulas_are_defused(tmp_path):
     results = [result(name, notes=[name]) for name in FORMULAS] + [unjudged("b", FORMULAS[0])]
-    tables.publish(results, tmp_path, tables.FORMATS)
+    publish.publish(results, tmp_path, tables.FORMATS)
     for path in tmp_path.glob("*.csv"):
         text = path.read_text(encoding="utf-8-sig")
         for separator in ",;\t|":
@@ -151,7 +151,7 @@ def test_formulas_are_defused(tmp_path):
 
 
 def test_what_utf_8_cannot_write(tmp_path):
-    tables.publish([result("a\ud800")], tmp_path)
+    publish.publish([result("a\ud800")], tmp_path)
     assert read(tmp_path / "grades.csv")[1][3] == "a\\u{d800}"
 
 
@@ -162,12 +162,12 @@ def test_numbers_stay_numbers():
 def test_a_table_that_cannot_be_written(tmp_path):
     (tmp_path / "grades.csv").mkdir()
     with pytest.raises(CourseError, match=r"grades\.csv could not be written"):
-        tables.publish([result("a")], tmp_path)
+        publish.publish([result("a")], tmp_path)
 
 
 def test_the_tables_of_nbgrader_and_ours_have_the_same_form():
     """As `nbgrader export` writes one line: text without quotes, where nothing needs them."""
-    klass = tables.Class([result("a")], {})
+    klass = gradebook.Class([result("a")], {})
     line = tables.as_csv(tables.nbgrader_table(klass)).splitlines()[1]
     assert line == "00_start_here,,2026-11-20T10:00:00+00:00,a,,,,100,0,100,100"
     assert next(csv.reader(io.StringIO(line)))[9] == "100"
@@ -189,7 +189,7 @@ def test_a_teams_number_is_nobodys_identifier():
     results = [numbered(*handin) for handin in handins]
 
     def identifiers(run):
-        return {row[1]: row[0] for row in tables.moodle_table(tables.Class(results, run), "00_start_here")[1:]}
+        return {row[1]: row[0] for row in tables.moodle_table(gradebook.Class(results, run), "00_start_here")[1:]}
 
     known = {"Anna Ärmel": "Participant 1", "Participant 5": "Participant 5", "Bo Li (7)": "Participant 7"}
     assert identifiers({}) == dict.fromkeys([n for n, _ in handins], "") | known
@@ -207,22 +207,22 @@ def test_canvas_numbers_are_the_platforms_own():
     }
     results = [result(name, file=file) for name, (file, _) in files.items()]
     results.append(result("bo", file="in/other_1_2_x.ipynb", platform="canvas", number="444"))
-    table = {row[0]: row[1] for row in tables.canvas_table(tables.Class(results))[2:]}
+    table = {row[0]: row[1] for row in tables.canvas_table(gradebook.Class(results))[2:]}
     assert table == {name: number for name, (_, number) in files.items()} | {"bo": "444"}
 
 
 def test_a_number_of_two_students_is_nobodys():
     results = [result(name, platform="canvas", number=number) for name, number in (("a", "1"), ("b", "1"), ("c", "2"))]
-    assert [row[1] for row in tables.canvas_table(tables.Class(results))[2:]] == ["", "", "2"]
+    assert [row[1] for row in tables.canvas_table(gradebook.Class(results))[2:]] == ["", "", "2"]
     results = [r | {"platform": "moodle", "student": r["student"] + " b"} for r in results]
-    table = tables.moodle_table(tables.Class(results), "00_start_here")
+    table = tables.moodle_table(gradebook.Class(results), "00_start_here")
     assert [row[0] for row in table[1:]] == ["", "", "Participant 2"]
 
 
 def test_nobody_is_missing_where_nobody_was_asked():
     """One hand-in of another notebook than the run's."""
     results = [result("a"), result("b"), result("a", 0, "rnn")]
-    klass = tables.Class(results, {"asked_for": ["00_start_here"]})
+    klass = gradebook.Class(results, {"asked_for": ["00_start_here"]})
     rows = [row[:1] + row[3:4] for row in tables.nbgrader_table(klass)[1:]]
     assert rows == [["00_start_here", "a"], ["01_rnn_from_scratch", "a"], ["00_start_here", "b"]]
     assert "missing" not in tables.exercise_table(klass)[2]
@@ -243,7 +243,7 @@ def in_part(student):
 
 
 def test_an_exercise_that_was_not_judged_is_not_0_points(tmp_path):
-    tables.publish([in_part("anna"), result("bo", 0, "rnn")], tmp_path, tables.FORMATS)
+    publish.publish([in_part("anna"), result("bo", 0, "rnn")], tmp_path, tables.FORMATS)
     header, *rows = read(tmp_path / "exercises.csv", "utf-8-sig")
     anna = dict(zip(header, rows[0], strict=True))
     assert (anna["rnn.step (of 15)"], anna["rnn.unroll (of 15)"]) == ("not judged", "15")

@@ -22,13 +22,13 @@ from pathlib import Path
 
 import torch
 
-from cvdl.course.cells import unmarked
 from cvdl.course.exercises import api, chapters, scoring
 from cvdl.course.exercises.comparison import CallFailed, CallStopped, plain
 from cvdl.course.exercises.time_limit import TimeIsUp
 from cvdl.course.grading.extraction import cut
 from cvdl.course.grading.loading import LOAD, Loader
 from cvdl.course.grading.sandbox import protocol
+from cvdl.course.notebook.cells import unmarked
 from cvdl.errors import CourseError
 from cvdl.settings import seed
 

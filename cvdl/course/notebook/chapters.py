@@ -5,7 +5,7 @@ from collections import Counter
 from contextlib import suppress
 from functools import cache
 
-from cvdl.course.cells import code_cells
+from cvdl.course.notebook.cells import code_cells
 from cvdl.errors import CourseError
 from cvdl.settings import ROOT
 
