@@ -6,7 +6,7 @@ import pytest
 
 from cvdl import tables
 from cvdl.cli import bench, inventory
-from cvdl.course.grading.sandbox import attacks
+from cvdl.course.grading.sandbox.attacks import suite
 from cvdl.flow import evaluate
 from cvdl.gesture import evaluate as gestures
 from cvdl.settings import ROOT
@@ -101,11 +101,11 @@ def test_gestures():
 
 
 def test_attacks(monkeypatch, capsys):
-    attack = attacks.Attack(LONG, LONG, lambda folder, trap: None)
-    monkeypatch.setattr(attacks.backends, "choose", lambda name, hidden=(): attacks.Open())
-    monkeypatch.setattr(attacks, "hand_ins", lambda: [[attack]])
-    monkeypatch.setattr(attacks, "suite", lambda backend: [attacks.Outcome(attack, ["x"], 12345.6)])
-    attacks.table()
+    attack = suite.Attack(LONG, LONG, lambda folder, trap: None)
+    monkeypatch.setattr(suite.backends, "choose", lambda name, hidden=(): suite.Open())
+    monkeypatch.setattr(suite, "hand_ins", lambda: [[attack]])
+    monkeypatch.setattr(suite, "suite", lambda backend: [suite.Outcome(attack, ["x"], 12345.6)])
+    suite.table()
     head, line, *_ = capsys.readouterr().out.splitlines()
     assert split(head) == ["attack", "what it tries", "seconds"]
     assert split(line) == [LONG, LONG, "GOT THROUGH", "12345.6"]

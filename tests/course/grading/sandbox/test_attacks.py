@@ -23,11 +23,10 @@ pytestmark = pytest.mark.skipif(
     not (ROOT / "cvdl/course/grading/sandbox/attacks").exists(), reason="attacks are kept back from students"
 )
 if (ROOT / "cvdl/course/grading/sandbox/attacks").exists():
-    from cvdl.course.grading.sandbox import attacks
-    from cvdl.course.grading.sandbox.attacks import classes
+    from cvdl.course.grading.sandbox.attacks import classes, suite
 
-    CLASSES = classes.attacks()
-    HAND_INS = attacks.hand_ins()[1:]
+    CLASSES = suite.class_attacks()
+    HAND_INS = suite.hand_ins()[1:]
     KNOWN = [attack for group in HAND_INS for attack in group]
 else:
     CLASSES, HAND_INS, KNOWN = [], [], []
@@ -56,7 +55,7 @@ def outcome(request):
     def of(attack):
         if attack.name not in known:
             (group,) = [g for g in HAND_INS if attack in g]
-            known.update({o.attack.name: o for o in attacks.run(group, backend)})
+            known.update({o.attack.name: o for o in suite.run(group, backend)})
         return known[attack.name]
 
     return of
@@ -126,8 +125,8 @@ def test_there_are_enough_attacks():
 
 
 def test_a_canary_gets_through():
-    found = list(attacks.canaries())
-    assert len(found) == len(attacks.CANARIES) and all(o.through for o in found)
+    found = list(suite.canaries())
+    assert len(found) == len(suite.CANARIES) and all(o.through for o in found)
 
 
 def become(folder):
@@ -157,9 +156,9 @@ def test_an_ordinary_user(tmp_path):
     if tried.returncode:
         pytest.skip(f"an ordinary user cannot read this checkout, or has no jail: {tried.stderr[-300:]}")
     done = run(
-        "import sys; sys.path.insert(0, sys.argv[1]); from cvdl.course.grading.sandbox import attacks\n"
-        "from cvdl.course.grading.sandbox.attacks import classes, kernel, machine; classes.attacks = lambda: []\n"
-        "attacks.attacks = lambda: [*machine.ATTACKS, *kernel.ATTACKS]; sys.exit(not attacks.table())"
+        "import sys; sys.path.insert(0, sys.argv[1]); from cvdl.course.grading.sandbox.attacks import suite\n"
+        "from cvdl.course.grading.sandbox.attacks import kernel, machine; suite.class_attacks = lambda: []\n"
+        "suite.attacks = lambda: [*machine.ATTACKS, *kernel.ATTACKS]; sys.exit(not suite.table())"
     )
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     assert f"as user {backends.NOBODY}" in done.stdout

@@ -2,9 +2,9 @@
 
 import sys
 
-from cvdl.course.grading.sandbox.attacks import alone, classes
+from cvdl.course.grading.sandbox.attacks.suite import alone, classes_alone
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    sys.exit(bool(alone(sys.argv[1]) + classes.main(sys.argv[1])))
+    sys.exit(bool(alone(sys.argv[1]) + classes_alone(sys.argv[1])))

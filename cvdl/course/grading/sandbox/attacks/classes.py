@@ -9,7 +9,6 @@ import csv
 import io
 import json
 import os
-import re
 import resource
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cvdl.course.grading.sandbox import client
-from cvdl.course.grading.sandbox.attacks import SEED, answer, notebook, put
+from cvdl.course.grading.sandbox.attacks.base import SEED, answer, notebook, put
 from cvdl.settings import ROOT
 
 FULL = 100  # points of notebook 00, which has one exercise
@@ -283,24 +282,3 @@ def anna(folder, data=GOOD):
 def grade(folder, *options, out="OUT"):
     """The words of one call."""
     return ["grade", str(folder), "--out", out, "--seed", SEED, *options]
-
-
-def attacks():
-    """All of them."""
-    from cvdl.course.grading.sandbox.attacks import identity, interruptions, output
-
-    return [*interruptions.ATTACKS, *identity.ATTACKS, *output.ATTACKS]
-
-
-def main(wanted=""):
-    """Run the attacks whose names match this pattern, and print what came of them -> how many got through."""
-    count = 0
-    for attack in attacks():
-        if not re.search(wanted, attack.name):
-            continue
-        found, seen = run(attack)
-        count += bool(found)
-        print(f"{'THROUGH' if found else 'held   '} {attack.name}: {attack.tries} ({seen.seconds:.0f} s)", flush=True)
-        for line in found:
-            print(f"    {line}", flush=True)
-    return count

@@ -7,7 +7,7 @@ import struct
 import zipfile
 import zlib
 
-from cvdl.course.grading.sandbox.attacks import RNN, answer, notebook, put
+from cvdl.course.grading.sandbox.attacks.base import RNN, answer, notebook, put
 from cvdl.course.grading.sandbox.attacks.classes import GOOD, WRONG, ClassAttack, anna, calls_of, grade, short
 from cvdl.course.grading.sandbox.attacks.files import zipped
 from cvdl.course.grading.sandbox.attacks.judge import FRAMES

@@ -5,7 +5,7 @@ import io
 import json
 import re
 
-from cvdl.course.grading.sandbox.attacks import RNN, answer, notebook, put
+from cvdl.course.grading.sandbox.attacks.base import RNN, answer, notebook, put
 from cvdl.course.grading.sandbox.attacks.classes import GOOD, WRONG, ClassAttack, anna, grade, short
 from cvdl.course.grading.sandbox.attacks.files import zipped
 
