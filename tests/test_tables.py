@@ -6,7 +6,7 @@ import pytest
 
 from cvdl import tables
 from cvdl.cli import bench, inventory
-from cvdl.course.grading.sandbox.attacks import suite
+from cvdl.course.grading.attacks import suite
 from cvdl.flow import evaluate
 from cvdl.gesture import evaluate as gestures
 from cvdl.settings import ROOT
@@ -111,7 +111,7 @@ def test_attacks(monkeypatch, capsys):
     assert split(line) == [LONG, LONG, "GOT THROUGH", "12345.6"]
 
 
-@pytest.mark.parametrize("folder", ["cvdl", "cvdl/course/grading/sandbox/attacks"])
+@pytest.mark.parametrize("folder", ["cvdl", "cvdl/course/grading/attacks"])
 def test_no_column_has_a_fixed_width(folder):
     """`{name:<12}` is too narrow for some name: `tables.table` measures."""
     width = re.compile(r"\{[^{}]*:[<>^]?[1-9]\d*[,.]?\d*[a-z%]?\}")

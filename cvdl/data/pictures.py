@@ -8,6 +8,8 @@ from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
 from cvdl.errors import CourseError, DataNotFound, InvalidInput
 
+GREY = (0.299, 0.587, 0.114)  # weights of red, green, blue (ITU-R BT.601)
+
 SIXTEEN_BITS = 65535
 LARGEST = 100_000_000  # pixels, as of a flow file; a larger size is a damaged header, or more than memory holds
 

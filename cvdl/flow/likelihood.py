@@ -22,8 +22,8 @@ from contextlib import contextmanager
 import torch
 import torch.nn.functional as F
 
+from cvdl.data.pictures import GREY
 from cvdl.errors import InvalidInput
-from cvdl.flow.data.augment import GREY
 from cvdl.flow.warp import in_frame
 
 VIEWS = ("features", "random", "gradients", "values", "difference")

@@ -5,9 +5,9 @@ import torch
 from torchvision.transforms.functional import resize
 
 from cvdl.data.pictures import read_rgb
+from cvdl.data.video import decode
 from cvdl.errors import DataNotFound, InvalidInput
 from cvdl.files import read_text
-from cvdl.flow.data.video import decode
 
 SIZE = (120, 160)  # height and width at which the course's networks see
 

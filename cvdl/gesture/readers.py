@@ -22,9 +22,9 @@ import numpy as np
 import torch
 
 from cvdl.data.registry import absent, get, incomplete, real_folder, sets_folder
+from cvdl.data.video import decode
 from cvdl.errors import CourseError, InvalidInput
 from cvdl.files import read_text
-from cvdl.flow.data.video import decode
 from cvdl.gesture.clip import CLASSES, GestureClip
 from cvdl.gesture.files import SIZE, read_numbers, read_pictures, read_video
 from cvdl.gesture.sets import SETS

@@ -23,7 +23,7 @@ def report(answer):
     torch.manual_seed(0)  # for answers that draw random numbers of their own
     found = {"exercise": answer.exercise, "name": answer.name, "what": answer.what}
     try:
-        score = scoring.score(answer.exercise, caller(answer.exercise, answer.function))
+        score = scoring.score(chapters.find(answer.exercise), caller(answer.exercise, answer.function))
         card = judged(answer.exercise, answer.function)
     except Exception as error:
         return {**found, "error": f"{type(error).__name__}: {error}"}

@@ -24,7 +24,7 @@ from cvdl.settings import ROOT
 TEACHERS = (
     "solutions/",
     "tests/answers/",
-    "cvdl/course/grading/sandbox/attacks/",
+    "cvdl/course/grading/attacks/",
     "tests/honest/",
     "tests/unforeseen/",
     "data/unfinished/",

@@ -264,7 +264,7 @@ def judged(id, function, own_code=False):
     spec = chapters.find(id)
     _stood_in.clear()
     try:
-        score = scoring.score(id, caller(id, function))
+        score = scoring.score(chapters.find(id), caller(id, function))
     except scoring.CourseFault as fault:
         _scores.pop(id, None)
         if under_nbgrader():
@@ -302,7 +302,7 @@ def _is_right(id):
     if id not in _attempts:
         return True
     try:
-        score = _scores.get(id) or scoring.score(id, caller(id, _attempts[id].function))
+        score = _scores.get(id) or scoring.score(chapters.find(id), caller(id, _attempts[id].function))
     except scoring.CourseFault:  # nobody knows
         return True
     return score.state == "right"

@@ -198,20 +198,16 @@ class Score:
         return next((c.hint for c in self.cases if c.earned < c.points), ""), self.relation
 
 
-def score(id, call, seed=0):
-    """Judge `call` on all cases of exercise `id` -> Score.
+def score(exercise, call, seed=0):
+    """Judge `call` on all cases of an Exercise -> Score.
 
     The seed decides the random cases: the same seed, the same arguments.  `call(*arguments)` returns
     the answer or raises CallFailed; `call(*arguments, weights=w)` returns what `answer` does.  An answer that
-    cannot be compared is wrong in its own case.  Raises CourseError for an unknown id, and CourseFault if a case or
-    an oracle of the exercise fails.
+    cannot be compared is wrong in its own case.  Raises CourseFault if a case or an oracle of the exercise fails.
     """
-    from cvdl.course.exercises.chapters import find
-
-    exercise = find(id)
     trials, stopped = [], None
     for number, case in enumerate(exercise.cases):
-        generator = torch.Generator().manual_seed(seed_of(seed, id, number))
+        generator = torch.Generator().manual_seed(seed_of(seed, exercise.id, number))
         try:
             if stopped:
                 raise CallFailed("not tried, because an earlier case had to be stopped", stopped.hint)
@@ -227,7 +223,7 @@ def score(id, call, seed=0):
         for t in trials
     ]
     known = next((m for m in exercise.mistakes if not stopped and m.explains(trials)), None)
-    return Score(id, results, known, "" if known or stopped else _relation(exercise, trials))
+    return Score(exercise.id, results, known, "" if known or stopped else _relation(exercise, trials))
 
 
 def seed_of(secret, id, number):

@@ -262,7 +262,7 @@ def self_test(jail="auto"):
 
     Raises CourseError if the attacks are missing or no jail works.
     """
-    attacks = ROOT / "cvdl/course/grading/sandbox/attacks"
+    attacks = ROOT / "cvdl/course/grading/attacks"
     if not attacks.is_dir():
         raise CourseError(
             f"{attacks} does not exist: the students' version of the course does not include the attacks. Run this in the "
@@ -270,7 +270,7 @@ def self_test(jail="auto"):
         )
     import torch
 
-    from cvdl.course.grading.sandbox.attacks.suite import table
+    from cvdl.course.grading.attacks.suite import table
 
     torch.set_num_threads(1)
     return table(jail)

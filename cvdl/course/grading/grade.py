@@ -104,7 +104,7 @@ def best(spec, opened, seed):
     """
     tried = []
     for way in range(WAYS):
-        score = scoring.score(spec.id, opened.call(spec.id, way), seed)
+        score = scoring.score(spec, opened.call(spec.id, way), seed)
         tried.append((score, opened.lost, opened.lacks[0] if opened.lacks and score.state != "right" else ""))
         over = opened.lost or opened.stops > STOPS or way + 1 >= opened.found["ways"].get(spec.id, 1)
         if score.state == "right" or over:

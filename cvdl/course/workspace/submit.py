@@ -233,7 +233,7 @@ def scored_in(spec, loader, way):
             lacks.append(loader.lacking(failure))  # after what was lacking when it was loaded
             raise
 
-    return scoring.score(spec.id, call), next(filter(None, lacks), "")
+    return scoring.score(spec, call), next(filter(None, lacks), "")
 
 
 # --- what is told ---------------------------------------------------------------------------------------

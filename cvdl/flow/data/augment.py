@@ -18,11 +18,11 @@ import torch
 import torch.nn.functional as F
 
 from cvdl.data.arguments import check_size, check_whole
+from cvdl.data.pictures import GREY
 from cvdl.errors import InvalidInput
 from cvdl.flow.data.affine import about, compose, invert, similarity
 from cvdl.flow.data.random_numbers import normal, throw
 
-GREY = (0.299, 0.587, 0.114)  # weights of red, green, blue (ITU-R BT.601)
 GEOMETRIC, PHOTOMETRIC = 10, 12  # random numbers per pair
 STREAM = 2  # separates these random numbers from those of the scenes
 NOISE = 1 << 22  # length of the table of noise

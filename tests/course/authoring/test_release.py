@@ -60,7 +60,7 @@ def course(tmp_path, monkeypatch):
         "solutions/00_toy.ipynb": notebook(ANSWER),
         STUDENT: notebook("one"),
         "tests/answers/start.py": ANSWER,
-        "cvdl/course/grading/sandbox/attacks/loop.py": "while True: ...",
+        "cvdl/course/grading/attacks/loop.py": "while True: ...",
         "tests/test_a.py": "a",
         "cvdl/core.py": ANSWER,  # the library may know what is right
         "data/old/a.bin": "bytes",
@@ -287,7 +287,7 @@ def test_nothing_of_an_answer_is_in_what_this_course_releases():
         "tests/answers/",
         "tests/honest/",
         "tests/unforeseen/",
-        "cvdl/course/grading/sandbox/attacks/",
+        "cvdl/course/grading/attacks/",
         "work/",
     )
     assert not [n for n in names if n.startswith(kept)]

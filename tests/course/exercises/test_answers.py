@@ -40,12 +40,12 @@ def test_enough_answers(exercise):
 @by_id
 def test_right_answers_pass(exercise, seed):
     for function in [exercise.library, exercise.oracle, *answers("RIGHT", exercise)]:
-        score = scoring.score(exercise.id, caller(exercise.id, function), seed)
+        score = scoring.score(exercise, caller(exercise.id, function), seed)
         assert score.state == "right", (function, [c for c in score.cases if c.message])
 
 
 def named(exercise, function, mistake, seed):
-    score = scoring.score(exercise.id, caller(exercise.id, function), seed)
+    score = scoring.score(exercise, caller(exercise.id, function), seed)
     assert score.earned < score.points, f"{mistake.name}: not noticed with seed {seed}"
     assert score.mistake is mistake, f"{mistake.name}: taken for {score.mistake} with seed {seed}"
     assert score.hint == mistake.hint
@@ -71,7 +71,7 @@ def test_other_wrong_answers_lose_points_with_every_seed(exercise):
     """Answers that are no known mistake: they must not pass by chance, and the hint must be of use to them."""
     for seed in range(3):
         for function, words in answers("OTHERS", exercise):
-            score = scoring.score(exercise.id, caller(exercise.id, function), seed)
+            score = scoring.score(exercise, caller(exercise.id, function), seed)
             assert score.earned < score.points, f"{function.__name__}: not noticed with seed {seed}"
             assert words in score.hint, f"{function.__name__}: {score.mistake}, {score.hint!r}"
 

@@ -66,7 +66,7 @@ FORMS = {
 def test_what_is_right_but_for_its_form_is_told_of_the_form_only(slip, advice):
     id, changed = slip
     spec = chapters.find(id)
-    score = scoring.score(id, caller(id, lambda *args: changed(spec.library(*args))))
+    score = scoring.score(chapters.find(id), caller(id, lambda *args: changed(spec.library(*args))))
     assert score.earned < score.points
     assert advice in score.hint
     assert score.mistake or (score.hint not in {c.hint for c in spec.cases} and not score.relation)
@@ -75,7 +75,7 @@ def test_what_is_right_but_for_its_form_is_told_of_the_form_only(slip, advice):
 @pytest.mark.parametrize("id", ["flownet2.spread", "flownet2.bands", "gesture.resample"])
 def test_a_numpy_array_is_a_list_of_numbers(id):
     library = chapters.find(id).library
-    assert scoring.score(id, caller(id, lambda *args: np.array(library(*args)))).state == "right"
+    assert scoring.score(chapters.find(id), caller(id, lambda *args: np.array(library(*args)))).state == "right"
 
 
 def test_an_answer_in_another_order_is_recognised_only_if_all_of_it_is_there():

@@ -149,7 +149,7 @@ def test_scoring_never_raises(monkeypatch):
             )  # it takes long
             wants = [asked[spec.id, case.name].want for case in spec.cases]
             given = iter([odd(r, want, wild=r.random() < 0.4) for want in wants])
-            score = scoring.score(spec.id, caller_of(given, spec.id))
+            score = scoring.score(spec, caller_of(given, spec.id))
             answers += len(wants)
             earned += score.earned
             for case in score.cases:

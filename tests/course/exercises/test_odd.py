@@ -185,7 +185,7 @@ LARGE = {
 
 def assert_all_wrong(spec, odd):
     for name, make in odd.items():
-        score = scoring.score(spec.id, lambda *_, make=make, **__: make())
+        score = scoring.score(spec, lambda *_, make=make, **__: make())
         assert score.earned == 0 and all(case.message for case in score.cases), name
         assert all(len(case.message) <= scoring.LONGEST for case in score.cases), name
 
@@ -230,7 +230,7 @@ def test_the_mistakes_of_an_exercise_look_at_odd_answers(monkeypatch):
     spec = replace(chapters.find("rnn.step"), mistakes=(scoring.Mistake("careless", "hint", when=careless),))
     monkeypatch.setattr(chapters, "find", lambda id: spec)
     for name, make in ODD.items():
-        assert scoring.score("rnn.step", lambda *_, make=make, **__: make()).mistake is None, name
+        assert scoring.score(chapters.find("rnn.step"), lambda *_, make=make, **__: make()).mistake is None, name
 
 
 # --- what is decorated
@@ -455,5 +455,5 @@ def test_a_failure_without_a_message_earns_nothing():
     def call(*args, weights=None):
         raise empty()
 
-    assert scoring.score("rnn.step", call).earned == 0
-    assert scoring.score("rnn.step", caller("rnn.step", fails(empty()))).earned == 0
+    assert scoring.score(chapters.find("rnn.step"), call).earned == 0
+    assert scoring.score(chapters.find("rnn.step"), caller("rnn.step", fails(empty()))).earned == 0

@@ -231,11 +231,11 @@ def test_it_is_part_of_the_hint_unless_a_mistake_is_recognised(monkeypatch):
     for mistakes, hint in (((), "hint one Your values are the negatives of the right ones."), ((known,), known.hint)):
         exercise = Exercise("toy", "", right, right, cases, mistakes, ("", "", ""))
         monkeypatch.setattr(chapters, "find", lambda id, exercise=exercise: exercise)
-        assert scoring.score("toy", lambda x: -x.abs()).hint == hint
+        assert scoring.score(chapters.find("toy"), lambda x: -x.abs()).hint == hint
     zero = Case("zero", 1, "hint zero", make=lambda g: (torch.zeros(4),))
     exercise = Exercise("toy", "", right, right, (zero, *cases), (), ("", "", ""))
     monkeypatch.setattr(chapters, "find", lambda id: exercise)
-    score = scoring.score("toy", lambda x: -x.abs())
+    score = scoring.score(chapters.find("toy"), lambda x: -x.abs())
     assert score.advice == (
         "hint one",
         "Your values are the negatives of the right ones. This holds for the cases that failed.",
@@ -254,4 +254,4 @@ def test_on_exercises_of_the_course(id, change, sentence, monkeypatch):
     spec = chapters.find(id)
     bare = Exercise(**{**vars(spec), "mistakes": ()})
     monkeypatch.setattr(chapters, "find", lambda id: bare)
-    assert sentence in scoring.score(id, lambda *args, weights=None: change(spec.library(*args))).hint
+    assert sentence in scoring.score(chapters.find(id), lambda *args, weights=None: change(spec.library(*args))).hint

@@ -43,24 +43,24 @@ def toy(monkeypatch):
 
 
 def test_right():
-    score = scoring.score("toy.gradients", gradients)
+    score = scoring.score(chapters.find("toy.gradients"), gradients)
     assert (score.earned, score.points, score.state, score.hint) == (3, 3, "right", "")
 
 
 def test_first_differing_intermediate_is_named_with_its_factor():
-    score = scoring.score("toy.gradients", lambda x: (2 * x, 6 * x, torch.stack([x, -x])))
+    score = scoring.score(chapters.find("toy.gradients"), lambda x: (2 * x, 6 * x, torch.stack([x, -x])))
     assert score.cases[1].message == "dU ok · dW: off by a factor of 2"
-    score = scoring.score("toy.gradients", lambda x: (2 * x, 3 * x, torch.stack([x, -x])))
+    score = scoring.score(chapters.find("toy.gradients"), lambda x: (2 * x, 3 * x, torch.stack([x, -x])))
     assert score.cases[1].message == "dU ok · dW ok · dh: has the wrong sign at t=1"
 
 
 def test_partly_right_counts_its_cases_and_hints_at_the_failed_one():
-    score = scoring.score("toy.gradients", lambda x: gradients(x.round()))
+    score = scoring.score(chapters.find("toy.gradients"), lambda x: gradients(x.round()))
     assert (score.earned, score.state, score.hint) == (1, "partly right", "hint random")
 
 
 def test_a_recognised_mistake_comes_before_the_cases_hint():
-    score = scoring.score("toy.gradients", lambda x: (0 * x, 0 * x, torch.zeros(2, len(x))))
+    score = scoring.score(chapters.find("toy.gradients"), lambda x: (0 * x, 0 * x, torch.zeros(2, len(x))))
     assert score.mistake.name == "all zero" and score.hint == "You returned zeros."
 
 
@@ -68,8 +68,10 @@ def test_a_mistake_is_named_only_if_it_explains_all_cases(monkeypatch):
     one = Mistake("explains one", "one", like=lambda x: gradients(x) if len(x) == 4 else gradients(-x))
     both = Mistake("explains both", "both", like=lambda x: gradients(-x))
     monkeypatch.setattr(chapters, "find", lambda id: Exercise(**{**vars(TOY), "mistakes": (one, both)}))
-    assert scoring.score("toy.gradients", lambda x: gradients(-x)).mistake is both
-    assert scoring.score("toy.gradients", lambda x: gradients(-x if len(x) == 4 else 2 * x)).mistake is None
+    assert scoring.score(chapters.find("toy.gradients"), lambda x: gradients(-x)).mistake is both
+    assert (
+        scoring.score(chapters.find("toy.gradients"), lambda x: gradients(-x if len(x) == 4 else 2 * x)).mistake is None
+    )
 
 
 def test_a_mistake_that_is_an_error_in_some_cases_is_still_named(monkeypatch):
@@ -80,8 +82,8 @@ def test_a_mistake_that_is_an_error_in_some_cases_is_still_named(monkeypatch):
 
     one = Mistake("error with four", "one", like=wrong)
     monkeypatch.setattr(chapters, "find", lambda id: Exercise(**{**vars(TOY), "mistakes": (one,)}))
-    assert scoring.score("toy.gradients", wrong).mistake is one
-    assert scoring.score("toy.gradients", lambda x: gradients(-x)).mistake is None
+    assert scoring.score(chapters.find("toy.gradients"), wrong).mistake is one
+    assert scoring.score(chapters.find("toy.gradients"), lambda x: gradients(-x)).mistake is None
 
 
 def double(x, W):
@@ -98,7 +100,7 @@ def test_gradients_are_compared_by_argument_and_changes_in_place_are_refused(mon
         def call(*args, weights=None):
             return scoring.answer(function, args, weights)
 
-        return scoring.score("toy.double", call)
+        return scoring.score(chapters.find("toy.double"), call)
 
     assert score(double).state == "right"
     assert score(lambda x, W: 2 * (x @ W.detach())).cases[0].message == "dx ok · dW: 9 of 9 values differ (yours: 0)"
@@ -114,14 +116,14 @@ def test_sizes_are_drawn_from_the_seed_too(monkeypatch):
     exercise = Exercise(**{**vars(TOY), "cases": (case,), "mistakes": ()})
     monkeypatch.setattr(chapters, "find", lambda id: exercise)
     for seed in range(30):
-        scoring.score("toy.gradients", lambda x: seen.add(tuple(x.shape)) or gradients(x), seed)
+        scoring.score(chapters.find("toy.gradients"), lambda x: seen.add(tuple(x.shape)) or gradients(x), seed)
     assert seen == {(3, 5), (4, 6), (5, 7), (6, 8)}
 
 
 def test_same_seed_same_arguments():
     seen = []
     for seed in (1, 1, 2):
-        scoring.score("toy.gradients", lambda x: seen.append(x) or gradients(x), seed)
+        scoring.score(chapters.find("toy.gradients"), lambda x: seen.append(x) or gradients(x), seed)
     assert torch.equal(seen[1], seen[3]) and not torch.equal(seen[1], seen[5])
 
 
@@ -131,7 +133,7 @@ def test_the_answer_may_change_its_arguments_without_harm():
         x.zero_()
         return answer
 
-    assert scoring.score("toy.gradients", careless).state == "right"
+    assert scoring.score(chapters.find("toy.gradients"), careless).state == "right"
 
 
 def test_after_a_stop_no_case_is_tried():
@@ -141,7 +143,7 @@ def test_after_a_stop_no_case_is_tried():
         calls.append(x)
         raise scoring.CallStopped("stopped after 1 second", "a loop")
 
-    score = scoring.score("toy.gradients", stopped)
+    score = scoring.score(chapters.find("toy.gradients"), stopped)
     assert len(calls) == 1 and score.earned == 0 and score.hint == "a loop"
     assert "not tried" in score.cases[1].message
 
@@ -281,14 +283,14 @@ def test_other_types_of_the_same_answer_pass(got, want):
 
 @pytest.mark.parametrize("odd", [object(), lambda: 1, np.array([object()]), {1, 2}, torch.nn.Linear(1, 1)])
 def test_only_plain_data_is_an_answer(odd):
-    score = scoring.score("toy.gradients", lambda x: odd)
+    score = scoring.score(chapters.find("toy.gradients"), lambda x: odd)
     assert score.earned == 0 and "returned" in score.cases[0].message
 
 
 def test_unknown_id_names_the_nearest(monkeypatch):
     monkeypatch.undo()
     with pytest.raises(CourseError, match=r"Did you mean rnn\.step"):
-        scoring.score("rnn.stepp", gradients)
+        scoring.score(chapters.find("rnn.stepp"), gradients)
 
 
 def test_an_argument_with_nan_counts_as_unchanged():
@@ -311,7 +313,7 @@ def swapped(monkeypatch, **changes):
         def call(*args, weights=None):
             return scoring.answer(function, args, weights)
 
-        return scoring.score(exercise.id, call)
+        return scoring.score(exercise, call)
 
     return score
 
@@ -481,7 +483,7 @@ def test_an_exception_in_one_case_leaves_the_cases_hint(monkeypatch):
     score = toy_of(monkeypatch, cases)
 
     def judged(function):
-        return scoring.score("toy.gradients", caller("rnn.step", function))
+        return scoring.score(chapters.find("toy.gradients"), caller("rnn.step", function))
 
     score(torch.sin)
 
@@ -554,9 +556,9 @@ def test_an_answer_of_the_wrong_form_gets_advice_on_its_form_only(monkeypatch, g
 
 
 def test_several_named_values_are_named_in_the_advice():
-    score = scoring.score("toy.gradients", lambda x: 2 * x)
+    score = scoring.score(chapters.find("toy.gradients"), lambda x: 2 * x)
     assert score.hint == "Return 3 values, separated by commas and in this order: dU, dW, dh."
-    score = scoring.score("toy.gradients", lambda x: (2 * x, 3 * x))
+    score = scoring.score(chapters.find("toy.gradients"), lambda x: (2 * x, 3 * x))
     assert score.hint == "Return 3 values, separated by commas and in this order: dU, dW, dh."
 
 

@@ -101,4 +101,4 @@ def test_a_function_that_fails_for_changed_arguments_or_mixed_kinds():
 def test_on_exercises_of_the_course(id, wrong, told, monkeypatch):
     spec = chapters.find(id)
     monkeypatch.setattr(chapters, "find", lambda id: Exercise(**{**vars(spec), "mistakes": ()}))
-    assert told in scoring.score(id, caller(id, wrong)).relation
+    assert told in scoring.score(chapters.find(id), caller(id, wrong)).relation

@@ -15,7 +15,7 @@ def scored(id, number):
     spec = chapters.find(id)
     likes = [spec.library, *(m.like for m in spec.mistakes if m.like)]
     function = likes[number % len(likes)]
-    return scoring.score(id, caller(id, function)), inspect.getsource(function)
+    return scoring.score(chapters.find(id), caller(id, function)), inspect.getsource(function)
 
 
 def exercise(id, number):

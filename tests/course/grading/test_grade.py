@@ -46,7 +46,7 @@ def judged(*cells, backend):
 
 def as_check(id, function, row):
     """Is this row what `check` says of the function?"""
-    score = scoring.score(id, caller(id, function), SEED)
+    score = scoring.score(chapters.find(id), caller(id, function), SEED)
     told = [(c.name, c.points, c.earned, c.message, c.hint) for c in score.cases]
     assert [tuple(c.values()) for c in row["cases"]] == told
     mistake = score.mistake and score.mistake.name
@@ -231,7 +231,7 @@ def test_a_strange_answer_is_wrong_in_its_own_case_alone():
         right = scoring.answer(rnn.step, args, weights)
         return right.to(torch.float8_e4m3fn) if len(calls) in (2, 4) else right  # with two digits
 
-    score = scoring.score("rnn.step", call, 0)
+    score = scoring.score(chapters.find("rnn.step"), call, 0)
     messages = [c.message for c in score.cases if c.message]
     assert len(messages) == 2 and all("differ" in message for message in messages)
     assert [not c.earned for c in score.cases] == [n in (1, 3) for n in range(6)] and len(calls) == 6

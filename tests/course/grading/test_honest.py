@@ -56,7 +56,7 @@ def as_check(cells):
         linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
         exec(compile(source, name, "exec"), namespace)
     return {
-        id: scoring.score(id, api.caller(id, attempt.function), SEED) if attempt.attempted else None
+        id: scoring.score(checks.find(id), api.caller(id, attempt.function), SEED) if attempt.attempted else None
         for id, attempt in api._attempts.items()
     }
 

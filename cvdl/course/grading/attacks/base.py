@@ -3,7 +3,7 @@
 An attack returns the right answer if it got what it wanted, and fails if not: whoever earns points has got through.
 Around each, `Trap` has things that an attack must not reach, and looks at them afterwards.  `suite` runs them all, then
 a few of them as canaries, without a jail: those must be seen to get through.  Attacks that take several hand-ins are in
-`classes`.  `python -m cvdl.course.grading.sandbox.attacks NAME` runs those whose names match NAME, and shows what was said.
+`classes`.  `python -m cvdl.course.grading.attacks NAME` runs those whose names match NAME, and shows what was said.
 """
 
 import contextlib

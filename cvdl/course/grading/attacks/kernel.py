@@ -3,7 +3,7 @@
 import ctypes
 import os
 
-from cvdl.course.grading.sandbox.attacks.base import RNN, Attack, answer, code, notebook, put, together
+from cvdl.course.grading.attacks.base import RNN, Attack, answer, code, notebook, put, together
 
 # Numbers of system calls on x86-64 and on 64-bit ARM.
 NUMBERS = {

@@ -1,6 +1,6 @@
 """Attacks on the machine: network, processes, memory, disk, files and time."""
 
-from cvdl.course.grading.sandbox.attacks.base import Attack, code, together
+from cvdl.course.grading.attacks.base import Attack, code, together
 
 SHORT = {"CALL": 2, "LOAD": 1}  # seconds
 

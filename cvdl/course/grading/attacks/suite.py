@@ -6,8 +6,7 @@ import re
 import time
 
 from cvdl import tables
-from cvdl.course.grading.sandbox import backends
-from cvdl.course.grading.sandbox.attacks import (
+from cvdl.course.grading.attacks import (
     classes,
     files,
     identity,
@@ -19,7 +18,8 @@ from cvdl.course.grading.sandbox.attacks import (
     output,
     points,
 )
-from cvdl.course.grading.sandbox.attacks.base import RIGHT, Attack, Open, Outcome, code, run
+from cvdl.course.grading.attacks.base import RIGHT, Attack, Open, Outcome, code, run
+from cvdl.course.grading.sandbox import backends
 
 
 def attacks():

@@ -5,10 +5,10 @@ import shutil
 import zipfile
 from datetime import datetime
 
+from cvdl.course.grading.attacks.base import RNN, answer, notebook, put
+from cvdl.course.grading.attacks.classes import GOOD, WRONG, ClassAttack, anna, grade, short
+from cvdl.course.grading.attacks.files import zipped
 from cvdl.course.grading.names import shown
-from cvdl.course.grading.sandbox.attacks.base import RNN, answer, notebook, put
-from cvdl.course.grading.sandbox.attacks.classes import GOOD, WRONG, ClassAttack, anna, grade, short
-from cvdl.course.grading.sandbox.attacks.files import zipped
 from cvdl.course.grading.sandbox.backends import NOBODY
 from cvdl.settings import ROOT
 

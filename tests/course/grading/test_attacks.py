@@ -1,4 +1,4 @@
-"""The jail and the judge hold against cvdl/course/grading/sandbox/attacks, as root and as an ordinary user; and what holds can fail."""
+"""The jail and the judge hold against cvdl/course/grading/attacks, as root and as an ordinary user; and what holds can fail."""
 
 import os
 import shutil
@@ -20,10 +20,10 @@ from cvdl.settings import ROOT
 from tests.course.exercises.test_answers import EXERCISES
 
 pytestmark = pytest.mark.skipif(
-    not (ROOT / "cvdl/course/grading/sandbox/attacks").exists(), reason="attacks are kept back from students"
+    not (ROOT / "cvdl/course/grading/attacks").exists(), reason="attacks are kept back from students"
 )
-if (ROOT / "cvdl/course/grading/sandbox/attacks").exists():
-    from cvdl.course.grading.sandbox.attacks import classes, suite
+if (ROOT / "cvdl/course/grading/attacks").exists():
+    from cvdl.course.grading.attacks import classes, suite
 
     CLASSES = suite.class_attacks()
     HAND_INS = suite.hand_ins()[1:]
@@ -101,7 +101,7 @@ def drawn(monkeypatch, seed):
         return replace(case, make=make)
 
     monkeypatch.setattr(chapters, "find", lambda id: replace(spec, cases=tuple(map(spied, spec.cases))))
-    scoring.score("rnn.step", lambda *_, **__: None, seed)
+    scoring.score(chapters.find("rnn.step"), lambda *_, **__: None, seed)
     return seeds
 
 
@@ -156,8 +156,8 @@ def test_an_ordinary_user(tmp_path):
     if tried.returncode:
         pytest.skip(f"an ordinary user cannot read this checkout, or has no jail: {tried.stderr[-300:]}")
     done = run(
-        "import sys; sys.path.insert(0, sys.argv[1]); from cvdl.course.grading.sandbox.attacks import suite\n"
-        "from cvdl.course.grading.sandbox.attacks import kernel, machine; suite.class_attacks = lambda: []\n"
+        "import sys; sys.path.insert(0, sys.argv[1]); from cvdl.course.grading.attacks import suite\n"
+        "from cvdl.course.grading.attacks import kernel, machine; suite.class_attacks = lambda: []\n"
         "suite.attacks = lambda: [*machine.ATTACKS, *kernel.ATTACKS]; sys.exit(not suite.table())"
     )
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
@@ -183,7 +183,7 @@ ODD = [None, True, 2**62, float("nan"), "", (), {"": None}]
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.id)
 def test_odd_answers_are_no_right_ones(exercise):
     for odd in ODD:
-        assert scoring.score(exercise.id, lambda *args, weights=None, odd=odd: crossed(odd), "a seed").earned == 0, odd
+        assert scoring.score(exercise, lambda *args, weights=None, odd=odd: crossed(odd), "a seed").earned == 0, odd
 
 
 def nan_like(value):
@@ -205,5 +205,5 @@ def test_nan_of_the_right_shape_earns_no_more_than_the_shape(exercise):
             raise CallFailed("no gradient")
         return crossed(nan_like(exercise.oracle(*args)))
 
-    score = scoring.score(exercise.id, call, "a seed")
+    score = scoring.score(exercise, call, "a seed")
     assert score.earned <= score.points / 4, [(c.name, c.earned) for c in score.cases if c.earned]

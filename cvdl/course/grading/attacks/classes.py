@@ -1,7 +1,7 @@
 """Attacks that take a whole class: `cvdl grade` is run as a teacher runs it, in a process of its own.
 
 A `ClassAttack` writes hand-ins, among them honest ones, and says how `cvdl` is called, perhaps several times.  `run`
-calls it, and looks at what a teacher sees: exit code, output, tables, pages and results.  `python -m cvdl.course.grading.sandbox.attacks NAME` runs the
+calls it, and looks at what a teacher sees: exit code, output, tables, pages and results.  `python -m cvdl.course.grading.attacks NAME` runs the
 attacks whose names match NAME, and prints what came of them.
 """
 
@@ -21,8 +21,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cvdl.course.grading.attacks.base import SEED, answer, notebook, put
 from cvdl.course.grading.sandbox import client
-from cvdl.course.grading.sandbox.attacks.base import SEED, answer, notebook, put
 from cvdl.settings import ROOT
 
 FULL = 100  # points of notebook 00, which has one exercise

@@ -5,7 +5,7 @@ import os
 import stat
 import zipfile
 
-from cvdl.course.grading.sandbox.attacks.base import Attack, answer, notebook, put
+from cvdl.course.grading.attacks.base import Attack, answer, notebook, put
 
 MINE = notebook(answer("return image / 256"))
 

@@ -5,9 +5,9 @@ import io
 import json
 import re
 
-from cvdl.course.grading.sandbox.attacks.base import RNN, answer, notebook, put
-from cvdl.course.grading.sandbox.attacks.classes import GOOD, WRONG, ClassAttack, anna, grade, short
-from cvdl.course.grading.sandbox.attacks.files import zipped
+from cvdl.course.grading.attacks.base import RNN, answer, notebook, put
+from cvdl.course.grading.attacks.classes import GOOD, WRONG, ClassAttack, anna, grade, short
+from cvdl.course.grading.attacks.files import zipped
 
 FORMULA = re.compile(r"""^["\s\u200b\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20]""")
 CONTROL = re.compile(

@@ -7,10 +7,10 @@ import struct
 import zipfile
 import zlib
 
-from cvdl.course.grading.sandbox.attacks.base import RNN, answer, notebook, put
-from cvdl.course.grading.sandbox.attacks.classes import GOOD, WRONG, ClassAttack, anna, calls_of, grade, short
-from cvdl.course.grading.sandbox.attacks.files import zipped
-from cvdl.course.grading.sandbox.attacks.judge import FRAMES
+from cvdl.course.grading.attacks.base import RNN, answer, notebook, put
+from cvdl.course.grading.attacks.classes import GOOD, WRONG, ClassAttack, anna, calls_of, grade, short
+from cvdl.course.grading.attacks.files import zipped
+from cvdl.course.grading.attacks.judge import FRAMES
 
 
 def attack(name, tries, make, through=lambda seen: (), **more):

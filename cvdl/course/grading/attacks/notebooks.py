@@ -2,7 +2,7 @@
 
 import json
 
-from cvdl.course.grading.sandbox.attacks.base import ID, Attack, answer, notebook, put
+from cvdl.course.grading.attacks.base import ID, Attack, answer, notebook, put
 
 WRONG = answer("return image / 256")
 

@@ -1,7 +1,7 @@
 """Attacks on points: right answers by other means than the exercise asks for, and late ones."""
 
-from cvdl.course.grading.sandbox.attacks.base import RNN, Attack, answer, code, notebook, put, together
-from cvdl.course.grading.sandbox.attacks.judge import FRAMES
+from cvdl.course.grading.attacks.base import RNN, Attack, answer, code, notebook, put, together
+from cvdl.course.grading.attacks.judge import FRAMES
 
 STEP = "torch.tanh(x @ V.T + h @ W.T + b_h)"
 UNROLL = (

@@ -1,6 +1,6 @@
 """Attacks on the judge: answers that seem right, and forged ones."""
 
-from cvdl.course.grading.sandbox.attacks.base import Attack, code, together
+from cvdl.course.grading.attacks.base import Attack, code, together
 
 ZEROS = "return torch.zeros(image.shape)"
 FRAMES = """
