@@ -31,6 +31,7 @@ test: export OMP_NUM_THREADS = 1
 test: $(READY)  ## check style, library and built notebooks; run every notebook at its smallest (10 minutes) [WORKERS=2]
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	.venv/bin/lint-imports --no-cache
 	$(if $(MASTERS),$(RUN) -m cvdl.course.authoring.build --check)
 	$(PYTEST) -p no:nbval tests
 	$(if $(NOTEBOOKS),CVDL_PROFILE=quick CVDL_REAL= CVDL_TRY_SLIDERS=1 \
