@@ -1,4 +1,4 @@
-"""`cvdl doctor`, `cvdl lab` and `cvdl handin`: what students use."""
+"""`cvdl doctor`, `cvdl lab` and `cvdl submit`: what students use."""
 
 from pathlib import Path
 from typing import Annotated
@@ -40,8 +40,9 @@ def lab(
     lab(work, port, browser)
 
 
+@app.command("handin", hidden=True)  # its name in the first edition
 @app.command()
-def handin(
+def submit(
     notebook: Annotated[str, typer.Argument(help="Number of the notebook, such as 01, or its file.")],
     work: Annotated[Path, typer.Option(help="Folder with your own copies of the notebooks.", callback=folder)] = ROOT
     / "work",
@@ -51,6 +52,6 @@ def handin(
 
     Your answers run on your own machine, just as they do in `check`. Save the notebook first (Ctrl-S).
     """
-    from cvdl.course.workspace.submit import handin
+    from cvdl.course.workspace.submit import submit as write_submission
 
-    typer.echo(handin(notebook, work, out))
+    typer.echo(write_submission(notebook, work, out))

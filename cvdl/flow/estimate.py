@@ -17,7 +17,7 @@ from cvdl.errors import InvalidInput, is_out_of_memory, library_errors, told
 from cvdl.files import Names, expanded, is_file, is_folder
 from cvdl.flow.clips import CLIPS, Clip, overlay
 from cvdl.flow.data.folder import PICTURES, VIDEOS
-from cvdl.flow.data.real import Pairs, open_pairs
+from cvdl.flow.data.real import PairDataset, open_pairs
 from cvdl.flow.data.sample import Files, as_image, read_image
 from cvdl.flow.evaluate import count, leave_out, one_by_one, readable
 from cvdl.flow.io import write_flow
@@ -132,7 +132,7 @@ def run(inputs, outs, network="spynet", device=None, kind=None):
             and if there is no pair whose flow can be computed.
     """
     pairs = open_inputs([expanded(path) for path in inputs])
-    single = isinstance(pairs, Pairs) and len(pairs) == 1
+    single = isinstance(pairs, PairDataset) and len(pairs) == 1
     writers = [writer_of(expanded(out), kind, single) for out in outs]
     if not writers:
         raise InvalidInput(f"Name the output: --out FILE. It can be {WHAT_CAN_BE_WRITTEN}.")
@@ -192,7 +192,7 @@ def open_inputs(inputs):
             )
         if not is_file(path):
             raise InvalidInput(f"There is no file {path}. {wanted}")
-    return Pairs([Files(inputs[0].stem, *inputs)])
+    return PairDataset([Files(inputs[0].stem, *inputs)])
 
 
 def writer_of(out, kind, single):

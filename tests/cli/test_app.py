@@ -97,7 +97,7 @@ def test_ctrl_c_is_one_line_from_the_first_import_to_the_end(where, tmp_path):
     "arguments, told",
     [
         (["grade", "there", "--out", "here"], ""),  # it says itself how to continue
-        (["handin", "01"], "Stopped."),
+        (["submit", "01"], "Stopped."),
         (
             ["train", "spynet"],
             "runs/spynet-quick: stopped. Rendered pairs and checkpoints are kept; --resume continues.",
@@ -110,7 +110,7 @@ def test_ctrl_c_within_a_command(monkeypatch, arguments, told):
 
     for place in (
         "cvdl.course.grading.command.grade_all",
-        "cvdl.course.workspace.submit.handin",
+        "cvdl.course.workspace.submit.submit",
         "cvdl.train.loop.train",
     ):
         monkeypatch.setattr(place, stopped)

@@ -22,7 +22,7 @@ import torch
 from cvdl.course.exercises import chapters, scoring
 from cvdl.course.exercises.comparison import plain
 from cvdl.course.exercises.time_limit import TimeIsUp, time_limit
-from cvdl.course.notebook.feedback import Card, cells_run, in_namespace, running_cell, say
+from cvdl.course.notebook.feedback import Feedback, cells_run, in_namespace, running_cell, say
 from cvdl.errors import CourseError
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -189,13 +189,13 @@ def check(id=None):
     id = spec.id
     attempt = _attempts.get(id)
     if attempt is None:
-        result = Card(
+        result = Feedback(
             "open",
             f"{id}: no answer to check yet",
             [f'Run the exercise cell first, the one that starts with @exercise("{id}"), then this one again.'],
         )
     elif not attempt.attempted:
-        result = Card(
+        result = Feedback(
             "open",
             f"{id}: not attempted yet — 0 of {spec.points} points",
             ["Replace the ... with your answer, run that cell, then this one again."],
@@ -256,7 +256,7 @@ def under_nbgrader():
 
 
 def judged(id, function, own_code=False):
-    """Judge any function as the answer to exercise `id` -> Card with its cases, then one hint.
+    """Judge any function as the answer to exercise `id` -> Feedback with its cases, then one hint.
 
     own_code: is it this function that later cells call?  Under nbgrader, raises CourseFault where the course itself
     fails, which must not count as 0 points.
@@ -269,7 +269,7 @@ def judged(id, function, own_code=False):
         _scores.pop(id, None)
         if under_nbgrader():
             raise
-        return Card(
+        return Feedback(
             "open",
             f"{id}: cannot be judged because of a fault in the course",
             [str(fault), "You did nothing wrong, and it costs you no points. Continue with the next exercise."],
@@ -278,13 +278,13 @@ def judged(id, function, own_code=False):
         _scores[id] = score
     helped = with_library()
     if score.state == "right":
-        return Card("right", f"{spec.id}: right — {score.earned} of {score.points} points", helped, _rows(score))
+        return Feedback("right", f"{spec.id}: right — {score.earned} of {score.points} points", helped, _rows(score))
     hint, relation = score.advice
     lines = [f"Hint: {hint}", *filter(None, [relation]), *helped, f'More help: hint("{spec.id}").']
     if own_code:
         lines.append(f'The cells below use your version; use_library("{spec.id}") continues with cvdl\'s.')
     state = "partly" if score.earned else "wrong"
-    return Card(state, f"{spec.id}: {score.state} — {score.earned} of {score.points} points", lines, _rows(score))
+    return Feedback(state, f"{spec.id}: {score.state} — {score.earned} of {score.points} points", lines, _rows(score))
 
 
 def with_library():
@@ -487,7 +487,7 @@ def hint(id=None):
     _hints[id] = shown, present, now
     last = " That was the last one; the next call starts again."
     more = " For the next one, call it again." if shown < len(steps) else last
-    return Card("open", f"{id}: hint {shown} of {len(steps)}", [steps[shown - 1] + more])
+    return Feedback("open", f"{id}: hint {shown} of {len(steps)}", [steps[shown - 1] + more])
 
 
 def use_library(id=None):
@@ -507,14 +507,14 @@ def progress():
     """A table of all exercises of the notebook(s) now at work, with state and points."""
     begun = {id.partition(".")[0] for id in _attempts}
     if not begun:
-        return Card("open", "No exercise was run yet", ["Run an exercise cell, then progress() again."])
+        return Feedback("open", "No exercise was run yet", ["Run an exercise cell, then progress() again."])
     rows, earned, total = [], 0, 0
     for name in sorted(begun, key=list(chapters.chapters()).index):
         for spec in chapters.chapter(name).values():
             points = _scores[spec.id].earned if spec.id in _scores else 0
             rows.append((spec.id, f"{points}/{spec.points}", _state(spec.id)))
             earned, total = earned + points, total + spec.points
-    return Card("right" if earned == total else "open", f"{earned} of {total} points", rows=rows)
+    return Feedback("right" if earned == total else "open", f"{earned} of {total} points", rows=rows)
 
 
 def _state(id):

@@ -144,7 +144,7 @@ def of_run(handin, main):
 def sorted_out(handins, out, dues, main, regrade):
     """Which hand-ins to grade, and how that changes the existing marks.
 
-    -> (list of HandIn, {(student, notebook)} whose marks are kept, a line for each mark that changes or is kept, is
+    -> (list of Submission, {(student, notebook)} whose marks are kept, a line for each mark that changes or is kept, is
     everything clear?).
     """
     chosen, stay, lines, clear = [], set(), [], True

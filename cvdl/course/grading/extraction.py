@@ -53,7 +53,7 @@ class Statement:
 
 
 @dataclass
-class Cut:
+class Extraction:
     """What was found in a notebook.
 
     cells: {number: source}, as the lines are counted in errors; definitions: {id: Statement}, the last answered one of
@@ -163,10 +163,10 @@ def functions_of(statement, id):
     return mine
 
 
-def cut(data):
-    """Find the exercises in the bytes of a notebook -> Cut.  Raises CourseError if they are not a notebook."""
+def extract(data):
+    """Find the exercises in the bytes of a notebook -> Extraction.  Raises CourseError if they are not a notebook."""
     notebook = notebook_of(data)
-    found, all_of, written, flags = Cut(version=version_of(notebook)), defaultdict(list), {}, 0
+    found, all_of, written, flags = Extraction(version=version_of(notebook)), defaultdict(list), {}, 0
     known = {"exercise": "exercise", "check": "check"}
     for number, source in enumerate(sources_of(notebook), 1):
         if len(source) > SOURCE:

@@ -13,7 +13,7 @@ TEAM = re.compile(
 )
 
 
-class Class:
+class Gradebook:
     """The hand-ins of a class, by student and notebook.
 
     results: list of dicts as cvdl.course.grading.results reads them; run: the content of OUT/run.json.  These of its items are used

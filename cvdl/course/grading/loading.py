@@ -1,6 +1,6 @@
 """Running what an exercise needs of its notebook, so that its function can be called: inside the jail, or by its author.
 
-There are several ways.  The first ones run the statements that `cut` found, and no others.  If the answer is not right
+There are several ways.  The first ones run the statements that `extract` found, and no others.  If the answer is not right
 then, the notebook's own cells are run up to the exercise's `check`, as the student ran them: without the calls of the
 course (checks, figures, training) and within a time limit.  Whatever the notebook had, and this place lacks, is named.
 """
@@ -22,7 +22,7 @@ from cvdl.course.exercises import api
 from cvdl.course.exercises.comparison import CallFailed, CallStopped
 from cvdl.course.exercises.time_limit import TimeIsUp
 from cvdl.course.grading.effects import root
-from cvdl.course.grading.extraction import cut
+from cvdl.course.grading.extraction import extract
 from cvdl.course.notebook.chapters import stems
 from cvdl.settings import ROOT
 
@@ -37,7 +37,7 @@ def course_of(stem):
     """What the course itself delivered in a notebook -> {functions: {name: exercise}, delivered: digests of statements}."""
     if stem not in stems().values():
         return {"functions": {}, "delivered": []}
-    own = cut((ROOT / "notebooks" / f"{stem}.ipynb").read_bytes())
+    own = extract((ROOT / "notebooks" / f"{stem}.ipynb").read_bytes())
     return {"functions": own.functions, "delivered": sorted({digest(s) for s in own.statements})}
 
 
@@ -58,7 +58,7 @@ class Loader:
     """Loads the exercises of one notebook."""
 
     def __init__(self, found, course=None):
-        """found: a Cut; course: of course_of."""
+        """found: an Extraction; course: of course_of."""
         self.found, self.course = found, course or {"functions": {}, "delivered": []}
         self.functions = self.course["functions"] | found.functions
         self.names = {name for s in found.statements for name in s.gives} | set(self.functions)

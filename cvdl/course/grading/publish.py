@@ -3,7 +3,7 @@
 import json
 
 from cvdl.course.grading import reports
-from cvdl.course.grading.gradebook import Class
+from cvdl.course.grading.gradebook import Gradebook
 from cvdl.course.grading.results import save
 from cvdl.course.grading.tables import as_csv, canvas_table, exercise_table, known, moodle_table, nbgrader_table
 
@@ -17,16 +17,18 @@ def publish(results, out, formats=(), unwritten=None):
     """
     known(formats)
     path = out / "run.json"
-    klass = Class(results, json.loads(path.read_text(encoding="utf-8")) if path.exists() else {})
-    save(out / "grades.csv", as_csv(nbgrader_table(klass)))
+    gradebook = Gradebook(results, json.loads(path.read_text(encoding="utf-8")) if path.exists() else {})
+    save(out / "grades.csv", as_csv(nbgrader_table(gradebook)))
     # Excel reads a file as UTF-8 only if it begins with a byte order mark, which confuses programs: only this file has it.
-    save(out / "exercises.csv", as_csv(exercise_table(klass)), encoding="utf-8-sig")
+    save(out / "exercises.csv", as_csv(exercise_table(gradebook)), encoding="utf-8-sig")
     said = [f"Marks: {out / 'grades.csv'}, {out / 'exercises.csv'}"]
     tables = {}
     if "moodle" in formats:
-        tables |= {f"moodle-{n}.csv": moodle_table(klass, n) for n in klass.notebooks if n in klass.asked_for}
+        tables |= {
+            f"moodle-{n}.csv": moodle_table(gradebook, n) for n in gradebook.notebooks if n in gradebook.asked_for
+        }
     if "canvas" in formats:
-        tables["canvas.csv"] = canvas_table(klass)
+        tables["canvas.csv"] = canvas_table(gradebook)
     for name, rows in tables.items():
         save(out / name, as_csv(rows))
         said.append(f"To upload: {out / name}")
@@ -38,4 +40,4 @@ def publish(results, out, formats=(), unwritten=None):
                 f"Rows without {rows[0][place]}: {len(unknown)} ({some}). It is taken from the file names in {name[:6].capitalize()}'s "
                 f"download; copy what is missing from {name[:6].capitalize()}'s own list."
             )
-    return said + reports.write(klass, out, [] if unwritten is None else unwritten)
+    return said + reports.write(gradebook, out, [] if unwritten is None else unwritten)

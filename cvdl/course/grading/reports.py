@@ -37,20 +37,20 @@ PATH = re.compile(rf"(?<![\w.])/(?:{TOPS})/(?:[^/'\":;,]*/)*")  # folders of thi
 OURS = sorted({sys.prefix, sys.base_prefix, str(ROOT), str(data_path())}, key=len, reverse=True)
 
 
-def write(klass, out, unwritten):
+def write(gradebook, out, unwritten):
     """Write OUT/pages/STUDENT/NOTEBOOK.html for every hand-in, and OUT/overview.html -> list of lines for the teacher.
 
     unwritten: list to which a line is added for each page that could not be written.
     """
     begin = len(unwritten)
-    for result in filter(lambda r: status(r) != "missing", klass.by.values()):
+    for result in filter(lambda r: status(r) != "missing", gradebook.by.values()):
         try:
             on_disk.save(out / page_path(result), student_page(result))
             if (former := page_path(result, first_edition=True)) != page_path(result):
                 (out / former).unlink(missing_ok=True)
         except Exception as error:
             unwritten.append(f"The page of {result['student']} ({result['notebook']}) could not be written: {error}")
-    on_disk.save(out / "overview.html", overview(klass))
+    on_disk.save(out / "overview.html", overview(gradebook))
     return [*unwritten[begin:], f"Pages: {out / 'overview.html'}, and one for each student in {out / 'pages'}"]
 
 
@@ -128,7 +128,7 @@ def _exercise(e):
 # --- the class ------------------------------------------------------------------------------------------
 
 
-def overview(klass):
+def overview(gradebook):
     """HTML page for the class: distribution of points, exercises, mistakes, and hand-ins that need attention."""
     handins = [
         {
@@ -139,7 +139,7 @@ def overview(klass):
             "remarks": remarks(result) if result else "",
             "link": "" if status(result) == "missing" else page_path(result),
         }
-        for student, notebook, result in klass
+        for student, notebook, result in gradebook
     ]
     states = Counter(h["status"] for h in handins)
     attention = [
@@ -156,10 +156,10 @@ def overview(klass):
     ]
     return render(
         "overview.html",
-        counts=f"{counted(klass.students, 'student')}, {counted(klass.notebooks, 'notebook')}; "
+        counts=f"{counted(gradebook.students, 'student')}, {counted(gradebook.notebooks, 'notebook')}; "
         + ", ".join(f"{count} {state}" for state, count in sorted(states.items())),
         attention=attention,
-        notebooks=[_notebook(klass, name) for name in klass.notebooks],
+        notebooks=[_notebook(gradebook, name) for name in gradebook.notebooks],
         handins=handins,
     )
 
@@ -168,11 +168,11 @@ def counted(things, name):
     return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
 
 
-def _notebook(klass, name):
-    judged = klass.judged(name)
+def _notebook(gradebook, name):
+    judged = gradebook.judged(name)
     if not judged:
         return {"name": name, "count": 0}
-    points, maximum, items = [earned(r) for r in judged], klass.maximum(name), item_analysis(judged)
+    points, maximum, items = [earned(r) for r in judged], gradebook.maximum(name), item_analysis(judged)
     mistakes = Counter((e["id"], e["mistake"]) for r in judged for e in r["exercises"] if e["mistake"])
     return {
         "name": name,

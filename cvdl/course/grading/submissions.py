@@ -28,7 +28,7 @@ NO_FILE = "is not an ordinary file but a link or a device; it was not opened"
 
 
 @dataclass(frozen=True)
-class Found:
+class SubmittedFile:
     """A file among the hand-ins, perhaps inside a zip."""
 
     base: Path  # the path that the teacher gave
@@ -66,7 +66,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class HandIn:
+class Submission:
     """What one student handed in for one notebook.
 
     notebook: stem, or "unknown"; late: True if the learning platform marks it as late; problem: None, or why no notebook
@@ -75,7 +75,7 @@ class HandIn:
 
     student: str
     notebook: str
-    file: Found
+    file: SubmittedFile
     submitted: datetime | None = None
     late: bool = False
     problem: str | None = None
@@ -90,7 +90,7 @@ class HandIn:
 
 
 def find(submissions, ours=(), told=None):
-    """All hand-ins in a folder, a zip or a file -> list of HandIn, by student and notebook.
+    """All hand-ins in a folder, a zip or a file -> list of Submission, by student and notebook.
 
     ours: paths in that folder that are not hand-ins; told: list to which messages for the teacher are added.  Raises
     CourseError if there are no hand-ins, or if it is unclear whose they are.
@@ -124,7 +124,7 @@ def find(submissions, ours=(), told=None):
             found = of_student(called[owner], own)
         except Exception as error:
             file = replace(own[0][1], fault=f"cannot be read: {error}")
-            found = [HandIn(called[owner], "unknown", file, problem=file.fault)]
+            found = [Submission(called[owner], "unknown", file, problem=file.fault)]
         handins += [replace(h, platform=owner.platform, number=owner.number) for h in found]
     if top.is_file() and not top.name.lower().endswith(".zip") and handins[0].problem:
         raise CourseError(f"{top} is neither a zip nor a notebook of this course ({handins[0].problem}).")
@@ -132,13 +132,13 @@ def find(submissions, ours=(), told=None):
 
 
 def of_student(student, files):
-    """The hand-ins among a student's files, (names, Found, late) each: the newest one of each notebook."""
+    """The hand-ins among a student's files, (names, SubmittedFile, late) each: the newest one of each notebook."""
     times = {n[:2]: stamp(f) for n, f, _ in files if len(n) == 3 and n[2] == "timestamp.txt" and not names.platform(n)}
     notebooks, faulty = defaultdict(list), []
     for below, file, late in files:
         when = times.get(below[:2]) or file.changed
         name = PurePosixPath(file.inside[-1]).name if file.inside else file.path.name
-        handin = HandIn(student, file.stem or named(name), file, when, late, file.fault or file.problem)
+        handin = Submission(student, file.stem or named(name), file, when, late, file.fault or file.problem)
         if file.stem:
             notebooks[file.stem].append(handin)
         elif handin.problem:
@@ -160,7 +160,7 @@ def of_student(student, files):
         _, first, late = files[0]
         others = ", ".join(sorted({f.called.rpartition("/")[2] for _, f, _ in files}))[:200]
         problem = "no notebook" if len(files) == 1 else f"no notebook among {others}"
-        chosen = [HandIn(student, "unknown", first, first.changed, late, problem)]
+        chosen = [Submission(student, "unknown", first, first.changed, late, problem)]
     return chosen
 
 
@@ -174,7 +174,7 @@ def age(handin):
 
 
 def of_nbgrader(files):
-    """The files in nbgrader's `submitted` if this is nbgrader's folder, otherwise all (names, Found)."""
+    """The files in nbgrader's `submitted` if this is nbgrader's folder, otherwise all (names, SubmittedFile)."""
     tops = {n[0] for n, _ in files}
     own = [(n[1:], f) for n, f in files if n[0] == "submitted" and len(n) > 1]
     return own if own and (tops & NBGRADER or tops == {"submitted"}) else files
@@ -187,7 +187,7 @@ def shared_folders(every):
 
 
 def unwrapped(top, shared, files, told):
-    """The (names, Found) without a folder around all students' files, as `zip -r hand-ins.zip hand-ins` creates it.
+    """The (names, SubmittedFile) without a folder around all students' files, as `zip -r hand-ins.zip hand-ins` creates it.
 
     Raises CourseError if that folder could also belong to a single student.
     """
@@ -225,7 +225,7 @@ def is_assignment(name):
 
 
 def walk(top, ours):
-    """Files below a path -> (names of folders and file, Found)."""
+    """Files below a path -> (names of folders and file, SubmittedFile)."""
     if top.is_dir():
         folder = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -239,9 +239,12 @@ def walk(top, ours):
             raise CourseError(f"{top} {there['fault']}. Download it again.")
         for m in there:
             made = datetime.fromisoformat(m["made"]) if m["made"] else None
-            yield archives.parts(m["name"]), Found(top, (), (m["name"],), (m["number"],), made, fault=m["fault"])
+            yield (
+                archives.parts(m["name"]),
+                SubmittedFile(top, (), (m["name"],), (m["number"],), made, fault=m["fault"]),
+            )
     else:
-        yield (top.name,), Found(top, changed=changed(top.stat()))
+        yield (top.name,), SubmittedFile(top, changed=changed(top.stat()))
 
 
 def below(folder, base, names, ours):
@@ -249,7 +252,10 @@ def below(folder, base, names, ours):
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
-        yield names or (base.name,), Found(base, names, fault=f"is a folder that cannot be read ({error.strerror})")
+        yield (
+            names or (base.name,),
+            SubmittedFile(base, names, fault=f"is a folder that cannot be read ({error.strerror})"),
+        )
         return
     for entry in entries:
         own = (*names, entry.name)
@@ -261,14 +267,14 @@ def below(folder, base, names, ours):
                 fault = None if stat.S_ISREG(status.st_mode) else NO_FILE
                 if status.st_size > archives.LARGEST:
                     fault = f"is {status.st_size >> 20} MB in size; the limit is {archives.LARGEST >> 20} MB"
-                yield own, Found(base, own, changed=changed(status), fault=fault)
+                yield own, SubmittedFile(base, own, changed=changed(status), fault=fault)
                 continue
             if len(own) > DEEPEST:
-                yield own, Found(base, own, fault=f"is nested more than {DEEPEST} folders deep")
+                yield own, SubmittedFile(base, own, fault=f"is nested more than {DEEPEST} folders deep")
                 continue
             inner = os.open(entry.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
         except OSError as error:
-            yield own, Found(base, own, fault=f"cannot be read ({error.strerror})")
+            yield own, SubmittedFile(base, own, fault=f"cannot be read ({error.strerror})")
             continue
         try:
             yield from below(inner, base, own, ours)
@@ -300,7 +306,7 @@ def opened(base, names):
 
 
 def looked(files):
-    """The files of one hand-in, (names, Found) each, as read in a separate process.
+    """The files of one hand-in, (names, SubmittedFile) each, as read in a separate process.
 
     A student's zip is replaced by the notebooks in it.
     """

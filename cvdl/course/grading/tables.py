@@ -30,30 +30,32 @@ CELL = 30_000  # characters; Excel takes 32,767
 # --- the tables: each is a list of rows, of which the first is the header ------------------------------------------
 
 
-def nbgrader_table(klass):
+def nbgrader_table(gradebook):
     rows = [NBGRADER.split()]
-    for student, notebook, result in klass:
+    for student, notebook, result in gradebook:
         points = 0 if result is None else earned(result)
         when = (result and result["submitted"]) or ""
         penalty = "" if points == "" else 0
-        of = klass.maximum(notebook)
-        rows.append([notebook, klass.dues.get(notebook) or "", when, student, "", "", "", points, penalty, points, of])
+        of = gradebook.maximum(notebook)
+        rows.append(
+            [notebook, gradebook.dues.get(notebook) or "", when, student, "", "", "", points, penalty, points, of]
+        )
     return rows
 
 
-def exercise_table(klass):
+def exercise_table(gradebook):
     """A row for each student; for each notebook its status, its exercises, its points and remarks."""
     rows = [["student"]]
-    for notebook, exercises in klass.points.items():
+    for notebook, exercises in gradebook.points.items():
         titles = [f"{id} (of {points})" for id, points in exercises.items()]
-        rows[0] += [notebook, *titles, f"{notebook}: points (of {klass.maximum(notebook)})", f"{notebook}: remarks"]
+        rows[0] += [notebook, *titles, f"{notebook}: points (of {gradebook.maximum(notebook)})", f"{notebook}: remarks"]
     rows[0].append("handed in, too")
-    others = {s: remarks(r) for s, n, r in klass if n not in klass.points}
-    for student in klass.students:
+    others = {s: remarks(r) for s, n, r in gradebook if n not in gradebook.points}
+    for student in gradebook.students:
         row = [student]
-        for notebook, exercises in klass.points.items():
-            result = klass.by.get((student, notebook))
-            there, asked = status(result) != "missing", result or notebook in klass.asked_for
+        for notebook, exercises in gradebook.points.items():
+            result = gradebook.by.get((student, notebook))
+            there, asked = status(result) != "missing", result or notebook in gradebook.asked_for
             known = there and (result["judged"] or in_part(result))
             marks = {e["id"]: mark(e) for e in result["exercises"]} if known else {}
             row += [status(result) if asked else "", *(marks.get(id, "") for id in exercises)]
@@ -62,25 +64,25 @@ def exercise_table(klass):
     return rows
 
 
-def moodle_table(klass, notebook):
+def moodle_table(gradebook, notebook):
     """Moodle numbers participants, and puts the number into the folder name of each downloaded hand-in.
 
     A team's folder has the team's number, which may also be the number of an unrelated participant, so rows that appear
     to be teams get no Identifier.
     """
     rows = [MOODLE.split(",")]
-    results = {student: klass.by.get((student, notebook)) for student in klass.students}
+    results = {student: gradebook.by.get((student, notebook)) for student in gradebook.students}
     numbers = unambiguous({s: r["number"] for s, r in results.items() if r and r["platform"] == "moodle"})
     for student, result in results.items():
         number = numbers.get(student, "")
-        identifier = f"Participant {number}" if number and klass.is_person(student, number) else ""
+        identifier = f"Participant {number}" if number and gradebook.is_person(student, number) else ""
         state, points, when, comment = "No submission", "", "", ""
         if status(result) != "missing":
             state = "Submitted for grading" + (" - late" if result["late"] else "")
             points, when = earned(result), result["submitted"] or ""
         if points != "":
             comment = "; ".join(f"{e['id']}: {e['earned']} of {e['points']}, {e['state']}" for e in result["exercises"])
-        rows.append([identifier, student, "", state, points, klass.maximum(notebook), "Yes", when, "", comment])
+        rows.append([identifier, student, "", state, points, gradebook.maximum(notebook), "Yes", when, "", comment])
     return rows
 
 
@@ -90,17 +92,17 @@ def unambiguous(numbers):
     return {student: number for student, number in numbers.items() if count[number] == 1}
 
 
-def canvas_table(klass):
+def canvas_table(gradebook):
     """Canvas numbers students, and puts the number into the file name of each hand-in: name_[LATE_]STUDENT_FILE_…
 
     File names in anonymous assignments have no number: anon_CODE_FILE_…
     """
-    rows = [[*CANVAS.split(","), *klass.notebooks]]
-    rows.append(["    Points Possible", "", "", "", "", *(klass.maximum(n) for n in klass.notebooks)])
-    found = {s: {r["number"] for r in klass.of(s) if r["platform"] == "canvas"} - {""} for s in klass.students}
+    rows = [[*CANVAS.split(","), *gradebook.notebooks]]
+    rows.append(["    Points Possible", "", "", "", "", *(gradebook.maximum(n) for n in gradebook.notebooks)])
+    found = {s: {r["number"] for r in gradebook.of(s) if r["platform"] == "canvas"} - {""} for s in gradebook.students}
     numbers = unambiguous({student: of.pop() for student, of in found.items() if len(of) == 1})
-    for student in klass.students:
-        own = [klass.by.get((student, n)) for n in klass.notebooks]
+    for student in gradebook.students:
+        own = [gradebook.by.get((student, n)) for n in gradebook.notebooks]
         marks = ["" if status(r) == "missing" else earned(r) for r in own]
         rows.append([student, numbers.get(student, ""), "", "", "", *marks])
     return rows

@@ -7,7 +7,7 @@ import os
 import platform
 from html import escape
 
-from cvdl.course.notebook.feedback import Card, in_notebook, say
+from cvdl.course.notebook.feedback import Feedback, in_notebook, say
 from cvdl.errors import CourseError
 from cvdl.settings import PROFILES, device, profile
 
@@ -114,7 +114,7 @@ def explore(draw, alt, **sliders):
             handle.update(as_picture(draw(**values), alt.format(**values)))
         except Exception as error:  # Jupyter would hide it in its log
             what = f"{type(error).__name__}: {error}"
-            handle.update(Card("wrong", "The figure could not be drawn", [what, "Run this cell again."]))
+            handle.update(Feedback("wrong", "The figure could not be drawn", [what, "Run this cell again."]))
 
     for w in widgets.values():
         w.observe(redraw, "value")

@@ -15,7 +15,7 @@ LOOKS = {
 
 
 @dataclass
-class Card:
+class Feedback:
     """A headline, rows of a table (strings), and lines of text; `state` is a key of LOOKS."""
 
     state: str
@@ -41,7 +41,7 @@ class Card:
 
 def say(state, headline, *lines):
     """Show a card at once: as rich output in a notebook, printed elsewhere."""
-    card = Card(state, headline, list(lines))
+    card = Feedback(state, headline, list(lines))
     if in_notebook():
         from IPython.display import display
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch.nn.functional as F
 
 from cvdl.course.notebook.display import RUN_AGAIN, as_picture, in_notebook, show
-from cvdl.course.notebook.feedback import Card
+from cvdl.course.notebook.feedback import Feedback
 from cvdl.data.pictures import animation
 from cvdl.errors import CourseError, InvalidInput
 from cvdl.flow.data.folder import PICTURES
@@ -98,7 +98,7 @@ def offer(read, draw, example, alt, **button):
             if files := contents(button.value):
                 handle.update(as_picture(draw(*read(files)), f"The same for {', '.join(sorted(files))}."))
         except Exception as error:  # Jupyter would hide it in its log
-            handle.update(Card("wrong", "That could not be used", [str(error)]))
+            handle.update(Feedback("wrong", "That could not be used", [str(error)]))
 
     button.observe(redraw, "value")
 

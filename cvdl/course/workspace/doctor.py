@@ -13,7 +13,7 @@ from packaging.specifiers import SpecifierSet
 
 import cvdl
 from cvdl import settings
-from cvdl.course.notebook.feedback import Card
+from cvdl.course.notebook.feedback import Feedback
 from cvdl.errors import CourseError
 
 GB = 1e9
@@ -22,7 +22,7 @@ README_ROW = re.compile(r"^\| `([^`]+)` .*\| (\d+) \| `\w{64}` \|$", re.M)  # pa
 
 
 def doctor():
-    """Look everything over -> Card, whose state is "wrong" if there is a problem."""
+    """Look everything over -> Feedback, whose state is "wrong" if there is a problem."""
     rows, problems, notes = [], [], []
     for look in (packages, machine, memory, disk, profile, data, real_data, extras):
         for name, found, problem, note in look():
@@ -32,7 +32,7 @@ def doctor():
     count = len(problems)
     headline = f"{count} problem{'s' * (count > 1)} found" if problems else "The course can run here"
     lines = [*(f"Problem: {p}" for p in problems), *(f"Note: {n}" for n in notes)]
-    return Card("wrong" if problems else "right", headline, lines, rows)
+    return Feedback("wrong" if problems else "right", headline, lines, rows)
 
 
 # Each looks at one thing and yields rows: (name, what was found, the problem if any, a note if any).

@@ -17,12 +17,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 from cvdl.course.exercises import api, chapters, scoring
-from cvdl.course.grading.extraction import cut
+from cvdl.course.grading.extraction import extract
 from cvdl.course.grading.loading import Loader, course_of
 from cvdl.course.grading.sandbox import worker
 from cvdl.course.notebook.cells import notebook_of, unmarked
 from cvdl.course.notebook.chapters import chapter_of, stems
-from cvdl.course.notebook.feedback import Card
+from cvdl.course.notebook.feedback import Feedback
 from cvdl.course.workspace import lab
 from cvdl.errors import CourseError
 from cvdl.settings import ROOT
@@ -34,8 +34,8 @@ MARK = "cvdl_handin"  # in the notebook's metadata: this file may be written ove
 SLACK = timedelta(seconds=5)  # between running a cell and saving it
 
 
-def handin(notebook, work, out=None):
-    """Check, score and pack a saved notebook -> Card; writes the file to upload.
+def submit(notebook, work, out=None):
+    """Check, score and pack a saved notebook -> Feedback; writes the file to upload.
 
     notebook: its number, "01", or its file; work: the folder of the student's copies; out: file to write, by default
     handin/NAME.ipynb beside the notebook, or in WORK if that is one of the course's own folders.  Raises CourseError where there is nothing to hand in; then no file is written.
@@ -43,12 +43,12 @@ def handin(notebook, work, out=None):
     path = chosen(notebook, work)
     data = path.read_bytes()
     try:
-        found = cut(data)
+        found = extract(data)
     except CourseError as error:
         raise CourseError(f"{path} is {error}. Open it in JupyterLab, and save it there.") from None
     chapter = chapter_of(data)
     if chapter not in chapters.chapters():
-        raise CourseError(f"{path} contains no exercise of this course. Name another: cvdl handin 01")
+        raise CourseError(f"{path} contains no exercise of this course. Name another: cvdl submit 01")
     if lab.digest(path) == lab.read_record(path.parent).get(path.name):
         raise CourseError(
             f"{path} is as it was delivered: there is nothing of yours in it. Save it first, with Ctrl-S in JupyterLab, "
@@ -70,7 +70,7 @@ def chosen(notebook, work):
     """The file that is meant.  Raises CourseError if there is none."""
     if notebook.endswith(".ipynb"):
         if not Path(notebook).is_file():
-            raise CourseError(f"There is no file {notebook}. Give the number, as in `cvdl handin 01`, or its path.")
+            raise CourseError(f"There is no file {notebook}. Give the number, as in `cvdl submit 01`, or its path.")
         return Path(notebook).resolve()
     there = sorted(p for p in work.glob("[0-9][0-9]_*.ipynb") if p.stem == lab.family(p.name))
     for path in there:
@@ -78,11 +78,11 @@ def chosen(notebook, work):
             return path.resolve()
     if Path(notebook).exists() or Path(notebook).suffix:
         kind = "a folder" if Path(notebook).is_dir() else "not a notebook, whose name ends in .ipynb"
-        raise CourseError(f"{notebook} is {kind}. Give the number of a notebook, as in `cvdl handin 01`, or its path.")
+        raise CourseError(f"{notebook} is {kind}. Give the number of a notebook, as in `cvdl submit 01`, or its path.")
     names = ", ".join(p.name for p in there) or "none at all"
     raise CourseError(
         f"There is no notebook {notebook!r} in {work}; there {'is' if len(there) < 2 else 'are'} {names}. Give the number, as in "
-        "`cvdl handin 01`, or the path; `make lab` adds missing notebooks."
+        "`cvdl submit 01`, or the path; `make lab` adds missing notebooks."
     )
 
 
@@ -169,7 +169,7 @@ def main():
     data = sys.stdin.buffer.read()
     worker.mute()
     worker.quiet()
-    found, chapter = cut(data), chapter_of(data)
+    found, chapter = extract(data), chapter_of(data)
     answer(replies, {})
     with tempfile.TemporaryDirectory(
         ignore_cleanup_errors=True
@@ -240,7 +240,7 @@ def scored_in(spec, loader, way):
 
 
 def told(path, target, specs, rows, notes):
-    """The Card of a finished hand-in."""
+    """The Feedback of a finished hand-in."""
     table, earned, total = [], sum(r["earned"] for r in rows.values()), sum(s.points for s in specs)
     for spec in specs:
         row = rows.get(spec.id, {"state": "not scored: Python crashed or took too long", "earned": 0})
@@ -261,7 +261,7 @@ def told(path, target, specs, rows, notes):
         )
     lines += notes
     if newer := sorted(p.name for p in path.parent.glob(f"{path.stem}.new*.ipynb")):
-        lines.append(f"There is also {', '.join(newer)}; to hand that in: cvdl handin {path.with_name(newer[-1])}")
+        lines.append(f"There is also {', '.join(newer)}; to hand that in: cvdl submit {path.with_name(newer[-1])}")
     saved = datetime.fromtimestamp(path.stat().st_mtime, UTC)
     lines.append(f"{path.name} was saved at {saved.astimezone():%Y-%m-%d %H:%M}; later changes are not handed in.")
     if (at := at_work(path)) and at > saved + SLACK:
@@ -270,7 +270,7 @@ def told(path, target, specs, rows, notes):
             "this again."
         )
     lines.append(f"To upload: {target} ({target.stat().st_size / 1000:.0f} kB, without outputs)")
-    return Card("right" if earned == total else "open", f"{path.stem}: {earned} of {total} points", lines, table)
+    return Feedback("right" if earned == total else "open", f"{path.stem}: {earned} of {total} points", lines, table)
 
 
 def verb(state):

@@ -21,7 +21,7 @@ from cvdl.data.arguments import check_size, check_whole
 from cvdl.data.pictures import GREY
 from cvdl.errors import InvalidInput
 from cvdl.flow.data.affine import about, compose, invert, similarity
-from cvdl.flow.data.random_numbers import normal, throw
+from cvdl.flow.data.random_numbers import draw_uniform, normal
 
 GEOMETRIC, PHOTOMETRIC = 10, 12  # random numbers per pair
 STREAM = 2  # separates these random numbers from those of the scenes
@@ -63,7 +63,7 @@ class Augment:
                 )
 
     def __call__(self, pairs, indices):
-        uniform = throw((self.seed, STREAM), indices, GEOMETRIC + PHOTOMETRIC)
+        uniform = draw_uniform((self.seed, STREAM), indices, GEOMETRIC + PHOTOMETRIC)
         if self.geometric:
             pairs = transform(pairs, *self.maps(uniform[:, :GEOMETRIC], pairs.flow.shape[-2:]), self.crop)
         elif self.photometric:  # the arguments stay unchanged

@@ -23,7 +23,7 @@ import torch
 from cvdl.data.arguments import check_counts, check_number, check_size, check_split, check_whole
 from cvdl.data.textures import LEVELS, chair_bank, photo_bank
 from cvdl.flow.data.affine import about, compose, invert, similarity
-from cvdl.flow.data.random_numbers import heavy, normal, throw
+from cvdl.flow.data.random_numbers import draw_uniform, heavy, normal
 
 FULL = (384, 512)  # FlyingChairs' height and width; lengths are given for it and shrink with the frame
 CHAIRS = (8, 16)  # fewest and most in a scene
@@ -31,7 +31,7 @@ SIZE = dict(mean=220.0, spread=140.0, least=60.0, most=420.0)  # of a chair's pi
 DICE = 20  # for each layer
 
 
-class Pairs(NamedTuple):
+class FlowBatch(NamedTuple):
     """A batch of B pairs.  Flows are in pixels: x to the right, y down."""
 
     image1: torch.Tensor  # (B, 3, H, W) in [0, 1]
@@ -44,7 +44,7 @@ class Pairs(NamedTuple):
 
     def images_only(self):
         """The same pairs without ground truth: None in its place."""
-        return Pairs(self.image1, self.image2, None, None, None, None)
+        return FlowBatch(self.image1, self.image2, None, None, None, None)
 
 
 class Scene(NamedTuple):
@@ -103,7 +103,7 @@ class Chairs:
 
     def scene(self, indices):
         """What is to be seen in pairs of these numbers, by the dice alone."""
-        dice = throw((self.seed, self.split == "test"), indices, 1 + self.chairs[1], DICE)
+        dice = draw_uniform((self.seed, self.split == "test"), indices, 1 + self.chairs[1], DICE)
         return arrange(dice, self.size, self.photos, self.sprites, self.chairs, self.motion, self.window, self.even)
 
 
@@ -211,7 +211,7 @@ def render(photos, sprites, scene, size):
     x, y = x[:B], y[:B]
     flow, backward = (flow_of(m.to(device), o, x, y) for m, o in ((scene.motion, owner1), (back_home, owner2)))
     occlusion = hidden(flow, owner1, owner2)
-    return Pairs(image1.contiguous(), image2.contiguous(), flow, torch.ones_like(occlusion), occlusion, backward)
+    return FlowBatch(image1.contiguous(), image2.contiguous(), flow, torch.ones_like(occlusion), occlusion, backward)
 
 
 def pixels(corner, size):

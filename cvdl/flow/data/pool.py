@@ -28,8 +28,8 @@ from tqdm import tqdm
 
 from cvdl.data.arguments import check_size, check_split, check_whole
 from cvdl.errors import InvalidInput, WriteFailed
-from cvdl.flow.data.chairs import FULL, Pairs
-from cvdl.flow.data.random_numbers import throw
+from cvdl.flow.data.chairs import FULL, FlowBatch
+from cvdl.flow.data.random_numbers import draw_uniform
 from cvdl.flow.data.rendered import rendered
 
 VERSION = 1  # of the format
@@ -169,7 +169,7 @@ def collate(chosen):
     image1, image2 = (images[:, frame].float().div_(255) for frame in (0, 1))
     flow = torch.stack([pool.flow[i] for pool, i in chosen]).float()
     estimates = zip(*([each[i] for each in pool.estimates] for pool, i in chosen), strict=True)
-    return Pairs(image1, image2, flow, None, None, None, tuple(torch.stack(each).float() for each in estimates))
+    return FlowBatch(image1, image2, flow, None, None, None, tuple(torch.stack(each).float() for each in estimates))
 
 
 def record_type(size):
@@ -277,7 +277,7 @@ class Mixture:
 
     def pairs(self, indices):
         indices = list(indices)
-        chosen = throw((self.seed, STREAM), indices)
+        chosen = draw_uniform((self.seed, STREAM), indices)
         kinds = [min(bisect.bisect(self.bounds, (i * GOLDEN) % 1), len(self.bounds) - 1) for i in indices]
         pools = [list(self.pools.values())[kind] for kind in kinds]
         return collate([(pool, int(part * len(pool))) for pool, part in zip(pools, chosen.tolist(), strict=True)])

@@ -6,7 +6,7 @@ import torch
 from cvdl.errors import InvalidInput
 
 
-def throw(key, indices, *shape):
+def draw_uniform(key, indices, *shape):
     """Uniform numbers in [0, 1) for each index, by a generator of its own.
 
     key: whole numbers >= 0, another key gives other dice -> (len(indices), *shape) float64 on the CPU

@@ -20,10 +20,10 @@ from cvdl.flow.data.pair_lists import real_files, set_files
 from cvdl.flow.data.sample import Sample, read_sample
 from cvdl.flow.data.video import Video
 
-__all__ = ["Pairs", "Sample", "Video", "open_pairs"]
+__all__ = ["PairDataset", "Sample", "Video", "open_pairs"]
 
 
-class Pairs(Sequence):
+class PairDataset(Sequence):
     """A sequence of Sample, each read when it is accessed; `files` has the paths."""
 
     def __init__(self, files):
@@ -36,7 +36,7 @@ class Pairs(Sequence):
         return map(self.__getitem__, range(len(self)))  # it continues after a pair that cannot be read
 
     def __getitem__(self, i):
-        return Pairs(self.files[i]) if isinstance(i, slice) else read_sample(self.files[i])
+        return PairDataset(self.files[i]) if isinstance(i, slice) else read_sample(self.files[i])
 
 
 def open_pairs(where, split=None, root=None, step=1, limit=None):
@@ -54,14 +54,14 @@ def open_pairs(where, split=None, root=None, step=1, limit=None):
         raise InvalidInput(f"step and limit must be 1 or more; they are {step} and {limit}.")
     if isinstance(where, str) and where in SETS:
         _refuse(where, step=(step, 1))
-        pairs = Pairs(set_files(where, split, root))
+        pairs = PairDataset(set_files(where, split, root))
     elif isinstance(where, str) and where == "real":
         _refuse(where, step=(step, 1), split=(split, None), root=(root, None))
-        pairs = Pairs(real_files())
+        pairs = PairDataset(real_files())
     else:
         _refuse(where, split=(split, None), root=(root, None))
         pairs = _open_path(expanded(where), step, limit)
-    return pairs[:limit] if isinstance(pairs, Pairs) else pairs
+    return pairs[:limit] if isinstance(pairs, PairDataset) else pairs
 
 
 def _refuse(where, **options):
@@ -75,7 +75,7 @@ def _open_path(path, step, limit):
         video = single_video(path)
         if video and (video.suffix.lower() in VIDEOS or animation(video)):
             return Video(video, step, limit)
-        return Pairs(folder_files(path, step))
+        return PairDataset(folder_files(path, step))
     if is_file(path):
         if path.suffix.lower() in PICTURES and not animation(path):
             raise InvalidInput(

@@ -6,7 +6,7 @@ from functools import partial
 import torch
 
 from cvdl.errors import InvalidInput
-from cvdl.flow.data.chairs import Chairs, Pairs
+from cvdl.flow.data.chairs import Chairs, FlowBatch
 from cvdl.flow.data.things3d import Things
 
 RENDERED = {
@@ -52,4 +52,4 @@ class Mixed:
                 order.append(places)
                 drawn.append(source.pairs(indices[places].tolist()))
         back = torch.cat(order).argsort().to(drawn[0].flow.device)
-        return Pairs(*(torch.cat(parts)[back] for parts in list(zip(*drawn, strict=True))[:6]))
+        return FlowBatch(*(torch.cat(parts)[back] for parts in list(zip(*drawn, strict=True))[:6]))

@@ -24,8 +24,8 @@ import torch
 from cvdl.data.arguments import check_counts, check_number, check_whole
 from cvdl.data.textures import LEVELS, photo_bank
 from cvdl.flow.data import solids
-from cvdl.flow.data.chairs import FULL, Pairs, seen
-from cvdl.flow.data.random_numbers import throw
+from cvdl.flow.data.chairs import FULL, FlowBatch, seen
+from cvdl.flow.data.random_numbers import draw_uniform
 from cvdl.flow.data.scene3d import DICE, arrange, columns, follow, look
 
 THINGS = (8, 16)  # fewest and most in a scene
@@ -84,7 +84,7 @@ class Things:
 
     def pairs(self, indices):
         """Pairs of these numbers, in this order."""
-        return Pairs(*self.views(indices)[:6])
+        return FlowBatch(*self.views(indices)[:6])
 
     def views(self, indices):
         """The same with depth, and with occlusion in both directions."""
@@ -92,7 +92,7 @@ class Things:
 
     def scene(self, indices):
         """What is to be seen in pairs of these numbers, by the dice alone."""
-        dice = throw((self.seed, self.split == "test"), indices, 2 + self.things[1], DICE)
+        dice = draw_uniform((self.seed, self.split == "test"), indices, 2 + self.things[1], DICE)
         return arrange(dice, self.size, self.photos, self.things, self.motion, self.window)
 
 

@@ -11,7 +11,7 @@ from cvdl.errors import InvalidInput, NotFinite
 FLOW_SCALE = 20.0  # networks and losses count in units of 20 px, so that numbers are about 1
 
 
-class FlowNet(nn.Module):
+class FlowModel(nn.Module):
     """Two images in, flow out.  A network adds `flows`; because of its strides, sides must be divisible by `multiple`.
 
     In eval mode net(image1, image2), both (B, 3, H, W) RGB in [0, 1], is the flow (B, 2, H, W) in pixels, for any

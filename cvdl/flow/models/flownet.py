@@ -10,7 +10,7 @@ from torch import nn
 
 from cvdl.errors import InvalidInput
 from cvdl.flow.correlation import correlation
-from cvdl.flow.models.base import FLOW_SCALE, FlowNet
+from cvdl.flow.models.base import FLOW_SCALE, FlowModel
 
 MEAN = (0.45, 0.432, 0.411)  # about that of photographs, red, green, blue
 LEVELS = ((5, 512, 512), (4, 512, 256), (3, 256, 128), (2, 128, 64))  # of the decoder: k, channels of skip and deconv
@@ -87,7 +87,7 @@ class LectureRefinement(nn.Module):
         return flows[:0:-1]
 
 
-class Estimator(FlowNet):
+class Estimator(FlowModel):
     """What FlowNetS, FlowNetC and the networks of FlowNet 2.0 share: images lose their mean, and are stacked.
 
     width scales all numbers of channels.  mean_of says which mean is taken off: that of "photos", always the same, or

@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from cvdl.errors import InvalidInput
 from cvdl.flow import likelihood
-from cvdl.flow.models.base import FlowNet, resize
+from cvdl.flow.models.base import FlowModel, resize
 from cvdl.flow.models.flownet import start
 from cvdl.flow.models.spynet import pyramid
 from cvdl.flow.warp import warp
@@ -26,7 +26,7 @@ DEVIATION = 0.23  # about that of grey photographs
 AT_ONCE = 2**26  # numbers in the largest map of branches that are computed together
 
 
-class LikeNet(FlowNet):
+class LikeNet(FlowModel):
     """697,028 parameters at width 1; `width` scales the 64 channels of all layers.
 
     One extractor of features serves both frames and all scales: 104,128 parameters.  It sees greys whose contrast is
@@ -84,7 +84,7 @@ class LikeNet(FlowNet):
         return {name: getattr(self, name) for name in names} | ({"window": self.window} if self.window else {})
 
     def flows(self, image1, image2):
-        return [flow for flow, _, _ in self.climb(image1, image2)][::-1]
+        return [flow for flow, _, _ in self.coarse_to_fine(image1, image2)][::-1]
 
     def scales(self, image1, image2, view=None):
         """What the loss needs: at each scale, finest first, (flow, P, D).
@@ -99,7 +99,7 @@ class LikeNet(FlowNet):
         they are; each as a distribution at the temperature.  "difference": |ΔI| of the greys.  With `support` s, D is
         averaged over (2s + 1)² pixels.
         """
-        return self.climb(image1, image2, view or self.view)[::-1]
+        return self.coarse_to_fine(image1, image2, view or self.view)[::-1]
 
     @torch.no_grad()
     def oracle(self, image1, image2, view=None):
@@ -108,9 +108,11 @@ class LikeNet(FlowNet):
         No weights but those of the view are used.
         """
         image1, image2 = self.checked(image1, image2)
-        return self.padded(lambda *images: self.climb(*images, view or self.view, oracle=True)[-1][0], image1, image2)
+        return self.padded(
+            lambda *images: self.coarse_to_fine(*images, view or self.view, oracle=True)[-1][0], image1, image2
+        )
 
-    def climb(self, image1, image2, view=None, oracle=False):
+    def coarse_to_fine(self, image1, image2, view=None, oracle=False):
         """All scales, coarsest first: list of (flow, P, D), D None without a view.  oracle: P is that of least D."""
         if view is not None:
             check_view(view)

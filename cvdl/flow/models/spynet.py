@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from cvdl.errors import InvalidInput
-from cvdl.flow.models.base import FlowNet, resize
+from cvdl.flow.models.base import FlowModel, resize
 from cvdl.flow.models.published import load_renamed, read_tensors
 from cvdl.flow.warp import warp
 
 # Of ImageNet, with which the paper normalises: red, green, blue.
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # How published files name layer i of level k, 0 2 4 6 8 of 0 … 8; j counts convolutions only, 0 … 4.
 LAYOUTS = (
     "moduleBasic.{k}.moduleBasic.{i}",  # github.com/sniklaus/pytorch-spynet, in its files
@@ -25,7 +25,7 @@ LAYOUTS = (
 )
 
 
-class SPyNet(FlowNet):
+class SPyNet(FlowModel):
     """`levels` networks G_0 … G_4 of 240,050 parameters each, the coarsest first.
 
     Level k sees images reduced by 2^(levels - 1 - k), so 24 × 32 … 384 × 512 for the paper's frames.  The paper's
@@ -48,11 +48,11 @@ class SPyNet(FlowNet):
         super().__init__()
         if levels < 1:
             raise InvalidInput(f"SPyNet has at least one level, not {levels}. The paper has 5.")
-        self.levels = nn.ModuleList(level() for _ in range(levels))
+        self.levels = nn.ModuleList(basic_module() for _ in range(levels))
         self.published = published
         self.active = levels
-        self.register_buffer("mean", torch.tensor(MEAN)[:, None, None], persistent=False)
-        self.register_buffer("deviation", torch.tensor(DEVIATION)[:, None, None], persistent=False)
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
+        self.register_buffer("deviation", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
 
     def options(self):
         return {"levels": len(self.levels)} | ({"published": True} if self.published else {})
@@ -92,10 +92,12 @@ class SPyNet(FlowNet):
         return resize(flow, (H, W)) * flow.new_tensor([W / w, H / h])[:, None, None]
 
     def flows(self, image1, image2):
-        flows = self.climb(self.normalise(image1), self.normalise(image2), self.depth(*image1.shape[-2:]))
+        flows = self.coarse_to_fine(
+            self.normalise(image1), self.normalise(image2), self.levels_in_use(*image1.shape[-2:])
+        )
         return [flow * 2**k for k, flow in enumerate(reversed(flows))]
 
-    def depth(self, H, W):
+    def levels_in_use(self, H, W):
         """How many levels work on images of that size, counted from the coarsest."""
         halvings = ((int(max(H, W)) - 1) // 32).bit_length()  # until both sides are 32 or less
         return min(len(self.levels), 1 + halvings) if self.published else self.active
@@ -108,7 +110,7 @@ class SPyNet(FlowNet):
     def reduce(self):
         return 2 ** (len(self.levels) - self.active)
 
-    def climb(self, image1, image2, count):
+    def coarse_to_fine(self, image1, image2, count):
         """The first `count` levels, on normalised images of the size of the last of them -> V_0 … V_{count-1}."""
         flows = []
         for net, first, second in zip(self.levels[:count], pyramid(image1, count), pyramid(image2, count), strict=True):
@@ -133,16 +135,16 @@ def pyramid(image, count):
     return images[::-1]
 
 
-def level():
+def basic_module():
     """One G_k: (B, 8, h, w) -> (B, 2, h, w).  Each of its five layers looks 3 pixels further: 15 in all."""
     sides = (8, 32, 64, 32, 16, 2)
     layers = [nn.Conv2d(i, o, 7, padding=3) for i, o in pairwise(sides)]
     return nn.Sequential(*(part for layer in layers[:-1] for part in (layer, nn.ReLU())), layers[-1])
 
 
-def upsample(flow, corners=False):
+def upsample(flow, align_corners=False):
     """To twice the size: a motion of 1 px is one of 2 px there.  (B, 2, h, w) -> (B, 2, 2h, 2w)"""
-    return 2 * F.interpolate(flow, scale_factor=2, mode="bilinear", align_corners=corners)
+    return 2 * F.interpolate(flow, scale_factor=2, mode="bilinear", align_corners=align_corners)
 
 
 def published_names(layout, levels):

@@ -73,7 +73,7 @@ def finest_level_on_windows(net, batch, windows=WINDOWS, size=WINDOW):
         )
         below = torch.zeros_like(image1[:, :2])
         if count > 1:
-            coarse = net.climb(pyramid(image1, 2)[0], pyramid(image2, 2)[0], count - 1)[-1]
+            coarse = net.coarse_to_fine(pyramid(image1, 2)[0], pyramid(image2, 2)[0], count - 1)[-1]
             below = upsample(coarse)
         truth, known = average_down(batch.flow, batch.valid, image1.shape[-2:])
         together = torch.cat([level_input(image1, image2, below), below, truth / scale, known], 1)
@@ -120,7 +120,7 @@ def without_ground_truth(net, batch, objective):
 def scales(net, batch):
     """LikeNet's scales, coarsest first, as (flow so far, P), all in pixels of the scale; and the finest flow."""
     images = (F.avg_pool2d(image, net.reduce) if net.reduce > 1 else image for image in (batch.image1, batch.image2))
-    found, before, each = net.climb(*images), None, []
+    found, before, each = net.coarse_to_fine(*images), None, []
     for flow, P, _ in found:
         step = batch.image1.shape[-1] // flow.shape[-1]  # full-size pixels to a pixel of this scale
         flow = net.reduce * flow / step

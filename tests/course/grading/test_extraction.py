@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from cvdl.course.grading.extraction import cut
+from cvdl.course.grading.extraction import extract
 from cvdl.errors import CourseError
 
 STEP = (
@@ -24,7 +24,7 @@ def kept(found, id="rnn.step"):
 
 
 def test_an_exercise_comes_with_what_it_needs_and_no_more():
-    found = cut(
+    found = extract(
         notebook(
             SETUP,
             "H = 32\nunused = train()\nscale = lambda f: lambda x: f(x) * H",
@@ -49,19 +49,19 @@ def test_an_exercise_comes_with_what_it_needs_and_no_more():
 
 
 def test_names_that_a_function_makes_itself_are_not_taken_from_the_notebook():
-    found = cut(notebook(SETUP, "h = slow()", STEP))
+    found = extract(notebook(SETUP, "h = slow()", STEP))
     assert "h = slow()" not in kept(found)
 
 
 def test_the_last_definition_counts_and_it_is_said():
-    found = cut(notebook(SETUP, STEP, "def rnn_step(): pass", STEP.replace("tanh", "relu")))
+    found = extract(notebook(SETUP, STEP, "def rnn_step(): pass", STEP.replace("tanh", "relu")))
     assert "relu" in found.source("rnn.step") and "tanh" not in found.source("rnn.step")
     assert found.notes == ["rnn.step is defined 2 times; the last one counts."]
 
 
 def test_a_fresh_stub_below_does_not_undo_an_answer():
     stub = '@exercise("rnn.step")\ndef rnn_step(x):\n    ...'
-    found = cut(notebook(SETUP, STEP, stub))
+    found = extract(notebook(SETUP, STEP, stub))
     assert found.answered("rnn.step") and "tanh" in found.source("rnn.step")
     assert found.notes == [
         "rnn.step is defined 2 times; the last one is not answered, so the last one with an answer counts."
@@ -71,9 +71,9 @@ def test_a_fresh_stub_below_does_not_undo_an_answer():
 def test_helpers_are_those_at_the_check():
     act = STEP.replace("torch.tanh", "act")
     cells = ["def act(z): return z.tanh()", act, 'check("rnn.step")', "def act(z): return z.softmax(0)"]
-    assert "softmax" not in cut(notebook(SETUP, *cells)).source("rnn.step")
-    assert "softmax" in cut(notebook(SETUP, *cells[1:])).source("rnn.step")  # there is no other
-    assert "softmax" not in cut(notebook(SETUP, cells[0], cells[1], cells[3])).source("rnn.step")  # never checked
+    assert "softmax" not in extract(notebook(SETUP, *cells)).source("rnn.step")
+    assert "softmax" in extract(notebook(SETUP, *cells[1:])).source("rnn.step")  # there is no other
+    assert "softmax" not in extract(notebook(SETUP, cells[0], cells[1], cells[3])).source("rnn.step")  # never checked
 
 
 def test_loops_that_only_use_a_helper_are_left_out():
@@ -83,7 +83,7 @@ def test_loops_that_only_use_a_helper_are_left_out():
         "for i in range(10**9):\n    print(T['a'](i))",
         STEP.replace("torch.tanh", "T['a']"),
     ]
-    assert kept(cut(notebook(SETUP, *cells)))[2:] == [
+    assert kept(extract(notebook(SETUP, *cells)))[2:] == [
         "T = {}",
         "T['a'] = torch.tanh",
         "@exercise('rnn.step', points=15)",
@@ -92,11 +92,11 @@ def test_loops_that_only_use_a_helper_are_left_out():
 
 @pytest.mark.parametrize("body", ["...", "return ...", '"""Doc."""\n    ...', 'return {"a": ..., "b": ...}'])
 def test_unanswered(body):
-    assert not cut(notebook(SETUP, f'@exercise("rnn.step")\ndef f(x):\n    {body}')).answered("rnn.step")
+    assert not extract(notebook(SETUP, f'@exercise("rnn.step")\ndef f(x):\n    {body}')).answered("rnn.step")
 
 
 def test_magics_and_broken_cells_break_nothing_else():
-    found = cut(
+    found = extract(
         notebook(
             "%matplotlib inline\n!pip install x\n" + SETUP,
             "%%bash\nrm -rf /",
@@ -113,18 +113,18 @@ def test_magics_and_broken_cells_break_nothing_else():
 
 
 def test_a_broken_cell_does_not_undo_an_earlier_answer():
-    found = cut(notebook(SETUP, STEP, STEP + ")"))
+    found = extract(notebook(SETUP, STEP, STEP + ")"))
     assert found.definitions.keys() == {"rnn.step"} and not found.broken
 
 
 def test_lines_are_counted_as_in_the_notebook():
-    found = cut(notebook(SETUP, "\n\n# mine\n" + STEP))
+    found = extract(notebook(SETUP, "\n\n# mine\n" + STEP))
     assert found.definitions["rnn.step"].tree.lineno == 3  # IPython drops empty lines at the beginning
     assert found.cells[2].splitlines()[2].startswith("def rnn_step")
 
 
 def test_without_its_first_cell():
-    found = cut(notebook(STEP))
+    found = extract(notebook(STEP))
     assert kept(found)[:2] == ["import torch", "from cvdl import exercise"] and found.notes
 
 
@@ -136,14 +136,14 @@ def test_written_another_way():
         'from cvdl import exercise\nexercise("rnn.step")(print)',
     ]
     for way in ways:
-        assert len(kept(cut(notebook(way)))) >= 2, way
+        assert len(kept(extract(notebook(way)))) >= 2, way
 
 
 def test_old_and_odd_formats():
     old = {"worksheets": [{"cells": [{"cell_type": "code", "input": [SETUP + "\n", STEP]}]}]}
-    assert cut(json.dumps(old).encode()).definitions
-    assert cut(b"\xef\xbb\xbf" + notebook(SETUP, STEP)).definitions  # with a byte order mark
-    assert not cut(b'{"cells": [{"cell_type": "markdown"}]}').definitions
+    assert extract(json.dumps(old).encode()).definitions
+    assert extract(b"\xef\xbb\xbf" + notebook(SETUP, STEP)).definitions  # with a byte order mark
+    assert not extract(b'{"cells": [{"cell_type": "markdown"}]}').definitions
 
 
 @pytest.mark.parametrize(
@@ -153,11 +153,11 @@ def test_old_and_odd_formats():
 )  # fmt: skip
 def test_no_notebook(data):
     with pytest.raises(CourseError, match="no notebook"):
-        cut(data)
+        extract(data)
 
 
 @pytest.mark.parametrize(
     "source", ["(" * 5000, "-" * 50_000 + "1", "x = " + "[" * 150 + "]" * 150, "a" * 300_000, "\0", "x" + ".a" * 5000]
 )
 def test_code_made_to_break_a_parser(source):
-    assert cut(notebook(SETUP, STEP, source)).answered("rnn.step")
+    assert extract(notebook(SETUP, STEP, source)).answered("rnn.step")

@@ -196,14 +196,14 @@ def test_difficulty_and_discrimination_by_hand():
 
 def test_the_commonest_mistakes_are_counted_by_name():
     results = [result(str(n), 1) for n in range(3)] + [result("x", 2)]
-    text = " ".join(Page(reports.overview(gradebook.Class(results))).text.split())
+    text = " ".join(Page(reports.overview(gradebook.Gradebook(results))).text.split())
     (first, second) = (r["exercises"][0]["mistake"] for r in (results[0], results[-1]))
     assert f"3 start.to_unit {first} 1 start.to_unit {second}" in text
 
 
 def test_the_same_class_gives_the_same_page():
     results = [result("a"), result("b", 1)]
-    assert reports.overview(gradebook.Class(results)) == reports.overview(gradebook.Class(results))
+    assert reports.overview(gradebook.Gradebook(results)) == reports.overview(gradebook.Gradebook(results))
 
 
 def test_no_path_of_the_teachers_machine(tmp_path):

@@ -167,7 +167,7 @@ def test_a_table_that_cannot_be_written(tmp_path):
 
 def test_the_tables_of_nbgrader_and_ours_have_the_same_form():
     """As `nbgrader export` writes one line: text without quotes, where nothing needs them."""
-    klass = gradebook.Class([result("a")], {})
+    klass = gradebook.Gradebook([result("a")], {})
     line = tables.as_csv(tables.nbgrader_table(klass)).splitlines()[1]
     assert line == "00_start_here,,2026-11-20T10:00:00+00:00,a,,,,100,0,100,100"
     assert next(csv.reader(io.StringIO(line)))[9] == "100"
@@ -189,7 +189,7 @@ def test_a_teams_number_is_nobodys_identifier():
     results = [numbered(*handin) for handin in handins]
 
     def identifiers(run):
-        return {row[1]: row[0] for row in tables.moodle_table(gradebook.Class(results, run), "00_start_here")[1:]}
+        return {row[1]: row[0] for row in tables.moodle_table(gradebook.Gradebook(results, run), "00_start_here")[1:]}
 
     known = {"Anna Ärmel": "Participant 1", "Participant 5": "Participant 5", "Bo Li (7)": "Participant 7"}
     assert identifiers({}) == dict.fromkeys([n for n, _ in handins], "") | known
@@ -207,22 +207,22 @@ def test_canvas_numbers_are_the_platforms_own():
     }
     results = [result(name, file=file) for name, (file, _) in files.items()]
     results.append(result("bo", file="in/other_1_2_x.ipynb", platform="canvas", number="444"))
-    table = {row[0]: row[1] for row in tables.canvas_table(gradebook.Class(results))[2:]}
+    table = {row[0]: row[1] for row in tables.canvas_table(gradebook.Gradebook(results))[2:]}
     assert table == {name: number for name, (_, number) in files.items()} | {"bo": "444"}
 
 
 def test_a_number_of_two_students_is_nobodys():
     results = [result(name, platform="canvas", number=number) for name, number in (("a", "1"), ("b", "1"), ("c", "2"))]
-    assert [row[1] for row in tables.canvas_table(gradebook.Class(results))[2:]] == ["", "", "2"]
+    assert [row[1] for row in tables.canvas_table(gradebook.Gradebook(results))[2:]] == ["", "", "2"]
     results = [r | {"platform": "moodle", "student": r["student"] + " b"} for r in results]
-    table = tables.moodle_table(gradebook.Class(results), "00_start_here")
+    table = tables.moodle_table(gradebook.Gradebook(results), "00_start_here")
     assert [row[0] for row in table[1:]] == ["", "", "Participant 2"]
 
 
 def test_nobody_is_missing_where_nobody_was_asked():
     """One hand-in of another notebook than the run's."""
     results = [result("a"), result("b"), result("a", 0, "rnn")]
-    klass = gradebook.Class(results, {"asked_for": ["00_start_here"]})
+    klass = gradebook.Gradebook(results, {"asked_for": ["00_start_here"]})
     rows = [row[:1] + row[3:4] for row in tables.nbgrader_table(klass)[1:]]
     assert rows == [["00_start_here", "a"], ["01_rnn_from_scratch", "a"], ["00_start_here", "b"]]
     assert "missing" not in tables.exercise_table(klass)[2]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cvdl import settings
-from cvdl.course.notebook.feedback import Card
+from cvdl.course.notebook.feedback import Feedback
 from cvdl.course.workspace import doctor
 
 
@@ -36,7 +36,7 @@ def problem():
 
 def test_healthy():
     card = doctor.doctor()
-    assert isinstance(card, Card) and card.state == "right", card
+    assert isinstance(card, Feedback) and card.state == "right", card
     found = dict(card.rows)
     assert found["torch"] == metadata.version("torch")
     assert found["profile"] in settings.PROFILES

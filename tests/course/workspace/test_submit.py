@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from cvdl.cli import app
 from cvdl.course.grading import submissions
-from cvdl.course.grading.extraction import cut
+from cvdl.course.grading.extraction import extract
 from cvdl.course.workspace import lab, submit
 from cvdl.errors import CourseError
 from cvdl.settings import ROOT
@@ -61,7 +61,7 @@ def test_a_saved_notebook(work):
     }
     path = edit(work / NAME, answers, without=["rnn.last"])
     before = path.read_bytes()
-    text = repr(submit.handin("1", work))
+    text = repr(submit.submit("1", work))
     rows = {line.split()[0]: line.split(maxsplit=2)[1:] for line in text.splitlines() if line.startswith("  rnn.")}
     assert rows["rnn.step"] == ["15/15", "right"]
     assert rows["rnn.parameters"][0].startswith("0/") and rows["rnn.loss"] == ["0/15", "wrong"]
@@ -76,7 +76,7 @@ def test_a_saved_notebook(work):
     assert f"To upload: {made}" in text and path.read_bytes() == before
     # what the grader finds in it is what was saved
     assert b"SAID" in before and b"SAID" not in made.read_bytes()
-    first, second = cut(before), cut(made.read_bytes())
+    first, second = extract(before), extract(made.read_bytes())
     assert second.definitions.keys() == first.definitions.keys() == set(rows) - {"rnn.last"}
     assert all(second.source(id) == first.source(id) for id in first.definitions)
     (found,) = submissions.find(work / "handin")
@@ -87,27 +87,27 @@ def test_a_saved_notebook(work):
 def test_a_hanging_answer_is_stopped(work, monkeypatch):
     monkeypatch.setattr(submit, "PATIENCE", 1)
     path = edit(work / "00_start_here.ipynb", {"start.to_unit": "import time; time.sleep(600)"})  # one call into C
-    assert "0/100  not scored: Python crashed or took too long" in repr(submit.handin("00", work))
+    assert "0/100  not scored: Python crashed or took too long" in repr(submit.submit("00", work))
     assert (work / "handin" / path.name).exists()
 
 
 def test_a_notebook_that_was_never_saved(work):
     with pytest.raises(CourseError, match=r"is as it was delivered.*Ctrl-S"):
-        submit.handin("01", work)
+        submit.submit("01", work)
     assert not (work / "handin").exists()
 
 
 @pytest.mark.parametrize("name", ["7x", "11", "02_b.ipynb"])
 def test_there_is_no_such_notebook(work, name):
-    with pytest.raises(CourseError, match=r"There is no .*cvdl handin 01"):
-        submit.handin(name, work)
+    with pytest.raises(CourseError, match=r"There is no .*cvdl submit 01"):
+        submit.submit(name, work)
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"cells": 3}', "\x00" * 9, '{"cells": []}'])
 def test_what_is_no_notebook(work, text):
     (work / NAME).write_text(text)
     with pytest.raises(CourseError, match=r"no notebook|no exercise of this course"):
-        submit.handin("01", work)
+        submit.submit("01", work)
     assert (work / NAME).read_text() == text
 
 
@@ -116,7 +116,7 @@ def test_a_function_that_lost_its_mark_is_named(work):
     path.write_text(
         path.read_text(encoding="utf-8").replace('@exercise(\\"rnn.step\\", points=15)', "# mine"), encoding="utf-8"
     )
-    text = repr(submit.handin("1", work))
+    text = repr(submit.submit("1", work))
     assert 'Why rnn.step is missing: `rnn_step` is defined without @exercise("rnn.step") above it' in text
     assert "Missing: rnn.last. Was the cell deleted?" in text
 
@@ -155,12 +155,12 @@ def test_nothing_else_is_written_over(work, unscored):
     path = edit(work / NAME, {"rnn.parameters": "return 0"})
     before = path.read_bytes()
     with pytest.raises(CourseError, match="is not an earlier hand-in"):
-        submit.handin("01", work, out=path)
+        submit.submit("01", work, out=path)
     with pytest.raises(CourseError, match="must end in"):
-        submit.handin("01", work, out=work / "a.zip")
+        submit.submit("01", work, out=work / "a.zip")
     assert path.read_bytes() == before
     for _ in range(2):  # an earlier hand-in may be
-        submit.handin("01", work, out=work / "new" / "mine.ipynb")
+        submit.submit("01", work, out=work / "new" / "mine.ipynb")
     assert {p.name for p in (work / "new").iterdir()} == {"mine.ipynb"}
 
 
@@ -168,8 +168,8 @@ def test_a_newer_notebook_beside_it_is_named_and_can_be_handed_in(work, unscored
     path = edit(work / NAME, {"rnn.parameters": "return 0"})
     newer = path.with_name(f"{STEM}.new.ipynb")
     newer.write_bytes(path.read_bytes())
-    assert f"There is also {newer.name}; to hand that in: cvdl handin {newer}" in repr(submit.handin("01", work))
-    assert f"To upload: {work / 'handin' / NAME}" in repr(submit.handin(str(newer), work))
+    assert f"There is also {newer.name}; to hand that in: cvdl submit {newer}" in repr(submit.submit("01", work))
+    assert f"To upload: {work / 'handin' / NAME}" in repr(submit.submit(str(newer), work))
 
 
 @pytest.mark.parametrize("folder", submit.TRACKED)
@@ -178,12 +178,12 @@ def test_nothing_is_written_into_the_courses_own_folders(tmp_path, monkeypatch, 
     (tmp_path / folder).mkdir()
     path = tmp_path / folder / NAME
     path.write_bytes((ROOT / "notebooks" / NAME).read_bytes())
-    submit.handin(str(path), tmp_path / "work")
+    submit.submit(str(path), tmp_path / "work")
     assert [p.name for p in path.parent.iterdir()] == [NAME] and (tmp_path / "work/handin" / NAME).is_file()
     other = tmp_path / "elsewhere" / NAME
     other.parent.mkdir()
     other.write_bytes(path.read_bytes())
-    submit.handin(str(other), tmp_path / "work")
+    submit.submit(str(other), tmp_path / "work")
     assert (other.parent / "handin" / NAME).is_file()
 
 
@@ -209,10 +209,10 @@ def test_strange_text_is_kept(work):
 def test_notebooks_of_other_formats(work, unscored, change):
     path = edit(work / NAME, {"rnn.parameters": "return 0"})
     path.write_text(json.dumps(change(json.loads(path.read_bytes()))), encoding="utf-8")
-    submit.handin("01", work)
+    submit.submit("01", work)
     made = (work / "handin" / NAME).read_bytes()
-    assert b"SAID" not in made and cut(made).definitions.keys() == cut(path.read_bytes()).definitions.keys()
-    submit.handin("01", work)  # it may be written over
+    assert b"SAID" not in made and extract(made).definitions.keys() == extract(path.read_bytes()).definitions.keys()
+    submit.submit("01", work)  # it may be written over
 
 
 @pytest.mark.parametrize("cell", [7, None, "x", []])
@@ -220,7 +220,7 @@ def test_a_cell_that_is_none(work, unscored, cell):
     notebook = json.loads(edit(work / NAME, {"rnn.parameters": "return 0"}).read_bytes())
     (work / NAME).write_text(json.dumps(notebook | {"cells": [*notebook["cells"], cell]}))
     with pytest.raises(CourseError, match="no list of cells"):
-        submit.handin("01", work)
+        submit.submit("01", work)
 
 
 @pytest.fixture
@@ -253,11 +253,11 @@ def test_cells_that_were_run_after_saving_are_noticed(work, unscored, jupyter):
     path = edit(work / NAME, {"rnn.parameters": "return 0"})
     saved = datetime(2026, 1, 1, 12, 0, tzinfo=UTC).timestamp()
     os.utime(path, (saved, saved))
-    assert "Careful" not in repr(submit.handin("01", work))
+    assert "Careful" not in repr(submit.submit("01", work))
     times[0] = "2026-01-01T12:00:02Z"  # autosave comes a little after
-    assert "Careful" not in repr(submit.handin("01", work))
+    assert "Careful" not in repr(submit.submit("01", work))
     times[0] = "2026-01-01T12:07:00.25Z"
-    text = repr(submit.handin("01", work))
+    text = repr(submit.submit("01", work))
     assert "Careful: its kernel was at work at" in text and "Save first (Ctrl-S in JupyterLab)" in text
     assert seen[0] == ("/api/sessions", "token abc")
 

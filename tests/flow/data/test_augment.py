@@ -10,7 +10,7 @@ from cvdl.errors import InvalidInput
 from cvdl.flow.data.affine import about, similarity
 from cvdl.flow.data.augment import BLUR, GEOMETRIC, PHOTOMETRIC, Augment, blurred, transform
 from cvdl.flow.data.chairs import Chairs
-from cvdl.flow.data.random_numbers import throw
+from cvdl.flow.data.random_numbers import draw_uniform
 from cvdl.flow.warp import warp
 
 SIZE = (64, 96)
@@ -24,7 +24,7 @@ def pairs():
 
 
 def random(count, kind, seed=0):
-    return throw((seed,), range(count), kind)
+    return draw_uniform((seed,), range(count), kind)
 
 
 def affine(scale=1.0, turn=0.0, shift=(0.0, 0.0), count=8):

@@ -12,7 +12,7 @@ from PIL import Image
 from cvdl.data.registry import SETS
 from cvdl.errors import CourseError
 from cvdl.flow import epe, read_flow, write_flow
-from cvdl.flow.data.real import Pairs, open_pairs
+from cvdl.flow.data.real import PairDataset, open_pairs
 from tests.flow import real
 from tests.flow.trees import TREES, H, W, flow, picture
 
@@ -168,7 +168,7 @@ def test_damaged_files_are_named(nowhere, name):
                 open_pairs(name)[0]
         path.unlink()
         with pytest.raises(CourseError, match=path.name):
-            Pairs([each])[0]
+            PairDataset([each])[0]
         path.write_bytes(content)
 
 

@@ -8,7 +8,7 @@ import torch
 
 from cvdl.data.textures import stack
 from cvdl.errors import CourseError, InvalidInput
-from cvdl.flow.data.chairs import FULL, Pairs
+from cvdl.flow.data.chairs import FULL, FlowBatch
 from cvdl.flow.data.scene3d import Scene, rotation
 from cvdl.flow.data.things3d import FRAMES, Things, render
 from cvdl.flow.warp import occluded, warp
@@ -44,7 +44,7 @@ def test_shapes_types_and_ranges(things, views):
     assert images.min() >= 0 and images.max() <= 1 and images.std() > 0.15 and 0.25 < images.mean() < 0.6
     assert views.valid.all() and 0.03 < views.occlusion.float().mean() < 0.3
     pairs = things.batch(0, 16)
-    assert isinstance(pairs, Pairs) and all(
+    assert isinstance(pairs, FlowBatch) and all(
         torch.equal(part, getattr(views, k)) for k, part in zip(pairs._fields[:6], pairs, strict=False)
     )
 

@@ -124,7 +124,7 @@ def test_round_trip(tmp_path, spelling):
 def test_every_level_agrees_with_a_plain_one(path):
     net = SPyNet.load_published(path).double()
     image1, image2 = images(64, 96, batch=1)
-    flows = net.climb(net.normalise(image1), net.normalise(image2), 6)
+    flows = net.coarse_to_fine(net.normalise(image1), net.normalise(image2), 6)
     wanted = list(plain_levels(published(), image1.flip(1), image2.flip(1), 6))
     assert [tuple(flow.shape[-2:]) for flow in flows] == [(2 * 2**k, 3 * 2**k) for k in range(6)]
     assert all(flow.norm(dim=1).mean() > 1 for flow in wanted[2:])  # there was something to enlarge and to warp by

@@ -182,7 +182,7 @@ def numbers_shown(seen):
 
 
 def submits(folder):
-    """`cvdl handin` of notebooks of odd forms."""
+    """`cvdl submit` of notebooks of odd forms."""
     whole = json.loads(WRONG)
     forms = {
         "three": {"nbformat": 3, "nbformat_minor": 0, "metadata": {}, "worksheets": [{"cells": [{**c, "input": c["source"]} for c in whole["cells"]]}]},
@@ -209,7 +209,7 @@ ATTACKS = short(
         attack("large files", "thousands of remarks, long sources, many files", long_ones, sizes, seconds=170),
         attack("long messages", "an error of a million characters in every case", long_answers, sizes),
         attack("a case on the page", "learns the arguments of a secret case from an error, a text or a key, for another attempt", case_on_page, numbers_shown, allowed=MAY),
-        attack("odd notebooks handed in", "`cvdl handin` of format 3, odd metadata and odd cells", submits, honest={}),
+        attack("odd notebooks handed in", "`cvdl submit` of format 3, odd metadata and odd cells", submits, honest={}),
     ],
     "formulas behind separators",
     "a case on the page",

@@ -43,7 +43,7 @@ class Notebook:
 
     def _start(self):
         """Raises CourseError if the sandbox cannot cut the notebook, which happens before any of its code runs."""
-        self.inmate, self.loaded = Inmate(self.backend, self.package), set()
+        self.inmate, self.loaded = SandboxProcess(self.backend, self.package), set()
         try:
             head = protocol.LENGTHS.pack(len(self.known), len(self.data))
             found = self.inmate.ask(head + self.known + self.data, self._within(START))
@@ -113,7 +113,7 @@ class Notebook:
         except CallFailed as failure:
             return protocol.pack({"failed": str(failure), "hint": failure.hint})
         if self.library is None:
-            self.library = Inmate(self.backend, None, "library")
+            self.library = SandboxProcess(self.backend, None, "library")
         try:
             return self.library.pass_on(question, self._within(CALL))
         except (TimeoutError, MemoryError, EOFError, ValueError) as error:
@@ -151,7 +151,7 @@ def answer_in(reply, token):
     raise (CallStopped if reply["stopped"] else CallFailed)(reply["failed"][:1000], reply["hint"][:1000])
 
 
-class Inmate:
+class SandboxProcess:
     """A process in a sandbox that answers messages, one after the other.
 
     Anything it sends may have been written by a student: it is read only up to limits of size and time, and parsed with
@@ -162,7 +162,7 @@ class Inmate:
         """package: the folder to use as the library `cvdl`, by default the library itself; task: arguments of the program."""
         self.backend, self.name = backend, f"cvdl-{secrets.token_hex(8)}"
         ours, theirs = socket.socketpair()
-        self.line = protocol.Line(ours.detach())
+        self.line = protocol.Connection(ours.detach())
         with theirs:
             self.process = subprocess.Popen(
                 backend.command((*PROGRAM, *task), self.name, package),

@@ -24,7 +24,7 @@ CALL, ANSWER, QUESTION = b"C", b"A", b"Q"
 PAUSE = 0.05  # seconds between two looks at whether to go on waiting
 
 
-class Line:
+class Connection:
     """One end of a connection that carries messages: a descriptor to read from, and one to write to, which may be the same.
 
     `receive` raises EOFError if the other end is closed, ValueError for what is no message.

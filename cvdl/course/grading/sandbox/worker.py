@@ -25,7 +25,7 @@ import torch
 from cvdl.course.exercises import api, chapters, scoring
 from cvdl.course.exercises.comparison import CallFailed, CallStopped, plain
 from cvdl.course.exercises.time_limit import TimeIsUp
-from cvdl.course.grading.extraction import cut
+from cvdl.course.grading.extraction import extract
 from cvdl.course.grading.loading import LOAD, Loader
 from cvdl.course.grading.sandbox import protocol
 from cvdl.course.notebook.cells import unmarked
@@ -44,7 +44,7 @@ UNDUMPABLE = 4, 0  # prctl(PR_SET_DUMPABLE, 0): nobody else may look into this p
 
 
 def main():
-    judges = protocol.Line(os.dup(0), os.dup(1))  # a socket, or the two pipes of a container
+    judges = protocol.Connection(os.dup(0), os.dup(1))  # a socket, or the two pipes of a container
     mute()
     ctypes.CDLL(None).prctl(*UNDUMPABLE)
     torch.set_num_threads(1)
@@ -64,7 +64,7 @@ def supervise(judges):
     known = json.loads(known)
     use(known["exercises"])
     try:
-        found = cut(data)
+        found = extract(data)
     except CourseError as error:
         judges.send(protocol.ANSWER, protocol.pack({"problem": str(error)}))
         return
@@ -88,7 +88,7 @@ def supervise(judges):
         if ward is None or ward.key != key or ward.stopped:
             if ward:
                 ward.stop()
-            ward = Ward(key, found, known["course"], judges)
+            ward = ExerciseProcess(key, found, known["course"], judges)
         try:
             reply = ward.call(id, way, message)
         except (EOFError, ValueError, TimeoutError) as error:
@@ -99,7 +99,7 @@ def supervise(judges):
         judges.send(protocol.ANSWER, reply)
 
 
-class Ward:
+class ExerciseProcess:
     """A process for the code of one exercise, loaded in one way.
 
     key: identifies the exercise and the way; stopped: it can no longer be used.
@@ -115,10 +115,10 @@ class Ward:
             for line in (ours, questions, judges):
                 line.close()
             os.setsid()
-            serve(protocol.Line(theirs.detach()), protocol.Line(asked.detach()), found, course)
+            serve(protocol.Connection(theirs.detach()), protocol.Connection(asked.detach()), found, course)
         theirs.close()
         asked.close()
-        self.line, self.questions = protocol.Line(ours.detach()), protocol.Line(questions.detach())
+        self.line, self.questions = protocol.Connection(ours.detach()), protocol.Connection(questions.detach())
 
     def call(self, id, way, message):
         """The bytes of the answer to a call.

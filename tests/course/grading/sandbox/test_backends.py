@@ -312,13 +312,13 @@ class Liar:
 )
 def test_liars(program, error, monkeypatch):
     monkeypatch.setattr(client, "MEMORY", 1 << 28)
-    inmate = client.Inmate(Liar(program))
+    process = client.SandboxProcess(Liar(program))
     try:
         with pytest.raises(error):
-            inmate.ask(protocol.pack({}), 1 if error is TimeoutError else RUNAWAY)
+            process.ask(protocol.pack({}), 1 if error is TimeoutError else RUNAWAY)
     finally:
-        inmate.close()
-    assert inmate.process.returncode is not None
+        process.close()
+    assert process.process.returncode is not None
 
 
 class Piped:
@@ -333,12 +333,12 @@ class Piped:
 
 def test_the_program_in_the_sandbox_may_be_at_the_end_of_pipes():
     image = torch.tensor([[0, 255]], dtype=torch.uint8)
-    inmate = client.Inmate(Piped(), None, "library")
+    process = client.SandboxProcess(Piped(), None, "library")
     try:
         request = {"id": "start.to_unit", "args": (image,), "kwargs": {}, "weights": None}
-        assert inmate.ask(protocol.pack(request), RUNAWAY)["answer"].tolist() == [[0.0, 1.0]]
+        assert process.ask(protocol.pack(request), RUNAWAY)["answer"].tolist() == [[0.0, 1.0]]
     finally:
-        inmate.close()
+        process.close()
 
 
 def message(text, raw):
