@@ -62,11 +62,11 @@ def seed(n=0):
 def data_path(*parts):
     """Path of a shipped data file, or of the data folder itself if no part is given.
 
-    The folder is CVDL_DATA if that is set, else `data/` next to the library.  Raises DataNotFound, a CourseError, if
-    there is no such file or folder.
+    The folder is CVDL_DATA if that is set, else `data/` next to the library in a clone of the repository, or the copy
+    of it inside an installed package.  Raises DataNotFound, a CourseError, if there is no such file or folder.
     """
-    chosen = os.environ.get("CVDL_DATA")
-    folder = Path(chosen or ROOT / "data")
+    chosen, cloned = os.environ.get("CVDL_DATA"), (ROOT / "pyproject.toml").exists()
+    folder = Path(chosen or (ROOT / "data" if cloned else Path(__file__).with_name("shipped")))
     path = folder.joinpath(*parts)
     if path.exists():
         return path
@@ -79,14 +79,14 @@ def data_path(*parts):
         advice = (
             "CVDL_DATA names that folder: set it to the folder `data` of a complete copy of the course, or unset it."
         )
-    elif (ROOT / "pyproject.toml").exists():  # a copy of the repository
+    elif cloned:
         advice = (
             f"It comes with the repository: run `git checkout -- data` in {ROOT}, or set CVDL_DATA to the folder `data` "
             "of a complete copy."
         )
     else:
         advice = (
-            "This installation of cvdl came without data. Clone the course's repository and set CVDL_DATA to its "
-            "folder `data`."
+            "This installation of cvdl is incomplete: install it again, or set CVDL_DATA to the folder `data` of the "
+            "course's repository."
         )
     raise DataNotFound(f"{missing} {advice}")
