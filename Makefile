@@ -5,7 +5,7 @@
 # The shell and make that come with macOS (make 3.81) or Linux are sufficient; for Windows see the README.
 
 PYTHON ?= python3
-EXTRAS := lab,train,data,compare,grade,dev
+EXTRAS := notebook,lab,train,data,compare,grade,dev
 RUN    := .venv/bin/python
 READY  := .venv/installed
 

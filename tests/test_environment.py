@@ -16,7 +16,7 @@ from cvdl.settings import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 CONDA = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
-EXTRAS = ("lab", "train", "data", "compare", "grade", "dev")  # what .venv holds
+EXTRAS = ("notebook", "lab", "train", "data", "compare", "grade", "dev")  # what .venv holds
 # pip's name -> conda-forge's, where they differ
 NAMES = {
     "torch": "pytorch",

@@ -56,7 +56,8 @@ def for_pip(freeze):
     Raises CourseError where Colab lacks one of these, or has it in a version that the course does not allow.
     """
     found = versions(freeze)
-    needed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = [*project["dependencies"], *project["optional-dependencies"]["notebook"]]
     if problems := unfit([*needed, *KERNEL], found):
         raise CourseError("\n".join(problems))
     return "".join(f"{n}=={v}\n" for n, v in found.items()), [*(Requirement(r).name for r in needed), *KERNEL]

@@ -124,11 +124,11 @@ def announce(server, notebook):
 def lab(work, port=8888, browser=True):
     """Deliver the notebooks and run JupyterLab until it is stopped."""
     if importlib.util.find_spec("jupyterlab") is None:
-        raise CourseError(f'JupyterLab is not installed. Add it, in {ROOT}: pip install -e ".[lab]"')
+        raise CourseError(f'JupyterLab is not installed. Add it, in {ROOT}: pip install -e ".[notebook,lab]"')
     if not any((ROOT / "notebooks").glob("*.ipynb")):
         raise CourseError(
             f"There are no notebooks in {ROOT / 'notebooks'}. They come with the repository: clone it, and "
-            'install the course from there with `pip install -e ".[lab]"`.'
+            'install the course from there with `pip install -e ".[notebook,lab]"`.'
         )
     try:
         work = work.resolve()

@@ -294,7 +294,7 @@ def test_root_is_allowed_only_to_root(jupyter, course, monkeypatch, user, expect
 
 def test_lab_without_jupyterlab(jupyter, course, monkeypatch):
     monkeypatch.setattr(lab.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(CourseError, match=r'pip install -e "\.\[lab\]"'):
+    with pytest.raises(CourseError, match=r'pip install -e "\.\[notebook,lab\]"'):
         lab.lab(course / "work")
     assert not jupyter
 

@@ -107,7 +107,7 @@ class Container:
         self.install = (
             f"install {name}, and build an image {IMAGE} with this Python and the course's packages: "
             f"printf 'FROM docker.io/library/python:{sys.version_info[0]}.{sys.version_info[1]}-slim\\nRUN pip install torch torchvision "
-            "matplotlib ipywidgets tqdm safetensors scikit-image typer --extra-index-url "
+            "matplotlib ipywidgets tqdm safetensors typer --extra-index-url "
             f"https://download.pytorch.org/whl/cpu\\n' | {name} build -t {IMAGE} -"
         )
 
