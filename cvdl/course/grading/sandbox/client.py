@@ -4,6 +4,7 @@ import json
 import secrets
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -170,6 +171,7 @@ class SandboxProcess:
                 stdout=theirs,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
+                cwd=tempfile.gettempdir(),  # where podman leaves a file `oom` if memory runs out
             )
 
     def ask(self, message, seconds, answer=None):
