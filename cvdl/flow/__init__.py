@@ -27,7 +27,7 @@ from cvdl.lazy import lazily
 __getattr__, __dir__, __all__ = lazily(
     __name__,
     {
-        "cvdl.flow.plotting.draw": ("flow_to_image",),
+        "cvdl.flow.colours": ("flow_to_image",),
         "cvdl.flow.estimate": ("compute",),
         "cvdl.flow.models.flownet": ("FlowNetC", "FlowNetS"),
         "cvdl.flow.models.flownet2": (

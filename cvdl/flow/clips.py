@@ -17,7 +17,7 @@ def overlay(image, flow, max_flow):
 
     image: (3, H, W) in [0, 1], flow: (2, H, W) in pixels, max_flow: the length in pixels that gets full colour.
     """
-    from cvdl.flow.plotting.draw import flow_to_image
+    from cvdl.flow.colours import flow_to_image
 
     weight = COVER * (flow.norm(dim=0) / max_flow).clamp(0, 1).sqrt()
     mixed = torch.lerp(image, flow_to_image(flow, max_flow), weight)

@@ -229,7 +229,7 @@ def write(path, kind, flow):
     """Write one flow (2, H, W) in one of FORMATS except "clip"."""
     if kind != "image":
         return write_flow(path, flow)
-    from cvdl.flow.plotting.draw import flow_to_image
+    from cvdl.flow.colours import flow_to_image
 
     pixels = (255 * flow_to_image(flow)).round().byte().permute(1, 2, 0).numpy()
     Image.fromarray(pixels).save(path)

@@ -19,6 +19,7 @@ from matplotlib.patches import Patch
 from cvdl.errors import InvalidInput
 from cvdl.figures import styled
 from cvdl.flow import metrics
+from cvdl.flow.colours import flow_to_image, scale_of
 from cvdl.flow.shapes import check_flow, check_same, mask_of
 
 # Clockwise from the right, as y points down.
@@ -26,29 +27,6 @@ DIRECTIONS = ("to the right", "down and to the right", "down", "down and to the 
 DIRECTIONS += ("to the left", "up and to the left", "up", "up and to the right")
 DPI = 88  # of figures with photographs, which make a notebook large
 HALO = [patheffects.withStroke(linewidth=2.5, foreground="white")]
-
-
-def flow_to_image(flow, max_flow=None, valid=None):
-    """The usual colours: the hue tells the direction, the saturation the length; no motion is white.
-
-    flow: (…, 2, H, W) in pixels; max_flow: the length in pixels with full saturation, which longer vectors
-    have too (default: the greatest of all in `flow`, so a batch shares it) -> (…, 3, H, W) float in [0, 1].
-    Unknown pixels, outside `valid` or not finite, are black.  The wheel is Middlebury's (Baker et al., *A
-    database and evaluation methodology for optical flow*, IJCV 2011), as drawn by torchvision.
-    """
-    from torchvision.utils import flow_to_image as colours
-
-    check_flow(flow)
-    known = mask_of(valid, flow) & flow.isfinite().all(-3, keepdim=True)
-    *lead, _, H, W = flow.shape
-    flow = flow.detach().float().masked_fill(~known, 0).reshape(-1, 2, H, W)
-    length = torch.linalg.vector_norm(flow, dim=1, keepdim=True)
-    max_flow = _scale(length, max_flow)
-    flow = flow / length.clamp(min=max_flow)  # at most 1 long
-    # torchvision divides by the greatest length it finds: one more column makes that 1.
-    one = flow.new_tensor([1.0, 0.0]).view(1, 2, 1, 1).expand(len(flow), 2, H, 1)
-    image = colours(torch.cat([flow, one], dim=3))[..., :W].reshape(*lead, 3, H, W) / 255
-    return image * known
 
 
 def describe(flow, valid=None):
@@ -73,7 +51,7 @@ def describe(flow, valid=None):
 def flow(flow, valid=None, max_flow=None, title="", step=None):
     """Colours, arrows, and the wheel with its scale in pixels; unknown pixels are black."""
     flow, known = _flow(flow, valid)
-    max_flow = _scale(flow.norm(dim=0), max_flow)
+    max_flow = scale_of(flow.norm(dim=0), max_flow)
     figure, (left, right) = plt.subplots(1, 2, figsize=_size(flow, extra=2.3), width_ratios=[2.6, 1])
     image_in(left, flow_to_image(flow, max_flow, known), title)
     arrows(left, flow, known, step)
@@ -134,7 +112,7 @@ def panels(pictures, columns=3, max_flow=None, width=3.4):
     kinds = {title: _kind(p, title) for title, p in pictures.items()}
     flows = {title: _flow(p) for title, p in pictures.items() if kinds[title] == "flow"}
     if flows:
-        max_flow = max(_scale(f.norm(dim=0), max_flow) for f, _ in flows.values())
+        max_flow = max(scale_of(f.norm(dim=0), max_flow) for f, _ in flows.values())
     count = len(pictures) + bool(flows)
     columns = min(columns, count)
     rows = -(-count // columns)
@@ -205,7 +183,7 @@ def arrows(axes, flow, known, step=None, colour="black", max_flow=None):
     """An arrow every `step` pixels (default: 20 in the longer side); the longest reaches to the next one."""
     _, H, W = flow.shape
     step = step or max(1, round(max(H, W) / 20))
-    longest = _scale(flow.norm(dim=0), max_flow)
+    longest = scale_of(flow.norm(dim=0), max_flow)
     rows, columns = torch.meshgrid(torch.arange(step // 2, H, step), torch.arange(step // 2, W, step), indexing="ij")
     seen = (known & (flow.norm(dim=0) > 0.02 * longest))[rows, columns]
     rows, columns = rows[seen], columns[seen]
@@ -218,7 +196,7 @@ def arrows(axes, flow, known, step=None, colour="black", max_flow=None):
 def _amount(axes, values, known, label, greatest):
     """An amount (H, W) in cividis with a scale and numbered contours; unknown pixels are hatched."""
     values = values.masked_fill(~known, 0)
-    top = _scale(values, greatest)
+    top = scale_of(values, greatest)
     image = axes.imshow(values.numpy(), cmap="cividis", vmin=0, vmax=top)
     levels = [level for level in plt.MaxNLocator(4).tick_values(0, top) if 0 < level < values.max()]
     if levels and min(values.shape) > 1:
@@ -265,15 +243,6 @@ def _size(picture, extra=0.0):
 
 def _direction(vector):
     return DIRECTIONS[round(np.arctan2(vector[1].item(), vector[0].item()) / (np.pi / 4)) % 8]
-
-
-def _scale(lengths, given):
-    """What full colour stands for: the length given, else the greatest, else (no motion at all) 1 px."""
-    if given is not None and not given > 0:
-        raise InvalidInput(
-            f"The greatest length in a figure has to be above 0 px, not {given}. Leave it out to have it measured."
-        )
-    return float(given or (lengths.max() if lengths.numel() else 0) or 1)
 
 
 def _flow(flow, valid=None):
