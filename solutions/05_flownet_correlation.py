@@ -47,8 +47,8 @@ from cvdl.flow import FlowNetC, FlowNetS, correlation, epe, evaluate
 from cvdl.flow.data.chairs import Chairs
 from cvdl.flow.data.rendered import rendered
 from cvdl.flow.data.things3d import Things
+from cvdl.flow.description import describe
 from cvdl.flow.plotting import draw, draw_correlation
-from cvdl.flow.plotting.draw import describe
 
 # %% [markdown]
 # ## A belief to lose

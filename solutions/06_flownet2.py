@@ -54,10 +54,10 @@ from cvdl.flow.data.chairs import Chairs
 from cvdl.flow.data.rendered import rendered
 from cvdl.flow.data.things3d import Things
 from cvdl.flow.data.video import Video
+from cvdl.flow.description import describe
 from cvdl.flow.losses import multiscale_epe
 from cvdl.flow.models.flownet2 import FlowNet2, FlowNet2CS, FlowNet2CSS, FlowNet2SS, stack_input
 from cvdl.flow.plotting import draw, draw_stack
-from cvdl.flow.plotting.draw import describe
 from cvdl.settings import data_path
 from cvdl.train.recipes.flow import FLOW
 from cvdl.train.runs import read_log

@@ -41,8 +41,8 @@ from cvdl.errors import CourseError
 from cvdl.flow import LikeNet, epe, evaluate, likelihood
 from cvdl.flow.data.chairs import Chairs
 from cvdl.flow.data.rendered import rendered
+from cvdl.flow.description import describe
 from cvdl.flow.plotting import draw, draw_likelihood
-from cvdl.flow.plotting.draw import describe
 from cvdl.settings import data_path
 from cvdl.train.runs import read_log, running_mean
 

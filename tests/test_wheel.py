@@ -20,6 +20,7 @@ assert cvdl.__file__.startswith(sys.argv[1]), cvdl.__file__
 pairs = Chairs(size=(64, 96)).pairs([0])
 flow = cvdl.zoo.load("spynet")(pairs.image1, pairs.image2)
 assert flow.shape == (1, 2, 64, 96) and cvdl.zoo.card("spynet")["net"] == "SPyNet"
+assert cvdl.flow.flow_to_image(flow).shape == (1, 3, 64, 96)
 write_flow("a.flo", flow[0])
 assert torch.equal(read_flow("a.flo")[0], flow[0])
 rows = Recogniser.load("gesture").recognise(torch.zeros(3, 120, 160, 3, dtype=torch.uint8), fps=10)

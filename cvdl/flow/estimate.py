@@ -242,7 +242,7 @@ class Single:
         self.path, self.kind, self.line = path, kind, None
 
     def add(self, sample, flow, rate):
-        from cvdl.flow.plotting.draw import describe
+        from cvdl.flow.description import describe
 
         write(self.path, self.kind, flow)
         self.line = f"{self.path}: {describe(flow)}"

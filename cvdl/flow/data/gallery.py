@@ -4,7 +4,8 @@ import matplotlib.pyplot as plt
 
 from cvdl.figures import styled
 from cvdl.flow.data.rendered import rendered
-from cvdl.flow.plotting.draw import describe, flow_to_image
+from cvdl.flow.description import describe
+from cvdl.flow.plotting.draw import flow_to_image
 from cvdl.flow.warp import warp
 
 PICTURES = 5  # of each pair

@@ -20,37 +20,17 @@ from cvdl.errors import InvalidInput
 from cvdl.figures import styled
 from cvdl.flow import metrics
 from cvdl.flow.colours import flow_to_image, scale_of
-from cvdl.flow.shapes import check_flow, check_same, mask_of
+from cvdl.flow.description import flow_and_mask, single
+from cvdl.flow.shapes import check_same
 
-# Clockwise from the right, as y points down.
-DIRECTIONS = ("to the right", "down and to the right", "down", "down and to the left")
-DIRECTIONS += ("to the left", "up and to the left", "up", "up and to the right")
 DPI = 88  # of figures with photographs, which make a notebook large
 HALO = [patheffects.withStroke(linewidth=2.5, foreground="white")]
-
-
-def describe(flow, valid=None):
-    """A flow in words, from its numbers: size, mean and greatest displacement, main direction."""
-    flow, known = _flow(flow, valid)
-    if not known.any():
-        return f"Flow of {flow.shape[2]} × {flow.shape[1]} pixels: all unknown."
-    vectors = flow[:, known]
-    lengths = vectors.norm(dim=0)
-    mean = vectors.mean(1)
-    # Vectors that agree have a mean as long as they are; those of a rotation cancel.
-    main = f"mainly {_direction(mean)}" if mean.norm() > 0.5 * lengths.mean() else "in no main direction"
-    text = f"mean displacement {lengths.mean():.1f} px, greatest {lengths.max():.1f} px, {main}"
-    if lengths.max() < 0.05:
-        text = "no motion"
-    unknown = 1 - known.float().mean().item()
-    text += f"; {100 * unknown:.0f} % of the pixels are unknown." if unknown else "."
-    return f"Flow of {flow.shape[2]} × {flow.shape[1]} pixels: {text}"
 
 
 @styled
 def flow(flow, valid=None, max_flow=None, title="", step=None):
     """Colours, arrows, and the wheel with its scale in pixels; unknown pixels are black."""
-    flow, known = _flow(flow, valid)
+    flow, known = flow_and_mask(flow, valid)
     max_flow = scale_of(flow.norm(dim=0), max_flow)
     figure, (left, right) = plt.subplots(1, 2, figsize=_size(flow, extra=2.3), width_ratios=[2.6, 1])
     image_in(left, flow_to_image(flow, max_flow, known), title)
@@ -62,7 +42,7 @@ def flow(flow, valid=None, max_flow=None, title="", step=None):
 @styled
 def magnitude(flow, valid=None, title="", step=None):
     """The same without hues: length in cividis with numbered contours, direction by arrows; unknown hatched."""
-    flow, known = _flow(flow, valid)
+    flow, known = flow_and_mask(flow, valid)
     figure, axes = plt.subplots(figsize=_size(flow, extra=1.1))
     _amount(axes, flow.norm(dim=0), known, "displacement (px)", None)
     arrows(axes, flow, known, step, colour="white")
@@ -74,7 +54,7 @@ def magnitude(flow, valid=None, title="", step=None):
 def error(flow, truth, valid=None, title="", max_error=None):
     """End-point error in cividis with numbered contours; outliers as KITTI counts them are outlined in white."""
     check_same(flow, truth)
-    (flow, known), (truth, true) = _flow(flow, valid), _flow(truth, valid)
+    (flow, known), (truth, true) = flow_and_mask(flow, valid), flow_and_mask(truth, valid)
     known = known & true
     errors = metrics.epe(flow, truth, known, "none")[0]
     outlier = (errors > 3) & (errors > 0.05 * truth.norm(dim=0))
@@ -110,7 +90,7 @@ def panels(pictures, columns=3, max_flow=None, width=3.4):
     if not pictures:
         raise InvalidInput("There is nothing to draw: give {title: image, flow or mask} with one entry at least.")
     kinds = {title: _kind(p, title) for title, p in pictures.items()}
-    flows = {title: _flow(p) for title, p in pictures.items() if kinds[title] == "flow"}
+    flows = {title: flow_and_mask(p) for title, p in pictures.items() if kinds[title] == "flow"}
     if flows:
         max_flow = max(scale_of(f.norm(dim=0), max_flow) for f, _ in flows.values())
     count = len(pictures) + bool(flows)
@@ -241,36 +221,14 @@ def _size(picture, extra=0.0):
     return 5.6 + extra, min(max(5.6 * H / W, 1.6), 9) + 0.5
 
 
-def _direction(vector):
-    return DIRECTIONS[round(np.arctan2(vector[1].item(), vector[0].item()) / (np.pi / 4)) % 8]
-
-
-def _flow(flow, valid=None):
-    """-> (2, H, W) float on the CPU with 0 at unknown pixels, and the mask (H, W)"""
-    check_flow(flow)
-    known = (mask_of(valid, flow) & flow.isfinite().all(-3, keepdim=True)).cpu()
-    flow = flow.detach().cpu().float().masked_fill(~known, 0)
-    return _single(flow, 2, "flow"), _single(known, 1, "mask")[0]
-
-
 def _image(image):
-    return _single(image.detach().cpu().float(), 3, "image")
+    return single(image.detach().cpu().float(), 3, "image")
 
 
 def _mask(mask):
     if mask.dtype != torch.bool:
         raise InvalidInput(f"A mask has to be bool, not {mask.dtype}. Say which pixels are meant, e.g. mask > 0.")
-    return _single(mask.detach().cpu().reshape(mask.shape if mask.ndim > 2 else (1, *mask.shape)), 1, "mask")[0]
-
-
-def _single(picture, channels, name):
-    *lead, C, H, W = picture.shape if picture.ndim > 2 else (0, *picture.shape)
-    if channels != C or np.prod(lead) != 1:
-        raise InvalidInput(
-            f"A figure shows one {name}, ({channels}, H, W) or (1, {channels}, H, W); this is {tuple(picture.shape)}. "
-            "Take one of the batch, e.g. x[0]."
-        )
-    return picture.reshape(C, H, W)
+    return single(mask.detach().cpu().reshape(mask.shape if mask.ndim > 2 else (1, *mask.shape)), 1, "mask")[0]
 
 
 def _kind(picture, title):

@@ -11,6 +11,7 @@ from PIL import Image
 
 from cvdl.errors import CourseError
 from cvdl.flow import flow_to_image
+from cvdl.flow.description import describe
 from cvdl.flow.plotting import draw
 from tests.flow import smooth
 
@@ -87,7 +88,7 @@ def test_white_black_and_the_four_directions():
     ],
 )
 def test_direction_in_words(flow, words):
-    assert draw.describe(flow.view(2, 1, 1).expand(2, 6, 8)).endswith(words)
+    assert describe(flow.view(2, 1, 1).expand(2, 6, 8)).endswith(words)
 
 
 def test_numbers_in_words():
@@ -96,14 +97,14 @@ def test_numbers_in_words():
     flow[0, 3, 4] = 1e6
     valid = torch.ones(1, 4, 5, dtype=torch.bool)
     valid[0, 3, 4] = False
-    text = draw.describe(flow, valid)
+    text = describe(flow, valid)
     assert text == (
         "Flow of 5 × 4 pixels: mean displacement 0.3 px, greatest 5.0 px, mainly down and to the right; "
         "5 % of the pixels are unknown."
     )
     turning = torch.stack(torch.meshgrid(torch.arange(-5.0, 6), torch.arange(-5.0, 6), indexing="ij"))
-    assert "no main direction" in draw.describe(turning)
-    assert "all unknown" in draw.describe(flow, torch.zeros_like(valid))
+    assert "no main direction" in describe(turning)
+    assert "all unknown" in describe(flow, torch.zeros_like(valid))
 
 
 @pytest.mark.parametrize(
