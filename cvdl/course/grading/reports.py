@@ -65,7 +65,7 @@ def templates():
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("cvdl.course"),
+        loader=PackageLoader("cvdl.course.grading"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
