@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -10,6 +10,9 @@ from safetensors import SafetensorError
 from cvdl.errors import InvalidInput, WriteFailed
 
 LONGEST = 255  # bytes in a file name, on the usual file systems
+MAKE_ROOM = (
+    "Is the disk full? What was saved before is whole: make room and repeat the command, a training with --resume."
+)
 
 
 def expanded(path):
@@ -48,8 +51,8 @@ def read_text(path):
 
 
 @contextmanager
-def replacing(path):
-    """A path to write to, moved to `path` when all is written.  A full disk becomes a WriteFailed."""
+def replacing(path, advice=MAKE_ROOM):
+    """A path to write to, moved to `path` when all is written.  A failure becomes a WriteFailed, ending with `advice`."""
     path = Path(path)
     beside = path.with_name(f".{path.name}.part")  # what a kill leaves of it is written over next time
     try:
@@ -57,12 +60,10 @@ def replacing(path):
         beside.replace(path)
     # A full disk reaches us as OSError, out of torch.save as RuntimeError, and out of safetensors as its own.
     except (OSError, RuntimeError, SafetensorError) as error:
-        raise WriteFailed(
-            f"{path} could not be written ({error}). Is the disk full? What was saved before is whole: make room and "
-            "repeat the command, a training with --resume."
-        ) from error
+        raise WriteFailed(f"{path} could not be written ({error}). {advice}") from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # it was moved, or there is not even a folder for it
+            beside.unlink()
 
 
 def write_json(path, content):

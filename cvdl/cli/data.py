@@ -39,7 +39,7 @@ def data_show(name: Annotated[str, typer.Argument(help="A dataset, as named in t
 def data_get(name: Annotated[str, typer.Argument(help="A dataset, as named in the table.")]):
     """Download a dataset if its owner offers a direct link; for any other, explain how to get it.
 
-    An interrupted download continues where it stopped. Exit code 0 means that the dataset is complete.
+    Exit code 0 means that the dataset is complete.
     """
     from cvdl.cli.inventory import entry_of, look, page
     from cvdl.data.downloads import fetch

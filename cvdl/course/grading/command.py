@@ -22,7 +22,7 @@ from cvdl.course.grading.sandbox import backends as jails
 from cvdl.course.grading.submissions import find
 from cvdl.course.notebook.chapters import stems
 from cvdl.errors import CourseError
-from cvdl.files import read_text
+from cvdl.files import read_text, replacing
 from cvdl.settings import ROOT
 
 LINE = 2000  # characters of a line in the report
@@ -330,9 +330,8 @@ def secret(path, seed):
             )
         return kept
     seed = seed or secrets.token_hex(16)
-    part = path.with_name("seed.part")
-    part.unlink(missing_ok=True)
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        file.write(seed)
-    part.replace(path)
+    with replacing(path, "Name another folder: --out DIR") as beside:
+        beside.unlink(missing_ok=True)
+        beside.touch(0o600, exist_ok=False)
+        beside.write_text(seed, encoding="utf-8")
     return seed

@@ -25,16 +25,20 @@ Names and messages contain the student's text: escape them wherever they are sho
 
 import hashlib
 import json
-import os
 import re
 import unicodedata
 from contextlib import suppress
 
 from cvdl.errors import CourseError
+from cvdl.files import replacing
 
 FORMAT = 1
 LOOK = "look at it."
 FAULT = "the judge failed"  # in a problem that the student did not cause; its text may reveal details of this machine
+AGAIN = (
+    "Is the disk full, or is the file open in a spreadsheet? Fix that, then run the same command again: hand-ins that have "
+    "been judged are kept."
+)
 UNJUDGED = "not judged"  # state of an exercise that a person must look at: it has no points, rather than 0
 
 
@@ -106,20 +110,11 @@ def as_json(data):
 def save(path, text, encoding="utf-8"):
     """Write a file so that a reader sees either the old one or the new one, never part of it -> its path.
 
-    Raises CourseError if that is not possible.
+    Raises WriteFailed if that is not possible.
     """
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
+    with replacing(path, AGAIN) as beside:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding=encoding, errors="backslashreplace", newline="")
-        part.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink()
-        raise CourseError(
-            f"{path} could not be written ({error}). Is the disk full, or is the file open in a spreadsheet? Fix that, "
-            "then run the same command again: hand-ins that have been judged are kept."
-        ) from None
+        beside.write_text(text, encoding=encoding, errors="backslashreplace", newline="")
     return path
 
 

@@ -10,10 +10,10 @@ import socket
 from itertools import count
 
 from cvdl.errors import CourseError, WriteFailed
+from cvdl.files import replacing, write_json
 from cvdl.settings import ROOT
 
 RECORD = ".delivered.json"  # in work/: {file: sha256 of what was put there}
-PART = ".delivered.part"
 ANNOUNCEMENTS = "@jupyterlab/apputils-extension:announcements"
 ANYWHERE = ("", "*", "0.0.0.0", "::")  # a server with such an address listens on all interfaces
 
@@ -40,15 +40,14 @@ def deliver(notebooks, work):
         there = target.exists()
         if not there or digest(target) != digest(source):
             # whole or not at all: half a notebook would pass for the student's own work
-            part = work / PART
-            shutil.copyfile(source, part)
-            part.replace(target)
+            with replacing(target) as beside:
+                shutil.copyfile(source, beside)
             if target.name != source.name:
                 said.append(f"{source.name} has changed; the new version is {target}")
             else:
                 said.append(f"Updated: {target}" if there else f"New: {target}")
         record[target.name] = digest(target)
-        (work / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
+        write_json(work / RECORD, record)
     return said
 
 
@@ -137,8 +136,8 @@ def lab(work, port=8888, browser=True):
         first = min(work.glob("[0-9][0-9]_*.ipynb"))
     except OSError as error:
         raise WriteFailed(
-            f"Your copies of the notebooks cannot be written to {work}: {error}. Name a folder that you may write to: "
-            "cvdl lab --work FOLDER"
+            f"Your copies of the notebooks cannot be written to {work}: {error.__cause__ or error}. Name a folder "
+            "that you may write to: cvdl lab --work FOLDER"
         ) from error
     chosen = free_port(port)
     if chosen != port:

@@ -25,6 +25,7 @@ from cvdl.course.notebook.chapters import chapter_of, stems
 from cvdl.course.notebook.feedback import Feedback
 from cvdl.course.workspace import lab
 from cvdl.errors import CourseError
+from cvdl.files import replacing
 from cvdl.settings import ROOT
 
 STARTING, PATIENCE = 600, 120  # seconds to import torch, and for one exercise, after which Python is stopped
@@ -59,10 +60,10 @@ def submit(notebook, work, out=None):
     writable(target)
     specs = list(chapters.chapter(chapter).values())
     rows = scored(data, specs)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{target.name}.part")
-    part.write_bytes(stripped(data))
-    part.replace(target)
+    content = stripped(data)
+    with replacing(target, "Name another file: --out FILE") as beside:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_bytes(content)
     return told(path, target, specs, rows, found.notes)
 
 
