@@ -140,9 +140,9 @@ class Container:
             subprocess.run([self.program, "kill", name], capture_output=True, check=False, timeout=PATIENCE)
 
 
-# Without these options, podman leaves /run and /var/tmp writable and requests a process limit above its own, which not
-# every root user may set.  The processes of one jail are limited by --pids-limit.
-PODMAN = ["--read-only-tmpfs=false", "--ulimit=nproc=4096:4096"]
+# Without these options, podman leaves /run, /var/tmp and (with control groups of version 1) /sys/fs/cgroup writable, and
+# requests a process limit above its own, which not every root user may set.  --pids-limit limits the processes of a jail.
+PODMAN = ["--read-only-tmpfs=false", "--tmpfs=/sys/fs/cgroup:ro,size=4k,mode=555", "--ulimit=nproc=4096:4096"]
 BACKENDS = {b.name: b for b in (Container("podman", PODMAN), Container("docker"), Bubblewrap())}
 
 
@@ -257,7 +257,7 @@ found = [
     refused(fork),
     refused(lambda: mmap.mmap(-1, {MEMORY + (1 << 20)}, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)),
     refused(lambda: write("/tmp/large", {FILE + 1})),
-    all(refused(lambda: write(folder + "/x")) for folder in ("/", "/usr", "/dev", "/home", os.path.dirname(os.__file__))),
+    all(refused(lambda: write(folder + "/x")) for folder in ("/", "/usr", "/dev", "/home", "/run", "/var/tmp", "/sys/fs/cgroup", os.path.dirname(os.__file__))),
     len([p for p in os.listdir("/proc") if p.isdigit()]) <= 4,
     refused(namespace),
     "CVDL_CANARY" not in os.environ and b"CVDL_CANARY" not in read("/proc/1/environ"),
