@@ -4,6 +4,7 @@ import json
 import secrets
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -167,6 +168,7 @@ class Inmate:
                 stdout=theirs,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
+                cwd=tempfile.gettempdir(),  # where podman leaves a file `oom` if memory runs out
             )
 
     def ask(self, message, seconds, answer=None):
