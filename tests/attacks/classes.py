@@ -24,7 +24,7 @@ from pathlib import Path
 
 from cvdl.course import warden
 from cvdl.settings import ROOT
-from tests.attacks import SEED, answer, notebook, put
+from tests.attacks import RUNAWAY, SEED, answer, notebook, put
 
 FULL = 100  # points of notebook 00, which has one exercise
 GOOD = notebook(answer())
@@ -62,7 +62,7 @@ class ClassAttack:
     meanwhile: Callable | None = None
     environment: Callable = lambda folder: {}
     limits: dict = field(default_factory=dict)
-    seconds: float = 170
+    seconds: float = RUNAWAY
     long: bool = True
     user: bool = False
 
