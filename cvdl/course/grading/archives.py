@@ -20,12 +20,13 @@ import unicodedata
 import zipfile
 from contextlib import suppress
 from datetime import datetime
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from cvdl.course.grading.names import NOTEBOOK, owner, platform
 from cvdl.course.notebook.cells import code_cells
 from cvdl.course.notebook.chapters import stem_of, stems
 from cvdl.errors import CourseError
+from cvdl.settings import ROOT
 
 SECONDS, MEMORY = 30, 2 << 30  # for all files of one hand-in
 LARGEST = 64 << 20  # bytes of one file
@@ -60,7 +61,7 @@ class Server:
 
     def start(self):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        root = str(Path(__file__).resolve().parents[2])  # this one only: there may be hand-ins in the working directory
+        root = str(ROOT)  # this one only: there may be hand-ins in the working directory
         with theirs:
             subprocess.Popen(
                 [sys.executable, *self.program],

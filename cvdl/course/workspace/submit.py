@@ -124,7 +124,7 @@ def scored(data, specs):
     The process is stopped if it says nothing for PATIENCE seconds; a first, empty line says that it has started.
     """
     command = [sys.executable, "-m", "cvdl.course.workspace.submit"]
-    root = Path(__file__).resolve().parents[2]
+    root = ROOT
     paths = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
     process = subprocess.Popen(
         command,

@@ -33,6 +33,7 @@ from cvdl.settings import ROOT
 NOTEBOOK, ID = "00_start_here", "start.to_unit"
 RNN = "01_rnn_from_scratch"  # has exercises enough for several attacks in one hand-in
 SEED = "a seed"
+RUNAWAY = 2000  # seconds after which an attack has held up the judge, many times longer than any takes
 
 ENVIRONMENT = "CVDL_TRAP"  # a variable of the judge that nobody is to see
 RIGHT = "return image / 255"
@@ -59,7 +60,7 @@ class Attack:
     most: int = 0
     contained: str = ""
     limits: dict = field(default_factory=dict)
-    seconds: float = 600
+    seconds: float = RUNAWAY
     id: str = ID
 
 

@@ -21,7 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cvdl.course.grading.attacks.base import SEED, answer, notebook, put
+from cvdl.course.grading.attacks.base import RUNAWAY, SEED, answer, notebook, put
 from cvdl.course.grading.sandbox import client
 from cvdl.settings import ROOT
 
@@ -61,7 +61,7 @@ class ClassAttack:
     meanwhile: Callable | None = None
     environment: Callable = lambda folder: {}
     limits: dict = field(default_factory=dict)
-    seconds: float = 170
+    seconds: float = RUNAWAY
     long: bool = True
     user: bool = False
 

@@ -66,9 +66,9 @@ ATTACKS = [
     attack("decorators", "one that swaps the judge's function", "def swap(f):\n    from cvdl.course.exercises import api as e\n    e.caller = lambda *_: lambda *_, **__: None\n    return f", f"@swap\n{WRONG}", seen="."),
     attack("deep code", "brackets and signs without end", "x = " + "(" * 5000 + ")" * 5000, "y = " + "-" * 50_000 + "1", WRONG, seen="."),
     attack("long chain", "a sum of 60 000 terms", f"z = {'+'.join(['1'] * 60_000)}", WRONG, seen="."),
-    attack("whitespace that takes a pattern long", "200 000 empty lines before a broken cell", *["x = (\n" + "\n" * 190_000] * 3, WRONG, seen="cannot be parsed", limits={"START": 30}, seconds=400),
+    attack("whitespace that takes a pattern long", "200 000 empty lines before a broken cell", *["x = (\n" + "\n" * 190_000] * 3, WRONG, seen="cannot be parsed", limits={"START": 30}),
     attack("constant of gigabytes", "folded by the compiler", "K = 'x' * 10 ** 10\nL = 9 ** 9 ** 9", answer("return K + L"), seen="stopped|Memory|NameError|memory", limits={"CALL": 4, "LOAD": 2}),
-    attack("100 000 cells", "many small ones", *["x = 1"] * 100_000, WRONG, seen="off by a factor", seconds=1200),
+    attack("100 000 cells", "many small ones", *["x = 1"] * 100_000, WRONG, seen="off by a factor"),
     attack("NUL and other signs", "in the source", WRONG.replace("256", "256\0"), "# -*- coding: rot13 -*-\n" + WRONG, seen="."),
     attack("long cell", "1 MB of comment before the answer", "#" * 10**6 + "\n" + WRONG, seen="too long"),
 ]  # fmt: skip

@@ -206,7 +206,7 @@ ATTACKS = short(
         attack("folders on the page", "two notebooks of one number", two_of_one, paths),
         attack("folders in problems", "hand-ins that cannot be read", unreadable_one, paths),
         attack("the machine's paths in errors", "errors that quote where cvdl and Python are", library_paths, machine),
-        attack("large files", "thousands of remarks, long sources, many files", long_ones, sizes, seconds=170),
+        attack("large files", "thousands of remarks, long sources, many files", long_ones, sizes),
         attack("long messages", "an error of a million characters in every case", long_answers, sizes),
         attack("a case on the page", "learns the arguments of a secret case from an error, a text or a key, for another attempt", case_on_page, numbers_shown, allowed=MAY),
         attack("odd notebooks handed in", "`cvdl submit` of format 3, odd metadata and odd cells", submits, honest={}),

@@ -266,5 +266,5 @@ return None""",
         send(struct.pack(">II", len(text), len(raw)) + text + raw)
         import os
         os.kill(os.getpid(), 19)
-        """, before=FRAMES, limits={"CALL": 5, "LOAD": 1}, seconds=100),
+        """, before=FRAMES, limits={"CALL": 5, "LOAD": 1}),
 ]  # fmt: skip
