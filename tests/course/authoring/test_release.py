@@ -57,7 +57,8 @@ def course(tmp_path, monkeypatch):
         "README.md": "words",
         ".gitignore": "work/\nuntracked.txt\n",
         **{folder + "deep/a.txt": ANSWER for folder in KEPT_BACK},
-        **{name: (ROOT / name).read_text(encoding="utf-8") for name in (".gitattributes", release.MARK)},
+        ".gitattributes": (ROOT / ".gitattributes").read_text(encoding="utf-8"),
+        release.MARK: "node: $Format:%H$\n",
     }
     root = tmp_path / "course"
     root.mkdir()
@@ -244,6 +245,7 @@ def test_nothing_of_an_answer_is_in_what_this_course_releases():
         files
     )
     assert not [name for name in files if name.startswith(KEPT_BACK)]
+    assert files[release.MARK].split()[1] == release.git(ROOT, "rev-parse", "HEAD").strip()
     masters = [read_master(p) for p in sorted((ROOT / "solutions").glob("[0-9][0-9]_*.py"))]
     assert release.leaked(files, masters) == []
     for name, content in files.items():
