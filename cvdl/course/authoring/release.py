@@ -41,7 +41,7 @@ def release(dest, root=ROOT):
     staged = exported(git(root, "write-tree").decode().strip(), root)
     changed = git(root, "diff", "--name-only", "--relative", "-z", "HEAD").decode().split("\0")
     if changed := [n for n in changed if n in new or n in staged]:
-        raise CourseError(f"Not released: commit first, or `git stash`, the changes in {', '.join(changed)}.")
+        raise CourseError(f"Not released: commit, or put aside with `git stash`, the changes in {', '.join(changed)}.")
     if problems := check_built(masters, root / "solutions")[0] + leaked(new, masters):
         raise CourseError("Not released:\n" + "\n".join(problems))
     if lost := [n for n in sorted(old | new) if would_lose(dest / n, (old.get(n), new.get(n)))]:
@@ -49,6 +49,11 @@ def release(dest, root=ROOT):
             f"Not released: in {dest} these files are not as the last release left them: {', '.join(lost)}. "
             "Move them away, and release again."
         )
+    deleted = [n for n in old if n not in new and (dest / n).exists()]
+    for name in deleted:
+        (dest / name).unlink()
+        with suppress(OSError):  # the folder is not empty
+            os.removedirs((dest / name).parent)
     # So that an interrupted release can be repeated, the mark is written first in a new folder, and last in an update.
     written = [n for n in new if not (dest / n).exists() or (dest / n).read_bytes() != new[n]]
     for name in sorted(written, key=lambda n: (n == MARK) == bool(old)):
@@ -56,11 +61,6 @@ def release(dest, root=ROOT):
         with replacing(dest / name) as part:
             part.write_bytes(new[name])
             shutil.copymode(root / name, part)
-    deleted = [n for n in old if n not in new and (dest / n).exists()]
-    for name in deleted:
-        (dest / name).unlink()
-        with suppress(OSError):  # the folder is not empty
-            os.removedirs((dest / name).parent)
     return written, deleted
 
 

@@ -212,7 +212,7 @@ def test_uncommitted_changes_are_not_released(course, run, out):
     write(course, **{"README.md": "other words", "new.txt": "new"})
     (course / "cvdl/core.py").unlink()
     git(course, "add", "new.txt")
-    refused(run, out, "commit first", "git stash", "README.md, cvdl/core.py, new.txt")
+    refused(run, out, "commit, or", "git stash", "README.md, cvdl/core.py, new.txt")
 
 
 @pytest.mark.parametrize("name", [STUDENT, "tests/test_a.py", "README.md"])
