@@ -54,7 +54,7 @@ test-gpu: $(READY)  ## run every notebook on a CUDA GPU and report time and memo
 build: $(READY)  ## build the notebooks from their masters in solutions/ [NB=01] [STALE=no: keep old outputs]
 	$(RUN) -m cvdl.course.authoring.build $(NB) $(if $(STALE),--stale $(STALE))
 
-# If DEST holds an earlier release, this updates it and leaves work/ alone.
+# Exports the last commit, without what .gitattributes marks. An earlier release in DEST is updated; work/ is left alone.
 release: $(READY)  ## write the students' version of the course, without answers, to DEST=../for-students
 	$(RUN) -m cvdl.course.authoring.release "$(DEST)"
 

@@ -175,7 +175,14 @@ def _failed(master, cell, error):
 
 def read_solution(master):
     """The executed notebook of a master, or None if there is none yet."""
-    return nbformat.read(master.solution, 4) if master.solution.exists() else None
+    if not master.solution.exists():
+        return None
+    try:
+        return nbformat.read(master.solution, 4)
+    except Exception as error:  # nbformat's are of many kinds
+        raise CourseError(
+            f"{master.solution} is not a notebook ({str(error)[:80]}). Delete it and run `make build`."
+        ) from None
 
 
 def outdated(master, solution):

@@ -44,7 +44,11 @@ def leaks(path, secrets):
                     return
                 found.update(s for s in secrets if s.encode() in raw)
 
-    search(json.loads(path.read_text(encoding="utf-8")))
+    text = path.read_text(encoding="utf-8")
+    try:
+        search(json.loads(text))
+    except json.JSONDecodeError:  # a damaged notebook
+        search(text)
     return sorted(found)
 
 

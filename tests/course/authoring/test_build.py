@@ -280,6 +280,14 @@ def test_a_leak_is_found_wherever_it_is(built, tmp_path, where):
     assert "shows a line of an answer" in run("--check", "--folder", folder).output
 
 
+@pytest.mark.parametrize("name", ["solutions/00_toy.ipynb", "notebooks/00_toy.ipynb"])
+def test_a_damaged_notebook_is_named(built, tmp_path, name):
+    folder = copy(built, tmp_path)
+    (folder.parent / name).write_text('{"cells": [{"cell')
+    result = run("--check", "--folder", folder)
+    assert result.exit_code == 1 and name in result.output and "make build" in result.output
+
+
 def test_short_lines_comments_and_lines_that_stand_outside_are_no_leaks(folder):
     text = MASTER.replace("    highest_possible_value = 255\n", "    # a comment that is rather long\n    x = 255\n")
     text = text.replace("# Text.", "# Write return image / highest_possible_value.")

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from unittest.mock import Mock
 
 import nbformat
 import pytest
@@ -13,27 +14,13 @@ from cvdl.course.authoring.build import check_built
 from cvdl.course.authoring.source import read_master
 from cvdl.course.workspace import lab
 from cvdl.settings import ROOT
+from tests.course.authoring import test_build
 
-ANSWER = "return image / highest_possible_value"
-MASTER = f'''# %% [markdown]
-# # Toy
-
-# %%
-@exercise("start.to_unit", points=100)
-def to_unit(image):
-    """Doc."""
-    ### BEGIN SOLUTION
-    highest_possible_value = 255
-    {ANSWER}
-    ### END SOLUTION
-
-# %%
-check("start.to_unit")
-
-# %% tags=["expect"]
-print(1)
-'''
+ANSWER = 'return image / highest["possible value"]'
+MASTER = test_build.MASTER.replace("return image / highest_possible_value", ANSWER)
 STUDENT = "notebooks/00_toy.ipynb"
+KEPT_BACK = ("solutions/", "tests/answers/", "tests/honest/", "tests/unforeseen/", "data/unfinished/", "work/")
+KEPT_BACK += ("cvdl/course/grading/attacks/",)
 
 
 def notebook(text):
@@ -51,25 +38,32 @@ def git(folder, *arguments):
     subprocess.run(["git", "-C", folder, *arguments], check=True, capture_output=True)
 
 
+def commit(folder, **files):
+    write(folder, **files)
+    git(folder, "add", "-A")
+    git(folder, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "a", "--allow-empty")
+
+
 @pytest.fixture
 def course(tmp_path, monkeypatch):
-    """A course of one notebook, in git, and beside it some files that git does not know."""
-    root = tmp_path / "course"
+    """A course of one notebook, in git, with some files that git does not know."""
     files = {
         "solutions/00_toy.py": MASTER,
         "solutions/00_toy.ipynb": notebook(ANSWER),
         STUDENT: notebook("one"),
-        "tests/answers/start.py": ANSWER,
-        "cvdl/course/grading/attacks/loop.py": "while True: ...",
-        "tests/test_a.py": "a",
         "cvdl/core.py": ANSWER,  # the library may know what is right
         "data/old/a.bin": "bytes",
+        "tests/test_a.py": "a",
         "README.md": "words",
-        ".gitignore": "work/\n",
+        ".gitignore": "work/\nuntracked.txt\n",
+        **{folder + "deep/a.txt": ANSWER for folder in KEPT_BACK},
+        ".gitattributes": (ROOT / ".gitattributes").read_text(encoding="utf-8"),
+        release.MARK: "node: $Format:%H$\n",
     }
-    write(root, **files)
+    root = tmp_path / "course"
+    root.mkdir()
     git(root, "init", "-q")
-    git(root, "add", ".")
+    commit(root, **files)
     write(root, **{"work/00_toy.ipynb": "the teacher's own", "untracked.txt": ANSWER})
     # a notebook is executed when it is built, and that is tested in test_build.py
     monkeypatch.setattr(release, "check_built", lambda masters, folder: ([], []))
@@ -83,12 +77,17 @@ def run(course, monkeypatch):
     app = typer.Typer()
     app.command()(release.main)
 
-    def run(*arguments):
-        result = CliRunner().invoke(app, [str(a) for a in arguments])
+    def run(out):
+        result = CliRunner().invoke(app, [str(out)])
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         return result.exit_code, result.output
 
     return run
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out"
 
 
 def tree(folder):
@@ -99,96 +98,56 @@ def tree(folder):
     }
 
 
-RELEASED = {STUDENT, "tests/test_a.py", "cvdl/core.py", "data/old/a.bin", "README.md", ".gitignore", release.RECORD}
+RELEASED = {STUDENT, "tests/test_a.py", "cvdl/core.py", "data/old/a.bin", "README.md", ".gitignore"}
+RELEASED |= {".gitattributes", release.MARK}
 
 
-def test_what_students_get(course, run, tmp_path):
-    code, output = run(tmp_path / "out")
-    assert code == 0 and "6 files written, 0 deleted" in output
-    assert tree(tmp_path / "out").keys() == RELEASED
-
-
-def test_a_second_release_writes_what_changed_and_deletes_what_is_gone(course, run, tmp_path):
-    out = tmp_path / "out"
-    run(out)
-    assert "0 files written, 0 deleted" in run(out)[1]
-    write(course, **{"README.md": "other words", "new.txt": "new"})
-    (course / "data/old/a.bin").unlink()
-    git(course, "add", "new.txt")
+def test_what_students_get(course, run, out):
+    (course / "tests/test_a.py").chmod(0o755)
+    commit(course)
     code, output = run(out)
-    assert code == 0 and "2 files written, 1 deleted" in output
-    assert tree(out).keys() == RELEASED - {"data/old/a.bin"} | {"new.txt"}
-    assert (out / "README.md").read_text() == "other words" and not (out / "data").exists()
+    assert code == 0 and "8 files written, 0 deleted" in output
+    assert tree(out).keys() == RELEASED and not any((out / folder).exists() for folder in KEPT_BACK)
+    assert (out / "tests/test_a.py").stat().st_mode & 0o100 and not (out / "README.md").stat().st_mode & 0o100
 
 
-def test_a_released_folder_may_be_a_repository(course, run, tmp_path):
-    out = tmp_path / "out"
-    out.mkdir()
-    git(out, "init", "-q")
-    before = tree(out)
-    for words in ("words", "other words"):
-        write(course, **{"README.md": words})
-        assert run(out)[0] == 0
-    assert {n: t for n, t in tree(out).items() if n.startswith(".git/")} == before
+def test_a_second_release_writes_what_changed_and_deletes_what_is_gone(course, run, out):
+    run(out)
+    theirs = {"theirs.txt", "data/theirs.txt", "work/a.txt", "work/deep/a.txt"}
+    write(out, **dict.fromkeys(theirs, "x"))
+    assert "0 files written, 0 deleted" in run(out)[1]
+    (course / "data/old/a.bin").unlink()
+    commit(course, **{"README.md": "other words", "new.txt": "new"})
+    code, output = run(out)
+    assert code == 0 and "3 files written, 1 deleted" in output  # with the mark
+    assert tree(out).keys() == RELEASED - {"data/old/a.bin"} | {"new.txt"} | theirs
+    assert all((out / name).read_text() == "x" for name in theirs)
+    assert (out / "README.md").read_text() == "other words" and not (out / "data/old").exists()
 
 
-def test_the_whole_way_of_a_student(course, run, tmp_path):
-    """Release, copy, edit, release again, copy: what the student wrote stays, byte for byte."""
-    out = tmp_path / "out"
-    work = out / "work"
-
-    def update(text):
-        write(course, **{STUDENT: notebook(text)})
-        assert run(out)[0] == 0
-        return lab.deliver(out / "notebooks", work)
-
-    assert update("one") == [f"New: {work / '00_toy.ipynb'}"]
-    mine = {"00_toy.ipynb": "half a noteb", "00_toy.new.ipynb": "my own", "00_toy.part": "mine", "notes/a.txt": "too"}
-    write(work, **mine)
-    (work / "00_toy.new.2.ipynb").mkdir()  # even a folder
-    update("two")
-    update("three")
-    theirs = tree(work)
-    assert {n: theirs.pop(n) for n in mine} == mine
-    assert theirs.keys() == {"00_toy.new.3.ipynb", lab.RECORD}
-    assert theirs["00_toy.new.3.ipynb"] == notebook("three")
-    assert update("three") == []
-
-
-def test_the_way_through_a_repository_of_releases(course, run, tmp_path):
-    """The teacher releases into a repository, and students pull from it."""
-    out, mine = tmp_path / "out", tmp_path / "mine"
+def test_the_way_through_a_repository_of_releases(course, run, out, tmp_path):
+    """The teacher releases into a repository or a clone of it, and students pull from it."""
+    mine, clone = tmp_path / "mine", tmp_path / "clone"
     out.mkdir()
     git(out, "init", "-q", "-b", "main")
-
-    def publish(text):
-        write(course, **{STUDENT: notebook(text)})
-        assert run(out)[0] == 0
-        git(out, "add", ".")
-        git(out, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", text)
-
-    publish("one")
-    git(tmp_path, "clone", "-q", "out", "mine")
+    before = {n: t for n, t in tree(out).items() if n.startswith(".git/")}
+    assert run(out)[0] == 0
+    assert {n: t for n, t in tree(out).items() if n.startswith(".git/")} == before
+    commit(out)
+    for folder in (mine, clone):
+        git(tmp_path, "clone", "-q", "out", folder)
     lab.deliver(mine / "notebooks", mine / "work")
-    write(mine, **{"work/00_toy.ipynb": "my answers"})
-    publish("two")
-    git(mine, "pull", "-q")
+    answers = {"work/00_toy.ipynb": "my answers", "work/notes/a.txt": "my notes"}
+    write(mine, **answers)
+    write(clone, **answers)
+    commit(course, **{STUDENT: notebook("two")})
+    assert run(clone)[0] == 0
+    commit(clone)
+    git(mine, "pull", "-q", clone, "HEAD")
     lab.deliver(mine / "notebooks", mine / "work")
-    assert (mine / "work/00_toy.ipynb").read_text() == "my answers"
+    for folder in (mine, clone):
+        assert {name: text for name, text in tree(folder).items() if name in answers} == answers
     assert (mine / "work/00_toy.new.ipynb").read_text() == notebook("two")
-
-
-@pytest.mark.parametrize("name", ["work/a.txt", "work/00_toy.ipynb"])
-def test_a_tracked_work_is_not_released(course, run, tmp_path, name):
-    write(course, **{name: "the teacher's"})
-    git(course, "add", "-f", name)
-    write(tmp_path / "out", **{"x": ""})
-    (tmp_path / "out/x").unlink()
-    assert run(tmp_path / "out")[0] == 0
-    write(tmp_path / "out", **{name: "the student's"})
-    run(tmp_path / "out")
-    assert tree(tmp_path / "out").keys() == RELEASED | {name}
-    assert (tmp_path / "out" / name).read_text() == "the student's"
 
 
 def refused(run, out, *says):
@@ -205,10 +164,12 @@ def test_not_into_the_course_nor_around_it(course, run, where):
 
 def test_not_onto_other_things(course, run, tmp_path):
     write(tmp_path, **{"thesis/text.txt": "years of work", "file": "x"})
-    refused(run, tmp_path / "thesis", "holds text.txt", "no earlier release")
+    refused(run, tmp_path / "thesis", "contains text.txt", "not an earlier release")
     refused(run, tmp_path / "file", "is a file")
-    write(tmp_path / "thesis", **{release.RECORD: "[1]"})
-    refused(run, tmp_path / "thesis", "cannot be read")
+    git(tmp_path, "clone", "-q", "course", "clone")
+    refused(run, tmp_path / "clone", "not an earlier release")
+    write(tmp_path / "thesis", **{release.MARK: f"node: {40 * 'a'}\n"})
+    refused(run, tmp_path / "thesis", 40 * "a", "complete clone")
     code, output = run("")
     assert code == 1 and "DEST=" in output
 
@@ -224,76 +185,69 @@ def test_not_onto_other_things(course, run, tmp_path):
     ],
     ids=["changed", "changed, to be deleted", "in the place of a new file", "a folder there", "a file for a folder"],
 )
-def test_what_was_changed_by_hand_is_not_lost(course, run, tmp_path, harm):
-    out = tmp_path / "out"
+def test_what_was_changed_by_hand_is_not_lost(course, run, out, harm):
     run(out)
     harm(out)
-    write(course, **{"README.md": "other words", "later.txt": "ours", "folder/b.txt": "ours"})
-    git(course, "add", ".")
-    (course / "untracked.txt").unlink()
     (course / "data/old/a.bin").unlink()
+    commit(course, **{"README.md": "other words", "later.txt": "ours", "folder/b.txt": "ours"})
     refused(run, out, "not as the last release left them", "Move them away")
 
 
-def test_a_release_that_was_stopped_is_finished_by_the_next(course, run, tmp_path, monkeypatch):
-    out, copied = tmp_path / "out", []
+def test_a_release_that_was_stopped_is_finished_by_the_next(course, run, out, monkeypatch):
+    changed = ("README.md", "tests/test_a.py", "cvdl/core.py")
+    for words in ("words", "other words"):
+        commit(course, **dict.fromkeys(changed, words))
+        with monkeypatch.context() as patch:
+            patch.setattr(release.shutil, "copymode", Mock(side_effect=[None, None, OSError("disk full")]))
+            code, output = run(out)
+        assert code == 1 and "disk full" in output and release.MARK in tree(out)
+        assert run(out)[0] == 0 and tree(out).keys() == RELEASED
+        assert all((out / name).read_text() == words for name in changed)
 
-    def copy(source, target, copy=release.shutil.copy):
-        if len(copied) == 3:
-            raise OSError("disk full")
-        copied.append(copy(source, target))
 
-    monkeypatch.setattr(release.shutil, "copy", copy)
-    code, output = run(out)
-    assert code == 1 and "disk full" in output and release.RECORD in tree(out)
-    monkeypatch.undo()
-    monkeypatch.setattr(release.release, "__defaults__", (course,))
-    monkeypatch.setattr(release, "check_built", lambda masters, folder: ([], []))
-    assert run(out)[0] == 0 and tree(out).keys() == RELEASED
+def test_uncommitted_changes_are_not_released(course, run, out):
+    write(course, **{"solutions/deep/a.txt": "changed", "tests/answers/new.py": "new", "unknown.txt": "not in git"})
+    git(course, "add", "tests/answers")
+    assert run(out)[0] == 0 and tree(out).keys() == RELEASED  # students get none of these
+    write(course, **{"README.md": "other words", "new.txt": "new"})
+    (course / "cvdl/core.py").unlink()
+    git(course, "add", "new.txt")
+    refused(run, out, "commit, or", "git stash", "README.md, cvdl/core.py, new.txt")
 
 
 @pytest.mark.parametrize("name", [STUDENT, "tests/test_a.py", "README.md"])
-def test_a_line_of_an_answer_is_not_released(course, run, tmp_path, name):
-    write(course, **{name: notebook(f"first\n  {ANSWER}") if name == STUDENT else f"first\n  {ANSWER}\n"})
-    refused(run, tmp_path / "out", f"{name} shows a line of an answer: {ANSWER!r}")
+def test_a_line_of_an_answer_is_not_released(course, run, out, name):
+    commit(course, **{name: notebook(f"first\n  {ANSWER}") if name == STUDENT else f"first\n  {ANSWER}\n"})
+    refused(run, out, f"{name} shows a line of an answer:", "highest")
 
 
-def test_notebooks_that_are_not_what_their_masters_give_are_not_released(course, run, tmp_path, monkeypatch):
+def test_notebooks_that_are_not_what_their_masters_give_are_not_released(course, run, out, monkeypatch):
     monkeypatch.setattr(release, "check_built", check_built)
-    refused(run, tmp_path / "out", "00_toy.ipynb", "make build")
+    refused(run, out, "00_toy.ipynb", "make build")
+    commit(course, **{"solutions/00_toy.ipynb": '{"cells": [{"cell'})
+    refused(run, out, "solutions/00_toy.ipynb is not a notebook", "make build")
 
 
-@pytest.mark.parametrize("name", [STUDENT, "solutions/00_toy.ipynb"])
-def test_a_broken_notebook_is_named(course, run, tmp_path, name):
-    write(course, **{name: '{"cells": [{"cell'})
-    refused(run, tmp_path / "out", f"{name} is no notebook", "make build")
-
-
-def test_a_course_without_masters_or_git(course, run, tmp_path):
+def test_a_course_without_masters_or_git(course, run, out, tmp_path, monkeypatch):
     (course / ".git").rename(tmp_path / "git")
-    refused(run, tmp_path / "out", "git does not list it")
+    refused(run, out, "not a git repository", "clone of the course")
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", "")
+        refused(run, out, "Install git")
     (course / "solutions/00_toy.py").unlink()
-    refused(run, tmp_path / "out", "a students' tree already")
+    refused(run, out, "the students' version already")
 
 
 @pytest.mark.skipif(not (ROOT / "solutions").exists(), reason="this is a released tree")
 def test_nothing_of_an_answer_is_in_what_this_course_releases():
-    names = release.files(ROOT)
+    files = release.exported("HEAD", ROOT)
     assert {"README.md", "Makefile", "notebooks/00_start_here.ipynb", "tests/course/authoring/test_release.py"} <= set(
-        names
+        files
     )
-    kept = (
-        "solutions/",
-        "tests/answers/",
-        "tests/honest/",
-        "tests/unforeseen/",
-        "cvdl/course/grading/attacks/",
-        "work/",
-    )
-    assert not [n for n in names if n.startswith(kept)]
+    assert not [name for name in files if name.startswith(KEPT_BACK)]
+    assert files[release.MARK].split()[1] == release.git(ROOT, "rev-parse", "HEAD").strip()
     masters = [read_master(p) for p in sorted((ROOT / "solutions").glob("[0-9][0-9]_*.py"))]
-    assert release.leaked({n: ROOT / n for n in names}, masters) == []
-    for name in names:
+    assert release.leaked(files, masters) == []
+    for name, content in files.items():
         if name.endswith(".ipynb"):
-            cells = json.loads((ROOT / name).read_text(encoding="utf-8"))["cells"]
-            assert not any(c.get("outputs") or c.get("execution_count") for c in cells), name
+            assert not any(c.get("outputs") or c.get("execution_count") for c in json.loads(content)["cells"]), name
