@@ -124,8 +124,7 @@ def scored(data, specs):
     The process is stopped if it says nothing for PATIENCE seconds; a first, empty line says that it has started.
     """
     command = [sys.executable, "-m", "cvdl.course.workspace.submit"]
-    root = ROOT
-    paths = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,

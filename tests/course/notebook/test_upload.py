@@ -1,6 +1,5 @@
 """One's own pictures and clips become a pair."""
 
-import ast
 import io
 
 import matplotlib.pyplot as plt
@@ -11,7 +10,6 @@ from PIL import Image
 
 from cvdl.course.notebook.upload import clip_of, contents, pair_of, reduced, upload_clip, upload_pair
 from cvdl.errors import CourseError
-from cvdl.settings import ROOT
 
 
 def picture(width, height, seed=0, form="PNG"):
@@ -90,22 +88,3 @@ def test_without_a_notebook_the_figure_is_told(capsys):
 def test_without_a_notebook_the_figure_of_a_clip_is_told(capsys):
     upload_clip(lambda frames, fps: plt.figure(), torch.zeros(2, 4, 4, 3, dtype=torch.uint8), 10, "a clip")
     assert "a clip" in capsys.readouterr().out
-
-
-def test_nothing_below_the_course_imports_it():
-    """Networks, data and training can be used without the notebooks' helpers."""
-    below = [p for name in ("flow", "gesture", "sequence", "train") for p in (ROOT / "cvdl" / name).rglob("*.py")]
-    assert len(below) > 30
-    upward = [p for p in [*below, ROOT / "cvdl/figures.py"] if "cvdl.course" in imported(p)]
-    assert {str(p.relative_to(ROOT)) for p in upward} == {"data/make/pictures.py"}  # a program of the course's keeper
-
-
-def imported(path):
-    """The first two parts of every module that a file imports."""
-    names = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return {".".join(name.split(".")[:2]) for name in names}
