@@ -108,7 +108,7 @@ def test_a_cut_stream_begins_with_its_first_keyframe(tmp_path):
 
 
 def test_frames_without_a_keyframe_are_better_than_none(tmp_path, monkeypatch):
-    from cvdl.flow.data import video
+    from cvdl.data import video
 
     decoded = video._frames
     monkeypatch.setattr(video, "_frames", lambda *args: ((False, frame) for _, frame in decoded(*args)))
@@ -117,7 +117,7 @@ def test_frames_without_a_keyframe_are_better_than_none(tmp_path, monkeypatch):
 
 def test_pairs_before_a_damage_are_kept(tmp_path, monkeypatch):
     from cvdl.errors import InvalidInput
-    from cvdl.flow.data import video
+    from cvdl.data import video
 
     decoded = video._frames
 
