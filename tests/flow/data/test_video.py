@@ -116,8 +116,8 @@ def test_frames_without_a_keyframe_are_better_than_none(tmp_path, monkeypatch):
 
 
 def test_pairs_before_a_damage_are_kept(tmp_path, monkeypatch):
-    from cvdl.errors import InvalidInput
     from cvdl.data import video
+    from cvdl.errors import InvalidInput
 
     decoded = video._frames
 
