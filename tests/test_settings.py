@@ -71,10 +71,13 @@ def test_data_path_missing():
 
 
 def test_without_a_data_folder(monkeypatch, tmp_path):
-    """As in a wheel, which has no data/ and is no copy of the repository."""
+    """As in a wheel that was damaged: it is not a clone of the repository, and its copy of data/ is gone."""
     monkeypatch.delenv("CVDL_DATA", raising=False)
     monkeypatch.setattr(settings, "ROOT", tmp_path)
-    with pytest.raises(DataNotFound, match=f"data folder {tmp_path}/data does not exist.*set CVDL_DATA") as error:
+    monkeypatch.setattr(settings, "__file__", str(tmp_path / "cvdl/settings.py"))
+    with pytest.raises(
+        DataNotFound, match=f"data folder {tmp_path}/cvdl/shipped does not exist.*set CVDL_DATA"
+    ) as error:
         cvdl.data_path()
     assert "git checkout" not in str(error.value)
     assert cvdl.zoo.names() == cvdl.zoo.runs() == []

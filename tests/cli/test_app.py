@@ -15,7 +15,7 @@ import cvdl
 from cvdl.cli import app
 from cvdl.errors import CourseError
 
-COMMANDS = sorted(typer.main.get_command(app.app).commands)
+COMMANDS = sorted(name for name, c in typer.main.get_command(app.app).commands.items() if not c.hidden)
 
 
 @pytest.mark.parametrize("command", [[], *([c] for c in COMMANDS)], ids=["cvdl", *COMMANDS])

@@ -16,7 +16,7 @@ from traitlets.config import Config
 
 from cvdl.course.exercises import api, chapters
 from cvdl.course.grading import loading
-from cvdl.course.grading.extraction import cut
+from cvdl.course.grading.extraction import extract
 from cvdl.course.grading.sandbox import worker
 from cvdl.course.workspace import submit
 
@@ -42,7 +42,7 @@ def as_student(cells):
 
 def as_grader(cells):
     """Cut out and judge -> {exercise: [state, points]} of what is answered."""
-    found, said = cut(notebook(cells)), {}
+    found, said = extract(notebook(cells)), {}
     chapter = next(iter(found.definitions), "rnn.").partition(".")[0]
     loader = loading.Loader(found, loading.course_of(loading.stems()[chapter]))
     for spec in chapters.chapter(chapter).values():

@@ -557,7 +557,7 @@ def test_a_fault_of_the_course_is_told_on_a_card_and_is_not_the_students(monkeyp
 
     right()
     check("rnn.step")
-    monkeypatch.setattr(course.checks, "find", lambda id: replace(find(id), oracle=broken))
+    monkeypatch.setattr(course.chapters, "find", lambda id: replace(find(id), oracle=broken))
     card = check("rnn.step")
     assert card.state == "open" and "because of a fault in the course" in card.headline
     assert "ZeroDivisionError: why" in card.lines[0] and "report" in card.lines[0]

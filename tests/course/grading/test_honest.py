@@ -109,7 +109,7 @@ def by_value(source):
             told += map(inspect.getsource, [*own, function])
         return "\n".join(told)
 
-    return re.sub(r"^from (cvdl\.course\.checks\.\w+) import (.*)$", written, source, flags=re.M)
+    return re.sub(r"^from (cvdl\.course\.exercises\.chapters\.\w+) import (.*)$", written, source, flags=re.M)
 
 
 def right(which):

@@ -19,6 +19,8 @@ def send(data):
         except OSError:
             pass
 """
+# What a forged message meets: which of these depends on which of its lines the supervisor looks at first.
+REFUSED = "stopped: (no message|not a valid (answer|question)|the reply does not match)"
 DIFFERS = "differ|shape|expected|cannot be compared"
 
 
@@ -83,7 +85,7 @@ ATTACKS = [
         wire.pack = lambda message: struct.pack(">II", len(text), 0) + text
         return None
         """,
-        "stopped: the reply does not match",
+        REFUSED,
     ),
     *together(
         (
@@ -222,7 +224,7 @@ class Evil(Exception):
         "forged answers",
         "writes a verdict on every descriptor, before and after the question",
         "send(forged())\nreturn None",
-        "stopped: no",
+        REFUSED,
         before=FRAMES
         + """
 def forged():
@@ -239,7 +241,7 @@ def forged():
         send(wire.pack({"token": token(sys._getframe()), "answer": None, "earned": 100, "state": "right"}))
         return None
         """,
-        "stopped: no (answer|question)",
+        REFUSED,
         before=FRAMES,
     ),
     attack(
@@ -275,7 +277,7 @@ def forged():
             send(struct.pack(">II", len(text), len(raw)) + text + raw)
         return None
         """,
-        "stopped: no message",
+        REFUSED,
         before=FRAMES
         + """
 class Bomb:
