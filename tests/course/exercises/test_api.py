@@ -399,7 +399,8 @@ def test_an_older_version_is_noticed_in_a_kernel():
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(s) for s in sources])
     nbclient.NotebookClient(notebook, allow_errors=True, timeout=None).execute()
-    heads = [c.outputs[-1].text.splitlines()[0] for c in notebook.cells if c.source == checking]
+    printed = ["".join(o.text for o in c.outputs if o.get("name") == "stdout") for c in notebook.cells]
+    heads = [text.splitlines()[0] for c, text in zip(notebook.cells, printed, strict=True) if c.source == checking]
     good, old = "✓ rnn.step: right — 15 of 15 points", f"○ {OLDER}"
     assert heads == [good, old, good, old, good, old]
 
