@@ -96,7 +96,7 @@ def repository(tmp_path):
     folder = tmp_path / "away"
     for name in ("cvdl", "data/text"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)
     git = ["git", "-C", folder, "-c", "user.name=a", "-c", "user.email=a@b"]
     for arguments in (["init", "-q", "-b", "v1"], ["add", "."], ["commit", "-qm", "x"]):
