@@ -27,7 +27,6 @@ rows = Recogniser.load("gesture").recognise(torch.zeros(3, 120, 160, 3, dtype=to
 assert rows.shape == (3, len(Recogniser.classes))
 """
 COMMAND = "sys.argv = ['cvdl', *sys.argv[1:]]; import runpy; runpy.run_module('cvdl', run_name='__main__')"
-pytestmark = pytest.mark.skipif(not (ROOT / "setup.py").exists(), reason="there is no setup.py to build a wheel with")
 
 
 @pytest.fixture(scope="module")

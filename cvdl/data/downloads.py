@@ -1,7 +1,7 @@
-"""Fetch a set whose owner gives it by a plain link: `cvdl data get NAME`.
+"""Fetch a dataset that its owner offers through a plain link: `cvdl data get NAME`.
 
-pooch downloads it and compares checksums.  Where the owner publishes none, that of the first download is written down
-beside it, and later ones are compared with it.
+pooch downloads it and compares checksums.  If the owner publishes none, that of the first download is recorded next
+to it, and later ones are compared with it.
 """
 
 import shutil
@@ -17,7 +17,7 @@ from cvdl.errors import CourseError, MissingDependency, WriteFailed
 def fetch(entry, root=None):
     """Download a set's archives and unpack them into `root`/folder; return that folder.
 
-    Raises CourseError where the owner does not allow it, a package is missing, the net fails, or a file is damaged.
+    Raises CourseError where the owner does not allow it, a package is missing, the network fails, or a file is damaged.
     """
     root = Path(root) if root else sets_folder()
     if not entry.files:

@@ -3,7 +3,7 @@
 import torch
 
 from cvdl.errors import InvalidInput
-from cvdl.flow.shapes import check_flow, mask_of
+from cvdl.flow.shapes import check_flow, known_in
 
 
 def flow_to_image(flow, max_flow=None, valid=None):
@@ -17,7 +17,7 @@ def flow_to_image(flow, max_flow=None, valid=None):
     from torchvision.utils import flow_to_image as colours
 
     check_flow(flow)
-    known = mask_of(valid, flow) & flow.isfinite().all(-3, keepdim=True)
+    known = known_in(flow, valid)
     *lead, _, H, W = flow.shape
     flow = flow.detach().float().masked_fill(~known, 0).reshape(-1, 2, H, W)
     length = torch.linalg.vector_norm(flow, dim=1, keepdim=True)
@@ -33,6 +33,6 @@ def scale_of(lengths, given):
     """What full colour stands for: the length given, else the greatest, else (no motion at all) 1 px."""
     if given is not None and not given > 0:
         raise InvalidInput(
-            f"The greatest length in a figure has to be above 0 px, not {given}. Leave it out to have it measured."
+            f"The greatest length in a figure must be above 0 px, not {given}. Leave it out to have it measured."
         )
     return float(given or (lengths.max() if lengths.numel() else 0) or 1)

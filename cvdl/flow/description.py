@@ -3,7 +3,7 @@
 import math
 
 from cvdl.errors import InvalidInput
-from cvdl.flow.shapes import check_flow, mask_of
+from cvdl.flow.shapes import check_flow, known_in
 
 # Clockwise from the right, as y points down.
 DIRECTIONS = ("to the right", "down and to the right", "down", "down and to the left")
@@ -31,7 +31,7 @@ def describe(flow, valid=None):
 def flow_and_mask(flow, valid=None):
     """-> (2, H, W) float on the CPU with 0 at unknown pixels, and the mask (H, W)"""
     check_flow(flow)
-    known = (mask_of(valid, flow) & flow.isfinite().all(-3, keepdim=True)).cpu()
+    known = known_in(flow, valid).cpu()
     flow = flow.detach().cpu().float().masked_fill(~known, 0)
     return single(flow, 2, "flow"), single(known, 1, "mask")[0]
 

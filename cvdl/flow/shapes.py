@@ -47,3 +47,8 @@ def mask_of(valid, flow):
             "Cut or reshape it as you did the flow."
         )
     return valid.reshape(*lead, 1, H, W).to(flow.device)
+
+
+def known_in(flow, valid):
+    """Where a flow is known: valid, as `mask_of` has it, and finite -> bool (…, 1, H, W)."""
+    return mask_of(valid, flow) & flow.isfinite().all(-3, keepdim=True)

@@ -61,13 +61,12 @@ class Server:
 
     def start(self):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        root = str(ROOT)  # this one only: there may be hand-ins in the working directory
         with theirs:
             subprocess.Popen(
                 [sys.executable, *self.program],
                 stdin=theirs,
                 start_new_session=True,  # so that it does not receive Ctrl-C
-                env=os.environ | {"PYTHONPATH": root},
+                env=os.environ | {"PYTHONPATH": str(ROOT)},  # not the working directory, where hand-ins may be
                 cwd="/",
             )
         return ours

@@ -43,7 +43,7 @@ def grade_all(
 ):
     """Grade all hand-ins and write their tables and pages -> (the report as text, were all of them judged?).
 
-    due: one time or several, each optionally preceded by a notebook and =; formats: from export.FORMATS; against: OUT
+    due: one time or several, each optionally preceded by a notebook and =; formats: from tables.FORMATS; against: OUT
     folders of earlier classes, or this one, to search for similar answers; regrade: let hand-ins replace marks that would
     otherwise be kept.
     Raises CourseError before anything is judged.

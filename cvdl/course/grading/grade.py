@@ -176,7 +176,7 @@ def missing(student, notebook):
 def grade(handins, out, seed, backend, dues=None, executor=None, workers=1):
     """Judge hand-ins and write their results below the folder `out` -> the results, in the order in which they arrive.
 
-    handins: from handins.find; seed: text, kept secret from students; backend: from jail.choose; dues: a datetime with a
+    handins: from submissions.find; seed: text, kept secret from students; backend: from backends.choose; dues: a datetime with a
     time zone for all, or {notebook: datetime}; executor: any concurrent.futures.Executor, on this machine or on others with
     the same course, by default `workers` threads.  Hand-ins that were already judged by this course with this seed are not
     judged again.  Anything that goes wrong with a hand-in is reported in its result.

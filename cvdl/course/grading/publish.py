@@ -22,22 +22,19 @@ def publish(results, out, formats=(), unwritten=None):
     # Excel reads a file as UTF-8 only if it begins with a byte order mark, which confuses programs: only this file has it.
     save(out / "exercises.csv", as_csv(exercise_table(gradebook)), encoding="utf-8-sig")
     said = [f"Marks: {out / 'grades.csv'}, {out / 'exercises.csv'}"]
-    tables = {}
+    uploads = []  # (platform, file, rows, columns of the number and of the name)
     if "moodle" in formats:
-        tables |= {
-            f"moodle-{n}.csv": moodle_table(gradebook, n) for n in gradebook.notebooks if n in gradebook.asked_for
-        }
+        for notebook in (n for n in gradebook.notebooks if n in gradebook.asked_for):
+            uploads.append(("Moodle", f"moodle-{notebook}.csv", moodle_table(gradebook, notebook), 0, 1))
     if "canvas" in formats:
-        tables["canvas.csv"] = canvas_table(gradebook)
-    for name, rows in tables.items():
-        save(out / name, as_csv(rows))
-        said.append(f"To upload: {out / name}")
-        place = rows[0].index("Identifier" if name.startswith("moodle") else "ID")
-        name_at = rows[0].index("Full name" if name.startswith("moodle") else "Student")
-        if unknown := [r[name_at] for r in rows[1:] if not r[place] and r[0].strip() != "Points Possible"]:
+        uploads.append(("Canvas", "canvas.csv", canvas_table(gradebook), 1, 0))
+    for platform, file, rows, number, name in uploads:
+        save(out / file, as_csv(rows))
+        said.append(f"To upload: {out / file}")
+        if unknown := [r[name] for r in rows[1:] if not r[number] and r[0].strip() != "Points Possible"]:
             some = ", ".join(unknown[:5]) + (", …" if len(unknown) > 5 else "")
             said.append(
-                f"Rows without {rows[0][place]}: {len(unknown)} ({some}). It is taken from the file names in {name[:6].capitalize()}'s "
-                f"download; copy what is missing from {name[:6].capitalize()}'s own list."
+                f"Rows without {rows[0][number]}: {len(unknown)} ({some}). It is taken from the file names in {platform}'s "
+                f"download; copy what is missing from {platform}'s own list."
             )
     return said + reports.write(gradebook, out, [] if unwritten is None else unwritten)

@@ -20,7 +20,7 @@ from cvdl.course.exercises import chapters, scoring
 from cvdl.course.exercises.api import caller
 from cvdl.course.grading import command, grade, reports, results
 from cvdl.course.grading.sandbox import backends
-from cvdl.course.grading.sandbox import client as warden
+from cvdl.course.grading.sandbox import client as sandbox_client
 from cvdl.course.grading.submissions import find
 from cvdl.errors import CourseError
 from cvdl.sequence import rnn
@@ -120,8 +120,8 @@ HOSTILE = {
 
 @pytest.mark.long
 def test_whoever_breaks_the_jail_loses_that_exercise_alone(backend, monkeypatch):
-    monkeypatch.setattr(warden, "CALL", 8)
-    monkeypatch.setattr(warden, "LOAD", 0)
+    monkeypatch.setattr(sandbox_client, "CALL", 8)
+    monkeypatch.setattr(sandbox_client, "LOAD", 0)
     forged = (
         "from cvdl.course.grading.sandbox import protocol as wire\nFORGED = wire.pack({'token': '', 'answer': 0.0})"
     )

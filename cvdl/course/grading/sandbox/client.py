@@ -33,7 +33,7 @@ class Notebook:
     def __init__(self, data, backend, course, chapter):
         """course: from loading.course_of; chapter: of the notebook."""
         self.data, self.backend, self.package = data, backend, stripped.package(chapter)
-        self.inmate = self.library = None
+        self.worker = self.library = None
         self.deadline = time.monotonic() + ALL
         specs = {
             name: [(s.id, s.title, s.points) for s in chapters.chapter(name).values()] for name in chapters.chapters()
@@ -44,10 +44,10 @@ class Notebook:
 
     def _start(self):
         """Raises CourseError if the sandbox cannot cut the notebook, which happens before any of its code runs."""
-        self.inmate, self.loaded = SandboxProcess(self.backend, self.package), set()
+        self.worker, self.loaded = SandboxProcess(self.backend, self.package), set()
         try:
             head = protocol.LENGTHS.pack(len(self.known), len(self.data))
-            found = self.inmate.ask(head + self.known + self.data, self._within(START))
+            found = self.worker.ask(head + self.known + self.data, self._within(START))
         except (TimeoutError, MemoryError, EOFError, ValueError) as error:
             self.close()
             raise CourseError(f"the notebook could not be read in the sandbox: {error}") from None
@@ -80,13 +80,13 @@ class Notebook:
 
         def call(*args, weights=None):
             token = secrets.token_hex(16)
-            if self.inmate is None:
+            if self.worker is None:
                 self._start()
             seconds = self._within(CALL if (id, way) in self.loaded else 2 * CALL + 2 * LOAD)
             self.loaded.add((id, way))
             request = protocol.pack({"token": token, "id": id, "way": way, "args": args, "weights": weights})
             try:
-                reply = self.inmate.ask(request, seconds, lambda question: self._library_for(id, question))
+                reply = self.worker.ask(request, seconds, lambda question: self._library_for(id, question))
                 if lacks := lacks_in(reply):
                     self.lacks.append(lacks)
                 return answer_in(reply, token)
@@ -123,10 +123,10 @@ class Notebook:
             return protocol.pack({"failed": f"{request['id']} did not finish: {error}", "hint": api.SLOW})
 
     def close(self):
-        for process in (self.inmate, self.library):
+        for process in (self.worker, self.library):
             if process:
                 process.close()
-        self.inmate = self.library = None
+        self.worker = self.library = None
 
     def __enter__(self):
         return self

@@ -297,7 +297,7 @@ def answer_for_library(judges):
 
 
 def evaluated(function, args, kwargs, weights=None):
-    """A function's return value or, given a weight for each tensor that it returns, gradients as in `judge.answer`.
+    """A function's return value or, given a weight for each tensor that it returns, gradients as in `scoring.answer`.
 
     The gradients are those of the sum of weight times output with respect to the floating-point tensors among the arguments.
     """
@@ -338,7 +338,7 @@ def nothing(*_, **__):
 
 @contextmanager
 def processor_time(seconds):
-    """Like limit.time_limit, but for CPU time, so that a busy machine does not cost students any time."""
+    """Like time_limit.time_limit, but for CPU time, so that a busy machine does not cost students any time."""
 
     def stop(*_):
         raise TimeIsUp
